@@ -1,0 +1,44 @@
+"""Array libraries behind one interface: the only place where one is chosen.
+
+``numpy`` is the reference and oracle, ``numba`` (the default) the same mathematics with specialised CPU kernels,
+``cupy`` the same mathematics on a CUDA device. Importing this package imports neither Numba nor CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .base import Array, Backend, BackendUnavailableError, HostArray
+
+__all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "available_backends", "get_backend"]
+
+DEFAULT = "numba"
+_MODULES = {"numpy": "numpy_backend", "numba": "numba_backend", "cupy": "cupy_backend"}
+
+
+def get_backend(name: str | Backend | None = None, dtype: str = "float64") -> Backend:
+    """The backend called `name` ("numpy", "numba", "cupy"; None: the default) with a floating `dtype`.
+
+    A `Backend` object is returned as it is. Raises `ValueError` for an unknown name, `BackendUnavailableError`
+    for a known one that cannot run here.
+    """
+    if isinstance(name, Backend):
+        return name
+    name = DEFAULT if name is None else name
+    if name not in _MODULES:
+        raise ValueError(f"backend {name!r} is unknown: use one of {', '.join(_MODULES)}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    backend: Backend = module.create(dtype)
+    return backend
+
+
+def available_backends() -> list[str]:
+    """Names of the backends that can run on this machine."""
+    usable = []
+    for name in _MODULES:
+        try:
+            get_backend(name)
+        except BackendUnavailableError:
+            continue
+        usable.append(name)
+    return usable

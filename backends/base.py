@@ -1,0 +1,84 @@
+"""The one interface between the mathematics and an array library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import reference
+
+Array = Any
+HostArray = np.ndarray[Any, Any]
+
+
+class BackendUnavailableError(RuntimeError):
+    """A known backend that cannot run on this machine; the message says what is missing and what to use."""
+
+
+class Backend:
+    """An array namespace with a floating dtype, a device, and the kernels of a layer.
+
+    The methods below are the reference (`backends.reference`); a specialised backend overrides the ones that
+    a profile shows to matter, with the same signature and the same meaning.
+
+    Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32".
+    """
+
+    def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
+        if dtype not in ("float64", "float32"):
+            raise ValueError(f"dtype {dtype!r} is not supported: use 'float64' or 'float32'")
+        self.name = name
+        self.xp = xp
+        self.dtype = dtype
+        self._device = device
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} {self.dtype}>"
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        """Host array -> device array of this backend's dtype (or the named one)."""
+        return self.xp.asarray(x, dtype=getattr(self.xp, dtype or self.dtype), device=self._device)
+
+    def to_numpy(self, x: Array) -> HostArray:
+        """Device array -> host array."""
+        return np.asarray(x)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it (before reading a clock)."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """A device array of zeros."""
+        return self.xp.zeros(shape, dtype=getattr(self.xp, self.dtype), device=self._device)
+
+    def inner(self, x: Array, y: Array) -> float:
+        """Inner product of two arrays of one shape, accumulated in float64."""
+        return float(self.xp.sum(x * y, dtype=self.xp.float64))
+
+    def convolve(self, *pairs: tuple[Array, Array]) -> Array:
+        """z = Σ W^T x over the pairs (x, w): see `reference.convolve`."""
+        return reference.convolve(self.xp, *pairs)
+
+    def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
+        """Σ W d over the pairs (d, w): see `reference.convolve_adjoint`."""
+        return reference.convolve_adjoint(self.xp, *pairs)
+
+    def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
+        """Σ_i x_i d_i^T over the pairs (x, d): see `reference.convolve_gradient`."""
+        return reference.convolve_gradient(self.xp, kernel, *pairs)
+
+    def select_maximum(self, x: Array, s: int) -> tuple[Array, Array]:
+        """Max-pooling as a gate, (pooled, mask): see `reference.select_maximum`."""
+        return reference.select_maximum(self.xp, x, s)
+
+    def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        """Zero-temperature gates and pools, (x, mask): see `reference.gate`."""
+        return reference.gate(self.xp, z, pools)
+
+    def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
+        """D z, pooled: see `reference.apply_gates`."""
+        return reference.apply_gates(self.xp, mask, z, window)
+
+    def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
+        """The adjoint of `apply_gates`: see `reference.spread_gates`."""
+        return reference.spread_gates(self.xp, mask, d, window)

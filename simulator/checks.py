@@ -1,0 +1,55 @@
+"""What enters through the public surface: converted once, refused with one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from backends import Array, Backend, HostArray
+
+from .network import Network
+
+
+def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> list[Array]:
+    """The weights on the device, after their number and shapes were checked."""
+    if len(weights) != network.depth:
+        raise ValueError(f"{len(weights)} weight arrays were given: this network has {network.depth} layers")
+    for index, (w, shape) in enumerate(zip(weights, network.weight_shapes, strict=True), start=1):
+        if tuple(w.shape) != shape:
+            raise ValueError(f"layer {index} has weights of shape {tuple(w.shape)}: expected {shape}")
+    return [ops.asarray(w) for w in weights]
+
+
+def check_examples(network: Network, x: Any) -> HostArray:
+    """Examples as a host array (m, *input_shape); a dense network flattens images in C order."""
+    x = np.asarray(x)
+    if x.ndim < 1 or x.shape[0] == 0:
+        raise ValueError(f"x has shape {x.shape}: expected at least one example, (m, *{network.input_shape})")
+    if x.shape[1:] != network.input_shape:
+        if len(network.input_shape) != 1 or math.prod(x.shape[1:]) != network.input_shape[0]:
+            raise ValueError(f"x has shape {x.shape}: expected (m, *{network.input_shape}), examples in rows")
+        x = x.reshape(x.shape[0], -1)
+    if x.dtype.kind not in "fiub" or (x.dtype.kind == "f" and not np.isfinite(x.sum(dtype=np.float64))):
+        raise ValueError(f"x (dtype {x.dtype}) holds NaN, infinite or non-real values: expected finite numbers")
+    return x
+
+
+def check_labels(y: Any, m: int) -> HostArray:
+    """Labels as float64 (m,), every one -1 or +1."""
+    labels = np.asarray(y, dtype=np.float64)
+    if labels.shape != (m,):
+        raise ValueError(f"y has shape {labels.shape}: expected ({m},), one label per example")
+    if not np.all(np.abs(labels) == 1.0):
+        wrong = labels[np.abs(labels) != 1.0][0]
+        raise ValueError(f"label {wrong:g} is not usable: labels are -1 or +1")
+    return labels
+
+
+def check_batch_size(batch_size: int) -> int:
+    """A number of examples >= 1."""
+    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(f"batch_size {batch_size!r} is not usable: use an integer >= 1")
+    return int(batch_size)

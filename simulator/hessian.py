@@ -1,0 +1,203 @@
+"""The Hessian of the empirical risk as a linear operator, for frozen gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from backends import Array, Backend, HostArray, get_backend
+
+from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .losses import get_loss
+from .network import Network
+from .propagation import Signals, backpropagate, linear, linear_adjoint, linear_gradient, propagate
+from .risk import BATCH_SIZE, batches, output
+
+PARTS = ("full", "gauss_newton", "residual")
+SIGNAL_BYTES = 1 << 30  # signals kept between products; beyond it they are computed anew for each product
+DENSE_LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Frozen quantities of one batch of examples: a forward pass, δ̂ = c ∂T/∂z per layer, and ℓ''/m."""
+
+    signals: Signals
+    errors: list[Array]
+    curvature: Array
+
+
+class HessianOperator(LinearOperator):  # type: ignore[misc]
+    """H = G + Σ_i c_i ∇²T_i with frozen gates, as products with vectors; symmetric.
+
+    c_i = ∂ℓ/∂T_i / m (the *residual* part, the paper's "matrix in a decomposed form"), and
+    G = (1/m) Σ_i ℓ''_i ∇T_i ∇T_i^T (*gauss_newton*). For the hinge G = 0, so that "full" equals "residual".
+
+    One product is a tangent pass and its adjoint (ẋ_0 = 0, δ̇_L = (ℓ''/m) ẋ_L)::
+
+        ẋ_l = D_l (W_l^T ẋ_{l-1} + V_l^T x_{l-1}),   δ̇_l = D_l (W_{l+1} δ̇_{l+1} + V_{l+1} δ̂_{l+1}),
+        (HV)_l = Σ_i ( ẋ_{l-1,i} δ̂_{l,i}^T + x_{l-1,i} δ̇_{l,i}^T ).
+
+    Gates, x and δ̂ are computed once (and kept up to `SIGNAL_BYTES`); examples with c_i = 0 and ℓ''_i = 0 take no
+    part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
+
+    Parameters: `part` is "full", "gauss_newton" or "residual"; `c` (m,) overrides ∂ℓ/∂T/m: the operator is then
+    Σ c_i ∇²T_i, and `y` and `loss` are ignored. `batch_size` examples are in flight at a time.
+    Attributes: ``network``, ``backend``, ``c`` (m,), ``active`` (indices of the examples that take part).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Sequence[Any],
+        x: Any,
+        y: Any,
+        loss: str = "hinge",
+        part: str = "full",
+        c: Any = None,
+        backend: str | Backend | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        if part not in PARTS:
+            raise ValueError(f"part {part!r} is unknown: use one of {', '.join(PARTS)}")
+        self.network, self.backend, self.part = network, get_backend(backend), part
+        super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
+        self._weights = check_weights(network, weights, self.backend)
+        self._batch_size = check_batch_size(BATCH_SIZE if batch_size is None else batch_size)
+        x = check_examples(network, x)
+        if c is None:
+            self.c, curvature = self._coefficients(x, y, loss)
+        else:
+            self.c, curvature = _check_coefficients(c, x.shape[0]), np.zeros(x.shape[0])
+        self._has_curvature = part != "residual" and bool(np.any(curvature))
+        self._has_residual = part != "gauss_newton" and bool(np.any(self.c))
+        takes_part = (self._has_residual & (self.c != 0)) | (self._has_curvature & (curvature != 0))
+        self.active: HostArray = np.flatnonzero(takes_part)
+        self._x = x[self.active]
+        self._c, self._curvature = self.c[self.active], curvature[self.active]
+        self._kept: list[_Chunk] | None = None
+
+    def _coefficients(self, x: HostArray, y: Any, loss: str) -> tuple[HostArray, HostArray]:
+        """(c, ℓ''/m) of every example."""
+        chosen, m = get_loss(loss), x.shape[0]
+        y = check_labels(y, m)
+        t = output(self.network, self._weights, x, self.backend, batch_size=self._batch_size)
+        u = y * t.astype(np.float64)
+        return chosen.slope(np, u) * y / m, chosen.curvature(np, u) / m
+
+    def _chunk(self, part: slice) -> _Chunk:
+        ops = self.backend
+        signals = propagate(self.network, self._weights, ops.asarray(self._x[part]), ops)
+        errors = backpropagate(self.network, self._weights, signals, ops.asarray(self._c[part]), ops)
+        return _Chunk(signals, errors, ops.asarray(self._curvature[part]))
+
+    def _chunks(self) -> Iterator[_Chunk]:
+        parts = list(batches(self.active.size, self._batch_size))
+        if self._kept is None and self.signal_bytes <= SIGNAL_BYTES:
+            self._kept = [self._chunk(part) for part in parts]
+        yield from self._kept if self._kept is not None else map(self._chunk, parts)
+
+    @property
+    def signal_bytes(self) -> int:
+        """Memory that the frozen signals of all active examples take."""
+        sizes = [int(np.prod(layer.gate_shape)) for layer in self.network.layers]
+        inputs = [int(np.prod(layer.input_shape)) for layer in self.network.layers]
+        item = np.dtype(self.backend.dtype).itemsize
+        return self.active.size * (item * (sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
+
+    def rows(self, v: Array) -> Array:
+        """H applied to each row of a device array v (K, N) -> (K, N)."""
+        ops, network = self.backend, self.network
+        directions = [
+            ops.xp.reshape(v[:, part], (v.shape[0], *shape))
+            for part, shape in zip(network.slices, network.weight_shapes, strict=True)
+        ]
+        total = [ops.zeros((v.shape[0], *shape)) for shape in network.weight_shapes]
+        for chunk in self._chunks():
+            product = self._chunk_product(chunk, directions)
+            total = [a if b is None else a + b for a, b in zip(total, product, strict=True)]
+        flat = [ops.xp.reshape(t, (v.shape[0], -1)) for t in total]
+        return ops.xp.concat(flat, axis=1)
+
+    def _chunk_product(self, chunk: _Chunk, v: list[Array]) -> list[Array | None]:
+        tangents = self._tangents(chunk.signals, v)
+        top = chunk.curvature[:, None] * tangents[-1] if self._has_curvature else None
+        errors = self._tangent_errors(chunk, v, top)
+        product: list[Array | None] = []
+        for index, layer in enumerate(self.network.layers):
+            pairs = []
+            if self._has_residual and index > 0:
+                pairs.append((tangents[index - 1], chunk.errors[index]))
+            if errors[index] is not None:
+                pairs.append((chunk.signals.inputs[index], errors[index]))
+            product.append(linear_gradient(self.backend, layer, *pairs) if pairs else None)
+        return product
+
+    def _tangents(self, signals: Signals, v: list[Array]) -> list[Array]:
+        """ẋ_1..ẋ_{L-1}, and ẋ_L where the loss is curved."""
+        tangents: list[Array] = []
+        for index, layer in enumerate(self.network.layers):
+            last = index == self.network.depth - 1
+            if last and not self._has_curvature:
+                break
+            pairs = [(signals.inputs[index], v[index])]
+            if index > 0:
+                pairs.insert(0, (tangents[-1], self._weights[index]))
+            z = linear(self.backend, layer, *pairs)
+            tangents.append(z if last else self.backend.apply_gates(signals.gates[index], z, layer.window))
+        return tangents
+
+    def _tangent_errors(self, chunk: _Chunk, v: list[Array], top: Array | None) -> list[Array | None]:
+        """δ̇_1..δ̇_L; None where it vanishes identically."""
+        errors: list[Array | None] = [top]
+        for index in range(self.network.depth - 1, 0, -1):
+            pairs = [(errors[0], self._weights[index])] if errors[0] is not None else []
+            if self._has_residual:
+                pairs.append((chunk.errors[index], v[index]))
+            if not pairs:
+                errors.insert(0, None)
+                continue
+            below = linear_adjoint(self.backend, self.network.layers[index], *pairs)
+            window = self.network.layers[index - 1].window
+            errors.insert(0, self.backend.spread_gates(chunk.signals.gates[index - 1], below, window))
+        return errors
+
+    def product(self, v: Array) -> Array:
+        """H v on the device: v (N,) or (N, k), a device array of the backend's dtype."""
+        xp = self.backend.xp
+        if v.ndim == 1:
+            return self.rows(v[None, :])[0, :]
+        return xp.matrix_transpose(self.rows(xp.matrix_transpose(v)))
+
+    def _matvec(self, v: HostArray) -> HostArray:
+        return self.backend.to_numpy(self.product(self.backend.asarray(v.reshape(-1))))
+
+    def _matmat(self, v: HostArray) -> HostArray:
+        return self.backend.to_numpy(self.product(self.backend.asarray(v)))
+
+    def _adjoint(self) -> HessianOperator:
+        return self
+
+    _transpose = _adjoint
+
+    def dense(self) -> HostArray:
+        """The N×N matrix, for small N (at most `DENSE_LIMIT`)."""
+        n = self.shape[0]
+        if n > DENSE_LIMIT:
+            raise ValueError(
+                f"a dense Hessian of {n} weights takes {8 * n * n / 1e9:.0f} GB: the limit is {DENSE_LIMIT} weights; "
+                "use products, or spectral_density"
+            )
+        identity = np.eye(n, dtype=self.dtype)
+        return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
+
+
+def _check_coefficients(c: Any, m: int) -> HostArray:
+    values = np.asarray(c, dtype=np.float64)
+    if values.shape != (m,) or not np.all(np.isfinite(values)):
+        raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
+    return values

@@ -1,0 +1,186 @@
+"""Stochastic Lanczos quadrature: the spectrum of a symmetric operator from products with vectors.
+
+Source: Golub and Welsch (1969) for the quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017)
+1075, for its stochastic use. Differences: recurrences of several probes share their products but stay independent
+(no block Lanczos); every basis is re-orthogonalised fully, twice; a breakdown ends its probe's rule exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+
+from backends import Array, Backend, HostArray, get_backend
+
+from .hessian import HessianOperator
+from .streams import Seed, spawn_streams
+
+BASIS_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """Gauss rules of the spectral measures v^T δ(λ - H) v of unit random probes; their mean estimates the spectrum.
+
+    ``nodes`` and ``weights`` (n_probes, n_steps): each row of weights sums to 1; after an early breakdown (an
+    invariant subspace was found, the rule is exact) a row is padded with node 0 and weight 0. Standard errors
+    are over probes; they need at least two.
+    """
+
+    nodes: HostArray
+    weights: HostArray
+    dimension: int
+    n_products: int
+
+    def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
+        """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
+        values = np.sum(self.weights * function(self.nodes), axis=-1)
+        return values.mean(axis=-1), _standard_error(values)
+
+    def moment(self, order: int) -> tuple[float, float]:
+        """tr H^order / N with its standard error."""
+        value, error = self.statistic(lambda nodes: nodes**order)
+        return float(value), float(error)
+
+    @property
+    def rms(self) -> float:
+        """sqrt(tr H² / N), the root mean square eigenvalue."""
+        return float(np.sqrt(self.moment(2)[0]))
+
+    def stieltjes(self, z: Any) -> HostArray:
+        """g(z) = (1/N) Σ_k 1/(λ_k - z) for Im z > 0, of z's shape."""
+        points = np.asarray(z, dtype=complex)
+        if np.any(points.imag <= 0):
+            raise ValueError("z must lie in the upper half plane: give every z an imaginary part > 0")
+        return self.statistic(lambda nodes: 1.0 / (nodes - points[..., None, None]))[0]
+
+    def density(self, energies: Any, eta: float) -> tuple[HostArray, HostArray]:
+        """(ρ_η(E), standard error) with ρ_η = Im g(E + iη)/π: the spectrum smoothed by a Lorentzian of half width η."""
+        if not eta > 0:
+            raise ValueError(f"eta {eta!r} is not a smoothing width: use a number > 0")
+        z = np.asarray(energies, dtype=float) + 1j * eta
+        return self.statistic(lambda nodes: (1.0 / (nodes - z[..., None, None])).imag / np.pi)
+
+
+def _standard_error(values: HostArray) -> HostArray:
+    n = values.shape[-1]
+    if n < 2:
+        return np.full(values.shape[:-1], np.nan)
+    error: HostArray = values.std(axis=-1, ddof=1) / np.sqrt(n)
+    return error
+
+
+def spectral_density(
+    operator: Any,
+    n_probes: int = 4,
+    n_steps: int = 60,
+    seed: Seed = 0,
+    memory_budget: int = BASIS_BYTES,
+    progress: Callable[[int], object] | None = None,
+) -> SpectralDensity:
+    """Stochastic Lanczos quadrature of a symmetric operator with Rademacher probes.
+
+    `operator` is a `HessianOperator` (recurrences stay on its device) or anything square with ``@``. Probes run in
+    groups whose bases fit into `memory_budget` bytes; `progress` is called with the number of products done.
+    Raises `MemoryError` when the basis of a single probe does not fit.
+    """
+    n = operator.shape[0]
+    if tuple(operator.shape) != (n, n):
+        raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
+    for value, what in ((n_probes, "n_probes"), (n_steps, "n_steps")):
+        if int(value) != value or value < 1:
+            raise ValueError(f"{what} {value!r} is not usable: use an integer >= 1")
+    n_steps = min(n_steps, n)
+    ops, rows = _device_product(operator)
+    group = _group_size(n, n_steps, np.dtype(ops.dtype).itemsize, memory_budget)
+    nodes, weights, products = np.zeros((n_probes, n_steps)), np.zeros((n_probes, n_steps)), 0
+    streams = spawn_streams(seed, n_probes)
+    for first in range(0, n_probes, group):
+        starts = [rng.integers(0, 2, n) * 2.0 - 1.0 for rng in streams[first : first + group]]
+        rules = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), n_steps, progress)
+        for row, (alpha, beta) in enumerate(rules.coefficients(), start=first):
+            k = len(alpha)
+            nodes[row, :k], weights[row, :k] = gauss_rule(alpha, beta)
+            products += k
+    return SpectralDensity(nodes, weights, n, products)
+
+
+def gauss_rule(alpha: list[float], beta: list[float]) -> tuple[HostArray, HostArray]:
+    """Nodes and weights of the Jacobi matrix with diagonal `alpha` and off-diagonal `beta` (one shorter)."""
+    nodes, vectors = eigh_tridiagonal(np.asarray(alpha), np.asarray(beta))
+    weights = vectors[0] ** 2  # first *row*: the components along the starting vector
+    return nodes, weights / weights.sum()
+
+
+def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array]]:
+    if isinstance(operator, HessianOperator):
+        return operator.backend, operator.rows
+    ops = get_backend()
+    return ops, lambda v: ops.asarray(np.ascontiguousarray((operator @ ops.to_numpy(v).T).T))
+
+
+def _group_size(n: int, n_steps: int, itemsize: int, budget: int) -> int:
+    basis = n * n_steps * itemsize
+    if basis > budget:
+        raise MemoryError(
+            f"the Lanczos basis of one probe takes {basis / 1e9:.2f} GB, the budget is {budget / 1e9:.2f} GB: "
+            f"use at most {budget // (n * itemsize)} steps, or raise memory_budget"
+        )
+    return max(1, budget // basis)
+
+
+class _Recurrences:
+    """Independent three-term recurrences of K probes that share their products."""
+
+    def __init__(
+        self,
+        ops: Backend,
+        rows: Callable[[Array], Array],
+        starts: HostArray,
+        n_steps: int,
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        self._ops, self._rows, self._n_steps, self._progress = ops, rows, n_steps, progress
+        self._basis = [ops.zeros((n_steps, starts.shape[1])) for _ in starts]
+        for basis, start in zip(self._basis, starts, strict=True):
+            basis[0, :] = ops.asarray(start)
+        self._alpha: list[list[float]] = [[] for _ in starts]
+        self._beta: list[list[float]] = [[] for _ in starts]
+        self._scale = 0.0
+
+    def coefficients(self) -> list[tuple[list[float], list[float]]]:
+        """(α, β) of every probe: α has one more entry than β."""
+        live = list(range(len(self._basis)))
+        for step in range(self._n_steps):
+            block = self._ops.xp.stack([self._basis[k][step, :] for k in live], axis=0)
+            product = self._rows(block)
+            live = [k for row, k in enumerate(live) if self._advance(k, step, product[row, :])]
+            if self._progress is not None:
+                self._progress(block.shape[0])
+            if not live:
+                break
+        return list(zip(self._alpha, self._beta, strict=True))
+
+    def _advance(self, k: int, step: int, w: Array) -> bool:
+        """One step of probe k with w = H q; False when its recurrence has ended."""
+        ops, basis = self._ops, self._basis[k]
+        alpha = ops.inner(basis[step, :], w)
+        self._alpha[k].append(alpha)
+        self._scale = max(self._scale, abs(alpha))
+        if step == self._n_steps - 1:
+            return False
+        known = basis[: step + 1, :]
+        for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
+            w = w - ops.xp.matmul(ops.xp.matmul(known, w), known)
+        beta = float(np.sqrt(ops.inner(w, w)))
+        # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
+        if beta <= 100 * np.finfo(ops.dtype).eps * max(self._scale, beta):
+            return False
+        self._beta[k].append(beta)
+        self._scale = max(self._scale, beta)
+        basis[step + 1, :] = w / beta
+        return True

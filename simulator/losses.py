@@ -1,0 +1,75 @@
+"""Losses of the margin u = y T(x), with their first two derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+Function = Callable[[Any, Array], Array]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """ℓ(u), ℓ'(u), ℓ''(u), each a function of (xp, u), elementwise."""
+
+    name: str
+    value: Function
+    slope: Function
+    curvature: Function
+
+
+def _hinge(xp: Any, u: Array) -> Array:
+    return xp.where(u < 1, 1 - u, xp.zeros_like(u))
+
+
+def _hinge_slope(xp: Any, u: Array) -> Array:
+    return xp.where(u < 1, -xp.ones_like(u), xp.zeros_like(u))
+
+
+def _no_curvature(xp: Any, u: Array) -> Array:
+    return xp.zeros_like(u)
+
+
+def _logistic(xp: Any, u: Array) -> Array:
+    return xp.log1p(xp.exp(-xp.abs(u))) + xp.where(u < 0, -u, xp.zeros_like(u))
+
+
+def _logistic_slope(xp: Any, u: Array) -> Array:
+    decay = xp.exp(-xp.abs(u))  # never overflows
+    return -xp.where(u > 0, decay, xp.ones_like(u)) / (1 + decay)
+
+
+def _logistic_curvature(xp: Any, u: Array) -> Array:
+    decay = xp.exp(-xp.abs(u))
+    return decay / (1 + decay) ** 2
+
+
+def _squared(xp: Any, u: Array) -> Array:
+    return (1 - u) ** 2 / 2
+
+
+def _squared_slope(xp: Any, u: Array) -> Array:
+    return u - 1
+
+
+def _squared_curvature(xp: Any, u: Array) -> Array:
+    return xp.ones_like(u)
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("hinge", _hinge, _hinge_slope, _no_curvature),
+        Loss("logistic", _logistic, _logistic_slope, _logistic_curvature),
+        Loss("squared", _squared, _squared_slope, _squared_curvature),
+    )
+}
+
+
+def get_loss(name: str) -> Loss:
+    """hinge max(0, 1-u), logistic log(1+e^{-u}) or squared ½(1-u)²."""
+    if name not in LOSSES:
+        raise ValueError(f"loss {name!r} is unknown: use one of {', '.join(LOSSES)}")
+    return LOSSES[name]

@@ -1,0 +1,124 @@
+"""Forward and backward passes with explicit gates.
+
+Frozen gates make T linear in every single layer: x_l = D_l W_l^T x_{l-1} forward and
+δ_l = D_l W_{l+1} δ_{l+1} backward, where D_l holds the 0/1 gates of layer l, max-pool choices included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import Array, Backend
+
+from .network import Layer, Network
+
+Pair = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """A forward pass over m examples: ``inputs`` x_0..x_{L-1}, ``gates`` of layers 1..L-1, ``output`` T (m,)."""
+
+    inputs: tuple[Array, ...]
+    gates: tuple[Array, ...]
+    output: Array
+
+    def take(self, xp: Any, rows: Array) -> Signals:
+        """The same pass restricted to some examples."""
+        return Signals(
+            tuple(xp.take(x, rows, axis=0) for x in self.inputs),
+            tuple(xp.take(h, rows, axis=0) for h in self.gates),
+            xp.take(self.output, rows, axis=0),
+        )
+
+
+def _rows(ops: Backend, layer: Layer, x: Array) -> Array:
+    """Images flattened to rows in front of a dense layer; a leading probe axis is kept."""
+    if len(layer.input_shape) == 1:
+        return x
+    return ops.xp.reshape(x, (*x.shape[:-3], layer.weight_shape[0]))
+
+
+def _total(terms: list[Array]) -> Array:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def linear(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
+    """z = Σ W^T x over the pairs (x, W): ([K,] m, *input_shape) -> ([K,] m, *gate_shape)."""
+    if layer.convolutional:
+        return ops.convolve(*pairs)
+    return _total([ops.xp.matmul(_rows(ops, layer, x), w) for x, w in pairs])
+
+
+def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
+    """Σ W δ over the pairs (δ, W): ([K,] m, *gate_shape) -> ([K,] m, *input_shape)."""
+    if layer.convolutional:
+        return ops.convolve_adjoint(*pairs)
+    xp = ops.xp
+    rows = _total([xp.matmul(d, xp.matrix_transpose(w)) for d, w in pairs])
+    return rows if len(layer.input_shape) == 1 else xp.reshape(rows, (*rows.shape[:-1], *layer.input_shape))
+
+
+def linear_gradient(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
+    """Σ_i x_i δ_i^T over the pairs (x, δ) and the examples -> ([K,] *weight_shape)."""
+    if layer.convolutional:
+        return ops.convolve_gradient(layer.weight_shape[0], *pairs)
+    xp = ops.xp
+    return _total([xp.matmul(xp.matrix_transpose(_rows(ops, layer, x)), d) for x, d in pairs])
+
+
+def propagate(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    ops: Backend,
+    temperature: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Signals:
+    """Forward pass of device examples x (m, *input_shape).
+
+    At temperature 0 the gates are h = 1[z > 0] (7); above it they are drawn on the host from
+    P(h = 1) = σ(z/T), and `rng` is needed.
+    """
+    for size in network.input_pools:
+        x, _ = ops.select_maximum(x, size)
+    inputs, gates = [x], []
+    for layer, w in zip(network.layers[:-1], weights[:-1], strict=True):
+        z = linear(ops, layer, (inputs[-1], w))
+        x, mask = ops.gate(z, layer.pools) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
+        inputs.append(x)
+        gates.append(mask)
+    z = linear(ops, network.layers[-1], (inputs[-1], weights[-1]))
+    return Signals(tuple(inputs), tuple(gates), z[:, 0])
+
+
+def _draw_gates(ops: Backend, z: Array, temperature: float, rng: np.random.Generator | None) -> Pair:
+    if rng is None:
+        raise ValueError(f"temperature {temperature:g} needs a random generator: pass a seed")
+    odds = ops.xp.tanh(z / (2.0 * temperature))  # 2σ(z/T) - 1, which never overflows
+    mask = ops.asarray(rng.random(z.shape)) < (odds + 1) / 2
+    return ops.apply_gates(mask, z, 1), mask
+
+
+def backpropagate(
+    network: Network, weights: Sequence[Array], signals: Signals, top: Array, ops: Backend
+) -> list[Array]:
+    """Signals δ_l = Σ ∂(top · T)/∂z_l of layers 1..L for frozen gates; `top` (m,) is δ_L, for instance c."""
+    errors = [top[:, None]]
+    for index in range(network.depth - 1, 0, -1):
+        below = linear_adjoint(ops, network.layers[index], (errors[0], weights[index]))
+        errors.insert(0, ops.spread_gates(signals.gates[index - 1], below, network.layers[index - 1].window))
+    return errors
+
+
+def assemble_gradient(network: Network, signals: Signals, errors: Sequence[Array], ops: Backend) -> list[Array]:
+    """Σ_i x_{l-1,i} δ_{l,i}^T for every layer (16)."""
+    parts = zip(network.layers, signals.inputs, errors, strict=True)
+    return [linear_gradient(ops, layer, (x, d)) for layer, x, d in parts]

@@ -1,0 +1,144 @@
+"""Output, empirical risk, its gradient, and the plasticity order parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import Array, Backend, HostArray, get_backend
+
+from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .losses import Loss, get_loss
+from .network import Network
+from .propagation import assemble_gradient, backpropagate, propagate
+from .streams import Seed, spawn_streams
+
+BATCH_SIZE = 128
+
+
+def batches(m: int, batch_size: int) -> Iterator[slice]:
+    """Consecutive slices that cover range(m)."""
+    for start in range(0, m, batch_size):
+        yield slice(start, min(start + batch_size, m))
+
+
+def output(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    backend: str | Backend | None = None,
+    temperature: float = 0.0,
+    seed: Seed | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> HostArray:
+    """T(x) (8), a host array (m,).
+
+    At `temperature` T > 0 hidden gates are drawn, P(h = 1) = σ(z/T), one sample per example from `seed`;
+    max-pooling has no finite-temperature law and is refused (`ValueError`).
+    """
+    ops = get_backend(backend)
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature {temperature!r} is not usable: use a number >= 0")
+    if temperature > 0 and (network.input_pools or any(layer.pools for layer in network.layers)):
+        raise ValueError(f"temperature {temperature:g} meets max-pooling, which has no thermal law: use 0")
+    rng = None
+    if temperature > 0:
+        rng = spawn_streams(0 if seed is None else seed, 1)[0]
+    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    parts = [
+        ops.to_numpy(propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output)
+        for part in batches(x.shape[0], check_batch_size(batch_size))
+    ]
+    return np.concatenate(parts)
+
+
+def risk(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    y: Any,
+    loss: str = "hinge",
+    backend: str | Backend | None = None,
+) -> float:
+    """R = (1/m) Σ_i ℓ(y_i T(x_i))."""
+    chosen, t = get_loss(loss), output(network, weights, x, backend)
+    return float(np.mean(margin_loss(chosen, t, check_labels(y, t.shape[0]))))
+
+
+def margin_loss(loss: Loss, t: HostArray, y: HostArray) -> HostArray:
+    """ℓ(y T) per example on the host, in float64."""
+    value: HostArray = loss.value(np, y * t.astype(np.float64))
+    return value
+
+
+@dataclass(frozen=True)
+class BatchGradient:
+    """Of one batch: ``gradient`` (device, per layer, of the *sum* of losses), ``loss`` sum and ``correct`` count."""
+
+    gradient: list[Array]
+    loss: float
+    correct: int
+
+
+def batch_gradient(
+    network: Network, weights: Sequence[Array], x: Array, y: Array, loss: Loss, ops: Backend
+) -> BatchGradient:
+    """Gradient of Σ_i ℓ(y_i T(x_i)) over one device batch.
+
+    Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass.
+    """
+    xp = ops.xp
+    signals = propagate(network, weights, x, ops)
+    u = y * signals.output
+    slope = loss.slope(xp, u) * y
+    active = np.flatnonzero(ops.to_numpy(slope))
+    total, correct = float(xp.sum(loss.value(xp, u), dtype=xp.float64)), int(xp.sum(xp.astype(u > 0, xp.int64)))
+    if active.size == 0:
+        return BatchGradient([xp.zeros_like(w) for w in weights], total, correct)
+    if active.size < x.shape[0]:
+        rows = ops.asarray(active, dtype="int64")
+        signals, slope = signals.take(xp, rows), xp.take(slope, rows, axis=0)
+    errors = backpropagate(network, weights, signals, slope, ops)
+    return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct)
+
+
+def gradient(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    y: Any,
+    loss: str = "hinge",
+    backend: str | Backend | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> list[HostArray]:
+    """∇R, one host array per layer; at the hinge's kink u = 1 and at z = 0 the derivative from the right of 0."""
+    ops, chosen = get_backend(backend), get_loss(loss)
+    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    y = check_labels(y, x.shape[0])
+    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
+    for part in batches(x.shape[0], check_batch_size(batch_size)):
+        batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
+        total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
+    return [ops.to_numpy(g) / x.shape[0] for g in total]
+
+
+def order_parameter(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    y: Any,
+    loss: str = "hinge",
+    backend: str | Backend | None = None,
+) -> float:
+    """The plasticity order parameter ||∇R||² (15); no learning rate in it."""
+    return squared_norm(gradient(network, weights, x, y, loss, backend))
+
+
+def squared_norm(arrays: Sequence[HostArray]) -> float:
+    """Σ ||a||² in float64."""
+    return float(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays))
+
