@@ -29,7 +29,7 @@ BLOCK_BYTES = 1 << 19  # a block's buffers: half of a common second-level cache
 @intrinsic
 def _call_gemm(context, address, arguments):  # type: ignore[no-untyped-def]
     """Call the Fortran GEMM at an address with 13 pointers; the address is a value so that code caches on disk."""
-    signature = types.void(types.intp, types.UniTuple(types.intp, 13))
+    signature = types.void(types.intp, types.UniTuple(types.intp, 13))  # type: ignore[no-untyped-call]
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         pointer = ir.IntType(8).as_pointer()
@@ -59,7 +59,7 @@ def _gemm(address, transposed, scratch, m, n, k, a, lda, b, ldb, beta, c, ldc): 
     scalars[1] = beta
     letter, size, scalar = letters.ctypes.data, sizes.ctypes.data, scalars.ctypes.data
     item = scalars.itemsize
-    _call_gemm(
+    _call_gemm(  # type: ignore[call-arg]
         address,
         (
             letter, letter + (1 if transposed else 0), size, size + 4, size + 8,

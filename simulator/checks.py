@@ -23,9 +23,9 @@ def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> lis
     return [ops.asarray(w) for w in weights]
 
 
-def check_examples(network: Network, x: Any) -> HostArray:
+def check_examples(network: Network, examples: Any) -> HostArray:
     """Examples as a host array (m, *input_shape); a dense network flattens images in C order."""
-    x = np.asarray(x)
+    x: HostArray = np.asarray(examples)
     if x.ndim < 1 or x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: expected at least one example, (m, *{network.input_shape})")
     if x.shape[1:] != network.input_shape:

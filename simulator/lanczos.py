@@ -1,8 +1,9 @@
 """Stochastic Lanczos quadrature: the spectrum of a symmetric operator from products with vectors.
 
 Source: Golub and Welsch (1969) for the quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017)
-1075, for its stochastic use. Differences: recurrences of several probes share their products but stay independent
-(no block Lanczos); every basis is re-orthogonalised fully, twice; a breakdown ends its probe's rule exactly.
+1075, for its stochastic use; Haydock, Heine and Kelly, J. Phys. C 5 (1972) 2845, for the terminated continued
+fraction. Differences: recurrences of several probes share their products but stay independent (no block
+Lanczos); every basis is re-orthogonalised fully, twice; a breakdown ends its probe's rule exactly.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .hessian import HessianOperator
 from .streams import Seed, spawn_streams
 
 BASIS_BYTES = 1 << 30
+TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,19 @@ class SpectralDensity:
     """Gauss rules of the spectral measures v^T δ(λ - H) v of unit random probes; their mean estimates the spectrum.
 
     ``nodes`` and ``weights`` (n_probes, n_steps): each row of weights sums to 1; after an early breakdown (an
-    invariant subspace was found, the rule is exact) a row is padded with node 0 and weight 0. Standard errors
-    are over probes; they need at least two.
+    invariant subspace was found, the rule is exact) a row is padded with node 0 and weight 0. ``alpha`` and
+    ``beta`` (n_probes, n_steps) are the recurrence coefficients behind them; the last β of a row couples to what
+    was not explored, and is 0 where the rule is exact. Standard errors are over probes; they need at least two.
     """
 
     nodes: HostArray
     weights: HostArray
-    dimension: int
-    n_products: int
+    alpha: HostArray
+    beta: HostArray
 
     def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
         """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
-        values = np.sum(self.weights * function(self.nodes), axis=-1)
-        return values.mean(axis=-1), _standard_error(values)
+        return _mean_and_error(np.sum(self.weights * function(self.nodes), axis=-1))
 
     def moment(self, order: int) -> tuple[float, float]:
         """tr H^order / N with its standard error."""
@@ -52,18 +54,57 @@ class SpectralDensity:
         return float(np.sqrt(self.moment(2)[0]))
 
     def stieltjes(self, z: Any) -> HostArray:
-        """g(z) = (1/N) Σ_k 1/(λ_k - z) for Im z > 0, of z's shape."""
-        points = np.asarray(z, dtype=complex)
-        if np.any(points.imag <= 0):
-            raise ValueError("z must lie in the upper half plane: give every z an imaginary part > 0")
+        """g(z) = (1/N) Σ_k 1/(λ_k - z) for Im z > 0 from the Gauss rules, Σ_k τ_k/(θ_k - z); of z's shape."""
+        points = _upper(z)
         return self.statistic(lambda nodes: 1.0 / (nodes - points[..., None, None]))[0]
 
     def density(self, energies: Any, eta: float) -> tuple[HostArray, HostArray]:
-        """(ρ_η(E), standard error) with ρ_η = Im g(E + iη)/π: the spectrum smoothed by a Lorentzian of half width η."""
-        if not eta > 0:
-            raise ValueError(f"eta {eta!r} is not a smoothing width: use a number > 0")
-        z = np.asarray(energies, dtype=float) + 1j * eta
+        """(ρ_η(E), standard error), ρ_η = Im g(E + iη)/π from the Gauss rules.
+
+        The spectrum smoothed by a Lorentzian of half width η; resolved once η exceeds the spacing of the nodes,
+        roughly the spectrum's width over n_steps. Below that use `terminated_density`.
+        """
+        z = _upper(np.asarray(energies, dtype=float) + 1j * eta)
         return self.statistic(lambda nodes: (1.0 / (nodes - z[..., None, None])).imag / np.pi)
+
+    def terminated_density(
+        self, energies: Any, eta: float, n_steps: int | None = None
+    ) -> tuple[HostArray, HostArray]:
+        """(ρ_η(E), standard error) from the continued fraction of α, β closed by a square-root terminator.
+
+        g = 1/(α_1 - z - β_1²/(α_2 - z - ... - β_k² t(z))), t = 1/(a - z - b² t): the unexplored rest is given the
+        semicircle of the last few coefficients instead of nothing, which keeps total mass 1, Im g > 0 and the
+        2k - 1 moments of the Gauss rule, and resolves a continuous spectrum far below the spacing of its nodes.
+        Where a rule is exact both agree. `n_steps` uses fewer steps: the difference estimates the error.
+        """
+        return _mean_and_error(self.terminated_densities(energies, eta, n_steps))
+
+    def terminated_densities(self, energies: Any, eta: float, n_steps: int | None = None) -> HostArray:
+        """`terminated_density` of every probe by itself: (..., n_probes)."""
+        z = _upper(np.asarray(energies, dtype=float) + 1j * eta)[..., None]
+        steps = self.alpha.shape[1] if n_steps is None else n_steps
+        alpha, beta = self.alpha[:, :steps], self.beta[:, :steps]
+        last = slice(max(0, steps - TERMINATOR_WINDOW), steps)
+        gap = alpha[:, last].mean(axis=1) - z
+        root = np.sqrt(gap**2 - 4.0 * np.mean(beta[:, last] ** 2, axis=1))
+        roots = 2.0 / (gap + root), 2.0 / (gap - root)
+        g = np.where(roots[0].imag > 0, *roots)
+        for k in range(steps - 1, -1, -1):
+            g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
+        density: HostArray = g.imag / np.pi
+        return density
+
+
+def _upper(z: Any) -> HostArray:
+    points = np.asarray(z, dtype=complex)
+    if not np.all(points.imag > 0):
+        raise ValueError("z must lie in the upper half plane: give every z an imaginary part (eta) > 0")
+    return points
+
+
+def _mean_and_error(values: HostArray) -> tuple[HostArray, HostArray]:
+    """Mean over the last axis (probes) and its standard error."""
+    return values.mean(axis=-1), _standard_error(values)
 
 
 def _standard_error(values: HostArray) -> HostArray:
@@ -97,16 +138,16 @@ def spectral_density(
     n_steps = min(n_steps, n)
     ops, rows = _device_product(operator)
     group = _group_size(n, n_steps, np.dtype(ops.dtype).itemsize, memory_budget)
-    nodes, weights, products = np.zeros((n_probes, n_steps)), np.zeros((n_probes, n_steps)), 0
+    nodes, weights, alphas, betas = np.zeros((4, n_probes, n_steps))
     streams = spawn_streams(seed, n_probes)
     for first in range(0, n_probes, group):
         starts = [rng.integers(0, 2, n) * 2.0 - 1.0 for rng in streams[first : first + group]]
         rules = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), n_steps, progress)
         for row, (alpha, beta) in enumerate(rules.coefficients(), start=first):
             k = len(alpha)
-            nodes[row, :k], weights[row, :k] = gauss_rule(alpha, beta)
-            products += k
-    return SpectralDensity(nodes, weights, n, products)
+            nodes[row, :k], weights[row, :k] = gauss_rule(alpha, beta[:-1])
+            alphas[row, :k], betas[row, :k] = alpha, beta
+    return SpectralDensity(nodes, weights, alphas, betas)
 
 
 def gauss_rule(alpha: list[float], beta: list[float]) -> tuple[HostArray, HostArray]:
@@ -153,7 +194,7 @@ class _Recurrences:
         self._scale = 0.0
 
     def coefficients(self) -> list[tuple[list[float], list[float]]]:
-        """(α, β) of every probe: α has one more entry than β."""
+        """(α, β) of every probe, of one length: the last β is what couples to the rest, 0 after a breakdown."""
         live = list(range(len(self._basis)))
         for step in range(self._n_steps):
             block = self._ops.xp.stack([self._basis[k][step, :] for k in live], axis=0)
@@ -171,16 +212,15 @@ class _Recurrences:
         alpha = ops.inner(basis[step, :], w)
         self._alpha[k].append(alpha)
         self._scale = max(self._scale, abs(alpha))
-        if step == self._n_steps - 1:
-            return False
         known = basis[: step + 1, :]
         for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
             w = w - ops.xp.matmul(ops.xp.matmul(known, w), known)
         beta = float(np.sqrt(ops.inner(w, w)))
         # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
-        if beta <= 100 * np.finfo(ops.dtype).eps * max(self._scale, beta):
-            return False
-        self._beta[k].append(beta)
+        ended = beta <= 100 * np.finfo(ops.dtype).eps * max(self._scale, beta)
+        self._beta[k].append(0.0 if ended else beta)
         self._scale = max(self._scale, beta)
+        if ended or step == self._n_steps - 1:
+            return False
         basis[step + 1, :] = w / beta
         return True

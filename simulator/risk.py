@@ -77,11 +77,12 @@ def margin_loss(loss: Loss, t: HostArray, y: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class BatchGradient:
-    """Of one batch: ``gradient`` (device, per layer, of the *sum* of losses), ``loss`` sum and ``correct`` count."""
+    """Sums over one batch: ``gradient`` of Σ ℓ (device, per layer), ``loss``, and counts ``correct``, ``active``."""
 
     gradient: list[Array]
     loss: float
     correct: int
+    active: int
 
 
 def batch_gradient(
@@ -98,12 +99,50 @@ def batch_gradient(
     active = np.flatnonzero(ops.to_numpy(slope))
     total, correct = float(xp.sum(loss.value(xp, u), dtype=xp.float64)), int(xp.sum(xp.astype(u > 0, xp.int64)))
     if active.size == 0:
-        return BatchGradient([xp.zeros_like(w) for w in weights], total, correct)
+        return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, 0)
     if active.size < x.shape[0]:
         rows = ops.asarray(active, dtype="int64")
         signals, slope = signals.take(xp, rows), xp.take(slope, rows, axis=0)
     errors = backpropagate(network, weights, signals, slope, ops)
-    return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct)
+    return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct, int(active.size))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``risk``, ``accuracy`` (share of u > 0), ``active_fraction`` (share of ℓ' ≠ 0) and ``gradient`` ∇R (host)."""
+
+    risk: float
+    accuracy: float
+    active_fraction: float
+    gradient: list[HostArray]
+
+    @property
+    def order_parameter(self) -> float:
+        """||∇R||² (15), in float64."""
+        return float(sum(np.sum(np.square(g, dtype=np.float64)) for g in self.gradient))
+
+
+def evaluate(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    y: Any,
+    loss: str = "hinge",
+    backend: str | Backend | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Evaluation:
+    """Risk, accuracy, active share and gradient in one pass over the examples."""
+    ops, chosen = get_backend(backend), get_loss(loss)
+    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    m = x.shape[0]
+    y = check_labels(y, m)
+    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
+    value, correct, active = 0.0, 0, 0
+    for part in batches(m, check_batch_size(batch_size)):
+        batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
+        total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
+        value, correct, active = value + batch.loss, correct + batch.correct, active + batch.active
+    return Evaluation(value / m, correct / m, active / m, [ops.to_numpy(g) / m for g in total])
 
 
 def gradient(
@@ -113,17 +152,9 @@ def gradient(
     y: Any,
     loss: str = "hinge",
     backend: str | Backend | None = None,
-    batch_size: int = BATCH_SIZE,
 ) -> list[HostArray]:
-    """∇R, one host array per layer; at the hinge's kink u = 1 and at z = 0 the derivative from the right of 0."""
-    ops, chosen = get_backend(backend), get_loss(loss)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
-    y = check_labels(y, x.shape[0])
-    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
-    for part in batches(x.shape[0], check_batch_size(batch_size)):
-        batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
-        total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
-    return [ops.to_numpy(g) / x.shape[0] for g in total]
+    """∇R (16), one host array per layer; ℓ' = 0 at the hinge's kink u = 1 and h = 0 at z = 0."""
+    return evaluate(network, weights, x, y, loss, backend).gradient
 
 
 def order_parameter(
@@ -135,10 +166,19 @@ def order_parameter(
     backend: str | Backend | None = None,
 ) -> float:
     """The plasticity order parameter ||∇R||² (15); no learning rate in it."""
-    return squared_norm(gradient(network, weights, x, y, loss, backend))
+    return evaluate(network, weights, x, y, loss, backend).order_parameter
 
 
-def squared_norm(arrays: Sequence[HostArray]) -> float:
-    """Σ ||a||² in float64."""
-    return float(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays))
-
+def signal_powers(
+    network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None = None
+) -> HostArray:
+    """Mean square per neuron and example of x_0, x_1, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c."""
+    ops = get_backend(backend)
+    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    total = np.zeros(network.depth)
+    for part in batches(x.shape[0], BATCH_SIZE):
+        signals = propagate(network, w, ops.asarray(x[part]), ops)
+        total += [ops.inner(s, s) for s in signals.inputs]
+    sizes = [math.prod(layer.input_shape) for layer in network.layers]
+    powers: HostArray = total / (np.array(sizes) * x.shape[0])
+    return powers

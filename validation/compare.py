@@ -1,0 +1,101 @@
+"""`python -m validation.compare`: the command line of the main job."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import types
+from typing import Any, NoReturn
+
+from backends import BackendUnavailableError
+from simulator import TrainingDivergedError
+
+from .data import DataError
+from .job import Report, compare, table
+from .options import OptionError, Options
+from .storage import StorageError
+
+EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Bad usage is one line on stderr, exit 2."""
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def _epochs(text: str) -> tuple[int, ...]:
+    return tuple(sorted({int(part) for part in text.split(",")}))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the main job; defaults as in `Options`."""
+    d = Options()
+    p = _Parser(
+        prog="python -m validation.compare",
+        description="Train a ReLU network, measure its Hessian spectrum through training, predict it, and compare.",
+        allow_abbrev=False,
+    )
+    p.add_argument("--backend", help="numba (default), numpy or cupy")
+    p.add_argument("--dtype", help="float64 or float32 (default: float32 for images, else float64)")
+    p.add_argument("--data", default=d.data, help="auto (default), digits, cifar10, an image FOLDER or a ZIP of one")
+    p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
+    p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
+    p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,dense8")
+    p.add_argument("--examples", type=int, metavar="M", help="training examples (default: all digits, 5000 images)")
+    p.add_argument("--spectrum-examples", type=int, metavar="K",
+                   help="the subset for spectrum and prediction (default: 200 digits, 1000 images)")  # fmt: skip
+    p.add_argument("--epochs", type=int, help="default 40")
+    p.add_argument("--record", type=_epochs, metavar="E0,E1,...", help="default 0,1,2,5,10,20,40")
+    p.add_argument("--batch-size", type=int, default=d.batch_size)
+    p.add_argument("--learning-rate", type=float, default=d.learning_rate)
+    p.add_argument("--momentum", type=float, default=d.momentum)
+    p.add_argument("--loss", default=d.loss, help="hinge (default), logistic or squared")
+    p.add_argument("--probes", type=int, default=d.probes, help="Lanczos probes (default 4)")
+    p.add_argument("--steps", type=int, help="Lanczos steps (default 60)")
+    p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")
+    p.add_argument("--seed", type=int, default=d.seed)
+    p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
+    p.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage, 3 diverged, 130 interrupted)."""
+    chosen = vars(parser().parse_args(arguments))
+    try:
+        report = compare(**chosen)
+    except (OptionError, DataError, StorageError, BackendUnavailableError, ValueError, MemoryError) as error:
+        return _stop(error, EXIT_USAGE)
+    except TrainingDivergedError as error:
+        return _stop(f"{error}; what was recorded before is in {chosen['out']}", EXIT_DIVERGED)
+    except KeyboardInterrupt:
+        return _stop(f"interrupted: go on with --resume --out {chosen['out']}", EXIT_INTERRUPTED)
+    return _conclude(report)
+
+
+def _stop(message: object, status: int) -> int:
+    print(f"validation.compare: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def _conclude(report: Report) -> int:
+    print(f"\n{table(report.data['claims'])}\n\nreport: {report.path / 'report.html'}")
+    if report.failed_facts:
+        return _stop(f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}", EXIT_FACT_FAILED)
+    return 0
+
+
+class _CallableModule(types.ModuleType):
+    """`validation.compare(...)` stays the job after this submodule, of the same name, was imported."""
+
+    def __call__(self, **options: Any) -> Report:
+        return compare(**options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+if __name__ == "__main__":
+    sys.exit(main())

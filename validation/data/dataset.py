@@ -1,0 +1,162 @@
+"""`load_dataset`: choose a source, draw the rows, read only those, preprocess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from validation.data.errors import DataError
+from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
+from validation.data.selection import IntArray, Split, balanced_draw, parse_split, require_both_labels
+from validation.data.sources import Source, open_source
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A preprocessed two-class data set.
+
+    `x` (m, 64) or (m, H, W, C) and `y` (m,) of -1 and +1 are the training examples, `x_test` and `y_test` the
+    test examples or None; `negative` and `positive` the names of the classes labelled -1 and +1; `spectrum`
+    (K,) sorted rows of `x`. `source` is one line for people: what was loaded, from where, how many.
+    """
+
+    name: str
+    source: str
+    x: FloatArray
+    y: NDArray[np.float64]
+    x_test: FloatArray | None
+    y_test: NDArray[np.float64] | None
+    negative: tuple[str, ...]
+    positive: tuple[str, ...]
+    spectrum: IntArray
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Rows of a source: the training rows in their drawn order, then the test rows in order."""
+
+    rows: IntArray
+    n_train: int
+    spectrum: IntArray
+
+
+def load_dataset(
+    data: str | Path = "auto",
+    data_root: str | Path = "data",
+    classes: str | None = None,
+    examples: int | None = None,
+    spectrum_examples: int | None = None,
+    seed: int | np.random.Generator = 0,
+    dtype: DTypeLike | None = None,
+) -> Dataset:
+    """Load, select and preprocess a two-class data set.
+
+    `data` is "auto" (CIFAR-10 if on disk under `data_root`, else digits), "digits", "cifar10" (downloaded
+    when missing), or the path of an image folder or ZIP archive (a `Path`, or "./digits", for a folder so
+    called). `classes` is "NEG:POS" by name or index (default: even against odd digits, else the first half
+    against the rest). `examples` training rows are drawn half per label and evenly over the classes of a
+    label (default: all digits, at most 5,000 images), and out of them `spectrum_examples` by an independent
+    stream (default: at most 200 digits, 1,000 images). Without a test part the rows that were not drawn are
+    the test examples. `dtype` is float32 or float64 (default: float64 for digits, float32 for images).
+    Inputs are x/255 (digits: x/16) minus the training mean of each feature, over the overall standard
+    deviation of the training examples.
+
+    Raises `DataError` for everything that is wrong with the data or with these options.
+    """
+    draw, spectrum_draw = _streams(seed)
+    source = open_source(data, data_root)
+    split = source.split if classes is None else parse_split(classes, source.names)
+    chosen_dtype = _checked_dtype(source.dtype if dtype is None else dtype)
+    selection = _select(source, split, examples, spectrum_examples, draw, spectrum_draw)
+    y = split.labels(source.classes[selection.rows])
+    levels = source.read(selection.rows)
+    name, origin, names = source.name, source.origin, source.names
+    # The source can hold all images of a data set; it is not needed while the inputs are made.
+    del source
+    m = selection.n_train
+    x, x_test = _inputs(levels, m, chosen_dtype)
+    return Dataset(
+        name=name,
+        source=_describe(origin, x.shape, len(y) - m, split, names),
+        x=x,
+        y=y[:m],
+        x_test=x_test,
+        y_test=None if x_test is None else y[m:],
+        negative=tuple(names[i] for i in split.negative),
+        positive=tuple(names[i] for i in split.positive),
+        spectrum=selection.spectrum,
+    )
+
+
+def _streams(seed: int | np.random.Generator) -> list[np.random.Generator]:
+    try:
+        return np.random.default_rng(seed).spawn(2)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"seed is {seed!r}, expected an integer of at least 0; choose another.") from error
+
+
+def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = np.dtype(object)
+    if result not in (np.float32, np.float64):
+        raise DataError(f"dtype is {dtype!r}, expected float32 or float64; choose one of them.")
+    return result
+
+
+def _select(
+    source: Source,
+    split: Split,
+    examples: int | None,
+    spectrum_examples: int | None,
+    draw: np.random.Generator,
+    spectrum_draw: np.random.Generator,
+) -> _Selection:
+    kept = np.flatnonzero(split.keeps(source.classes))
+    candidates = kept[kept < source.n_train]
+    test = kept[kept >= source.n_train]
+    has_test_part = source.n_train < len(source.classes)
+    for part, rows in (("training", candidates), ("test", test))[: 1 + has_test_part]:
+        require_both_labels(source.classes[rows], split, source.names, f"the {part} part of {source.origin}")
+    available = len(candidates)
+    m = min(source.examples or available, available) if examples is None else examples
+    _check_count("examples", m, 2, available, "training examples of these classes")
+    k = min(source.spectrum_examples, m) if spectrum_examples is None else spectrum_examples
+    _check_count("spectrum_examples", k, 1, m, "drawn training examples")
+    train = candidates[balanced_draw(source.classes[candidates], split, m, draw)]
+    if not has_test_part:
+        test = np.setdiff1d(candidates, train)
+    spectrum = np.sort(balanced_draw(source.classes[train], split, k, spectrum_draw))
+    return _Selection(np.concatenate([train, test]), m, spectrum)
+
+
+def _check_count(name: str, value: int, least: int, available: int, what: str) -> None:
+    if not least <= value <= available:
+        raise DataError(
+            f"{name} is {value}, but {available:,} {what} are available; choose {least} to {available:,}."
+        )
+
+
+def _inputs(levels: NDArray[np.uint8], m: int, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray | None]:
+    mean, deviation = training_statistics(levels[:m])
+    x = standardise(levels[:m], mean, deviation, dtype)
+    check_finite(x, "the training set")
+    if len(levels) == m:
+        return x, None
+    x_test = standardise(levels[m:], mean, deviation, dtype)
+    check_finite(x_test, "the test set")
+    return x, x_test
+
+
+def _describe(origin: str, shape: tuple[int, ...], n_test: int, split: Split, names: Sequence[str]) -> str:
+    size = "x".join(str(n) for n in shape[1:])
+    sides = (", ".join(names[i] for i in side) for side in (split.negative, split.positive))
+    return "{}: {:,} training and {:,} test examples of shape {}, label -1: {}; +1: {}".format(
+        origin, shape[0], n_test, size, *sides
+    )

@@ -1,0 +1,163 @@
+"""What there is to choose from: the classes of every row, and how to read the levels of some of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.data.errors import DataError
+from validation.data.images import Tree, image_tree, read_images
+from validation.data.selection import IntArray, Split, halves
+
+_CIFAR_FOLDER = "cifar-10-batches-py"
+_CIFAR_ARCHIVE = "cifar-10-python.tar.gz"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that can be drawn: the training part first, then the test part if there is one.
+
+    `classes` (n,) are indices into `names`, `n_train` the length of the training part, `read(rows)` gives the
+    levels (len(rows), ...) as uint8. The rest are the defaults for this kind of data; `examples` None is all.
+    """
+
+    name: str
+    origin: str
+    names: tuple[str, ...]
+    classes: IntArray
+    n_train: int
+    read: Callable[[IntArray], NDArray[np.uint8]]
+    split: Split
+    examples: int | None
+    spectrum_examples: int
+    dtype: str
+
+
+def open_source(data: str | Path, data_root: str | Path) -> Source:
+    """The source called `data`: "auto", "digits", "cifar10", or the path of a folder or ZIP archive.
+
+    `auto` is CIFAR-10 where it is on disk under `data_root`, else the digits. Raises `DataError`.
+    """
+    root = Path(data_root)
+    on_disk = (root / _CIFAR_FOLDER).is_dir()
+    if data == "digits" or (data == "auto" and not on_disk):
+        why = f" (no {_CIFAR_FOLDER} under '{root}')" if data == "auto" else ""
+        return _digits(why)
+    if data in ("auto", "cifar10"):
+        return _cifar10(root, on_disk)
+    return _image_folder(Path(data))
+
+
+def _digits(why: str) -> Source:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    levels = bunch.data.astype(np.uint8)  # whole numbers 0 to 16
+    return Source(
+        name="digits",
+        origin=f"8x8 digits of scikit-learn{why}",
+        names=tuple(str(digit) for digit in range(10)),
+        classes=bunch.target.astype(np.intp),
+        n_train=len(levels),
+        read=lambda rows: levels[rows],
+        split=Split(negative=(0, 2, 4, 6, 8), positive=(1, 3, 5, 7, 9)),
+        examples=None,
+        spectrum_examples=200,
+        dtype="float64",
+    )
+
+
+def _images(
+    name: str,
+    origin: str,
+    names: tuple[str, ...],
+    classes: IntArray,
+    n_train: int,
+    read: Callable[[IntArray], NDArray[np.uint8]],
+) -> Source:
+    split = halves(len(names))
+    return Source(name, origin, names, classes, n_train, read, split, 5000, 1000, "float32")
+
+
+def _cifar10(root: Path, on_disk: bool) -> Source:
+    datasets = _torchvision_datasets()
+    try:
+        # Only a missing archive is downloaded; a damaged one on disk is reported, not replaced.
+        train = datasets.CIFAR10(root=str(root), train=True, download=not on_disk)
+        test = datasets.CIFAR10(root=str(root), train=False, download=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # network, archive, checksum and unpickling errors have no common base
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        action = "read" if on_disk else "downloaded"
+        raise DataError(
+            f"CIFAR-10 could not be {action} under '{root}' ({reason}); remove '{root / _CIFAR_FOLDER}' if "
+            f"it is there and place {_CIFAR_ARCHIVE} in '{root}' for --data cifar10, or use --data with an "
+            "image folder or ZIP archive, or --data digits."
+        ) from error
+    n_train = len(train.data)
+
+    def read(rows: IntArray) -> NDArray[np.uint8]:
+        levels = np.empty((len(rows), *train.data.shape[1:]), dtype=np.uint8)
+        in_train = rows < n_train
+        levels[in_train] = train.data[rows[in_train]]
+        levels[~in_train] = test.data[rows[~in_train] - n_train]
+        return levels
+
+    classes = np.array([*train.targets, *test.targets], dtype=np.intp)
+    origin = f"CIFAR-10 under '{root}'"
+    return _images("cifar10", origin, tuple(train.classes), classes, n_train, read)
+
+
+def _torchvision_datasets() -> Any:
+    try:
+        return importlib.import_module("torchvision.datasets")
+    except (ImportError, OSError, RuntimeError) as error:  # the last two: it does not fit the installed torch
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"CIFAR-10 needs torchvision, which cannot be imported ({reason}); "
+            "run pip install 'umwelt-dnn[cifar]', or use --data digits."
+        ) from error
+
+
+def _image_folder(path: Path) -> Source:
+    tree = image_tree(path)
+    _check_tree(path, tree)
+    names = tuple(tree["train"])
+    index = {name: i for i, name in enumerate(names)}
+    parts = [tree["train"], tree.get("test", {})]
+    files = [file for part in parts for images in part.values() for file in images]
+    classes = [index[name] for part in parts for name, images in part.items() for _ in images]
+    kind = "image folder" if path.is_dir() else "image archive"
+    return _images(
+        name=path.resolve().name if path.is_dir() else path.stem,
+        origin=f"{kind} '{path}'",
+        names=names,
+        classes=np.array(classes, dtype=np.intp),
+        n_train=sum(len(images) for images in tree["train"].values()),
+        read=lambda rows: read_images(path, [files[row] for row in rows]),
+    )
+
+
+def _check_tree(path: Path, tree: Tree) -> None:
+    train = tree["train"]
+    if len(train) < 2:
+        raise DataError(
+            f"train/ in '{path}' has {len(train)} classes, expected at least 2; add one folder per class."
+        )
+    for name, images in train.items():
+        if not images:
+            raise DataError(
+                f"class {name!r} in train/ of '{path}' has no image (jpg, jpeg, png); add some or remove it."
+            )
+    for name in tree.get("test", {}):
+        if name not in train:
+            raise DataError(
+                f"test/ in '{path}' has the class {name!r}, which train/ lacks; rename it or remove it."
+            )

@@ -1,0 +1,147 @@
+"""The exact facts E1-E8 of the Hessian, checked on the run's own network: a failure is a bug, not a finding.
+
+They hold for any data, so a few of the active examples are enough. Each check returns a relative error: the largest
+violation over the natural size of what is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backends import Backend
+from simulator import HessianOperator, Network, evaluate
+
+Array = np.ndarray[Any, Any]
+FACT_EXAMPLES = 64
+TOLERANCES = {"float64": 1e-10, "float32": 1e-3}
+
+
+@dataclass(frozen=True)
+class FactCheck:
+    """Relative error of an exact statement, and what rounding explains."""
+
+    value: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.tolerance
+
+
+def check_facts(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    y: Array,
+    c: Array,
+    loss: str,
+    backend: Backend,
+    rng: np.random.Generator,
+) -> dict[str, FactCheck]:
+    """E1-E4, E6, E7 (two dense layers) and E8 for the residual Hessian of up to 64 examples with c ≠ 0.
+
+    Empty when no example is active: the Hessian and the gradient are then 0 and there is nothing to check.
+    """
+    active = np.flatnonzero(c)[:FACT_EXAMPLES]
+    if active.size == 0:
+        return {}
+    x, y = x[active], y[active]
+    operator = HessianOperator(network, weights, x, y, loss, part="residual", backend=backend)
+    gradient = [g.astype(np.float64) for g in evaluate(network, weights, x, y, loss, backend).gradient]
+    errors = _layer_probe_facts(operator, rng)
+    errors |= _euler_facts(operator, [np.asarray(w, dtype=np.float64) for w in weights], gradient)
+    errors["E6"] = _mirror_fact(operator, weights, x, rng)
+    if network.depth == 2 and not network.layers[0].convolutional and not network.input_pools:
+        errors["E7"] = _two_layer_fact(operator)
+    if network.depth > 1:
+        errors["E8"] = _rescaling_fact(weights, gradient)
+    tolerance = TOLERANCES[backend.dtype]
+    return {name: FactCheck(float(value), tolerance) for name, value in sorted(errors.items())}
+
+
+def _relative(violation: float, size: float) -> float:
+    return violation / size if size > 0 else violation
+
+
+def _apply(operator: HessianOperator, rows: Array) -> Array:
+    ops = operator.backend
+    product: Array = ops.to_numpy(operator.rows(ops.asarray(rows))).astype(np.float64)
+    return product
+
+
+def _layer_probe_facts(operator: HessianOperator, rng: np.random.Generator) -> dict[str, float]:
+    """E1: diagonal blocks vanish, seen by one random probe per layer; E2: so does the trace they estimate."""
+    network = operator.network
+    probes = np.zeros((network.depth, network.n_weights))
+    for row, part in enumerate(network.slices):
+        probes[row, part] = rng.integers(0, 2, part.stop - part.start) * 2.0 - 1.0
+    products = _apply(operator, probes)
+    size = float(np.linalg.norm(products, axis=1).max())
+    own = [np.linalg.norm(products[row, part]) for row, part in enumerate(network.slices)]
+    return {
+        "E1": _relative(float(max(own)), size),
+        "E2": _relative(abs(float(np.sum(probes * products))), size * float(np.sqrt(network.n_weights))),
+    }
+
+
+def _euler_facts(operator: HessianOperator, weights: list[Array], gradient: list[Array]) -> dict[str, float]:
+    """E3 (Euler): H θ_l = ∇R outside layer l, 0 inside. E4: ⟨W_l, ∇_l R⟩ = s, and θ_l^T H θ_l' = s off the diagonal."""
+    network = operator.network
+    theta = np.zeros((network.depth, network.n_weights))
+    expected = np.zeros_like(theta)
+    flat = network.flatten(gradient)
+    for row, part in enumerate(network.slices):
+        theta[row, part] = weights[row].reshape(-1)
+        expected[row] = flat
+        expected[row, part] = 0.0
+    products = _apply(operator, theta)
+    form = products @ theta.T
+    s = np.array([np.sum(w * g) for w, g in zip(weights, gradient, strict=True)])
+    wanted = s.mean() * (1.0 - np.eye(network.depth))
+    lengths = [np.linalg.norm(w) * np.linalg.norm(g) for w, g in zip(weights, gradient, strict=True)]
+    spread = max(float(np.abs(form - wanted).max()), float(np.ptp(s)))
+    return {
+        "E3": _relative(float(np.abs(products - expected).max()), float(np.abs(flat).max())),
+        "E4": _relative(spread, float(max(lengths))),
+    }
+
+
+def _mirror_fact(operator: HessianOperator, weights: Sequence[Array], x: Array, rng: np.random.Generator) -> float:
+    """E6: with c fixed, W_L → -W_L turns H into -S H S, S = -1 on the last layer: the spectrum changes sign."""
+    network = operator.network
+    mirrored = HessianOperator(
+        network, [*weights[:-1], -np.asarray(weights[-1])], x, None, c=operator.c, backend=operator.backend
+    )
+    flip = np.ones(network.n_weights)
+    flip[network.slices[-1]] = -1.0
+    v = rng.standard_normal(network.n_weights)
+    left, right = _apply(mirrored, v[None])[0], -flip * _apply(operator, (flip * v)[None])[0]
+    return _relative(float(np.linalg.norm(left - right)), float(np.linalg.norm(right)))
+
+
+def _two_layer_fact(operator: HessianOperator) -> float:
+    """E7 (L = 2): H² e_b = ||v_b||² e_b for every weight b of layer 2, v_b = Σ_i c_i h_{1,i}^b x_i."""
+    part = operator.network.slices[1]
+    units = np.eye(operator.network.n_weights)[part]
+    columns = _apply(operator, units)
+    lengths = np.sum(columns**2, axis=1)
+    twice = _apply(operator, columns)
+    return _relative(float(np.abs(twice - lengths[:, None] * units).max()), float(lengths.max()))
+
+
+def _rescaling_fact(weights: Sequence[Array], gradient: list[Array]) -> float:
+    """E8: for every hidden neuron, ⟨incoming W, ∇⟩ - ⟨outgoing W, ∇⟩ = 0: rescaling leaves the risk unchanged."""
+    worst = 0.0
+    for below in range(len(weights) - 1):
+        products = [np.asarray(weights[i], dtype=np.float64) * gradient[i] for i in (below, below + 1)]
+        channels = products[0].shape[-1]
+        incoming = products[0].reshape(-1, channels).sum(axis=0)
+        # Rows of a dense layer behind images run over positions, channels last.
+        outgoing = products[1].reshape(-1, channels, products[1].shape[-1]).sum(axis=(0, 2))
+        size = np.abs(products[0]).sum() + np.abs(products[1]).sum()
+        worst = max(worst, _relative(float(np.abs(incoming - outgoing).max()), float(size)))
+    return worst

@@ -1,0 +1,242 @@
+"""The main job: train, measure the Hessian spectrum, predict it, compare, report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from backends import Backend
+from simulator import Network, train_epochs
+from simulator.streams import spawn_streams
+
+from .claims import failed_facts, judge
+from .data import Dataset, load_dataset
+from .measure import Bench, measure
+from .options import Options, build_network
+from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
+
+SAVE_SECONDS = 60.0  # a checkpoint between records once this long has passed
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished comparison: ``data`` is the content of report.json, ``path`` the folder it stands in."""
+
+    data: dict[str, Any]
+    path: Path
+
+    @property
+    def failed_facts(self) -> list[str]:
+        """Exact facts that did not hold; anything here is a bug."""
+        return failed_facts(self.data["claims"])
+
+
+def compare(**options: Any) -> Report:
+    """Run the main job; the options are those of `validation.options.Options` and of the command line.
+
+    Raises `OptionError`, `DataError`, `StorageError`, `BackendUnavailableError` (all before any work is done), and
+    `simulator.TrainingDivergedError`, after which what was recorded is on disk.
+    """
+    chosen = Options(**options).completed()
+    run = RunDirectory(chosen.out)
+    bench, name = _prepare(chosen)
+    report = run.open(chosen.identity(), chosen.resume)
+    print(f"data: {bench.dataset.source}")
+    if report is None:
+        report = _new_report(bench, name)
+    _train_and_measure(bench, run, report)
+    _finish(run, report)
+    return Report(report, run.root)
+
+
+def _prepare(options: Options) -> tuple[Bench, str]:
+    backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
+    dataset = load_dataset(
+        options.data, options.data_root, options.classes, options.examples, options.spectrum_examples,
+        seed=spawn_streams(options.seed, 3)[0], dtype=options.dtype,
+    )  # fmt: skip
+    images = dataset.x.ndim == 4
+    backend = options.resolve_backend(images) if images else backend
+    name, network = build_network(options.network, dataset.x.shape[1:])
+    return Bench(dataset, network, options, backend), name
+
+
+def _new_report(bench: Bench, name: str) -> dict[str, Any]:
+    data, options = bench.dataset, bench.options
+    return {
+        "schema": REPORT_SCHEMA,
+        "version": _version("umwelt-dnn"),
+        "complete": False,
+        "options": options.identity(),
+        "dataset": _describe_data(data),
+        "network": {
+            "name": name,
+            "weight_shapes": [list(s) for s in bench.network.weight_shapes],
+            "n_weights": bench.network.n_weights,
+            "n_layers": bench.network.depth,
+            "init": "gaussian",
+        },
+        "loss": options.loss,
+        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype},
+        "seed": options.seed,
+        "environment": environment(),
+        "eta": options.eta,
+        "training": {
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "momentum": options.momentum,
+            "history": {"epoch": [], "risk": [], "accuracy": []},
+        },
+        "epochs": [],
+        "claims": [],
+    }
+
+
+def _describe_data(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "source": data.source,
+        "negative": list(data.negative),
+        "positive": list(data.positive),
+        "examples": int(data.x.shape[0]),
+        "spectrum_examples": int(data.spectrum.size),
+        "test_examples": 0 if data.x_test is None else int(data.x_test.shape[0]),
+        "input_shape": list(data.x.shape[1:]),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, for the report."""
+    packages = ("numpy", "scipy", "numba", "cupy")
+    found = {name: _version(name) for name in packages}
+    return {
+        "python": platform.python_version(),
+        **{name: version for name, version in found.items() if version},
+        "platform": platform.platform(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> None:
+    """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record."""
+    options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
+    wanted = set(options.record or ())
+    init, batches = spawn_streams(options.seed, 3)[1:]
+    state = _first_state(bench.network, run, init, resumed=bool(options.resume))
+    with _progress(options.epochs or 0, "training", "epoch") as bar:
+        bar.update(state.epoch)
+        for state in _states(bench, run, state, batches, wanted):
+            bar.n = state.epoch
+            bar.refresh()
+            report["training"]["history"] = state.history
+            if state.epoch in wanted and state.epoch not in recorded:
+                report["epochs"].append(_measured(bench, state))
+                report["claims"] = judge(report["epochs"], options.learning_rate)
+                write_json(run.report_path, report)
+                _say(report["epochs"][-1])
+
+
+def _first_state(network: Network, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:
+    last = run.last_epoch() if resumed else None
+    if last is not None:
+        return run.load_checkpoint(last)
+    weights = network.init(init)
+    history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
+    return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)
+
+
+def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.Generator, wanted: set[int]) -> Any:
+    """The state at the start and after every further epoch, saved where it is recorded and now and then between."""
+    options, data = bench.options, bench.dataset
+    run.save_checkpoint(state)
+    yield state
+    saved = time.monotonic()
+    history = {name: list(values) for name, values in state.history.items()}
+    for epoch in train_epochs(
+        bench.network, state.weights, data.x, data.y, epochs=options.epochs or 0, batch_size=options.batch_size,
+        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=rng,
+        backend=bench.backend, velocity=state.velocity, first_epoch=state.epoch + 1,
+    ):  # fmt: skip
+        for name in history:
+            history[name].append(getattr(epoch, name))
+        state = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
+        if epoch.epoch in wanted or time.monotonic() - saved > SAVE_SECONDS or epoch.epoch == options.epochs:
+            run.save_checkpoint(state)
+            saved = time.monotonic()
+        yield state
+
+
+def _measured(bench: Bench, state: Checkpoint) -> dict[str, Any]:
+    with _progress(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as bar:
+        return measure(bench, state.weights, state.epoch, bar.update)
+
+
+def _progress(total: int, what: str, unit: str) -> Any:
+    """A bar on stderr, quiet when that is no terminal."""
+    return tqdm(total=total, desc=what, unit=unit, disable=None, leave=False)
+
+
+def _say(record: dict[str, Any]) -> None:
+    errors = "  ".join(f"{rung} {p['l1']:.3f}" for rung, p in record["predictions"].items())
+    line = (
+        f"epoch {record['epoch']:4d}  risk {record['risk']:.4g}  accuracy {record['accuracy']:.4f}  "
+        f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  L1: {errors or '-'}  "
+        f"({record['seconds']:.0f} s)"
+    )
+    tqdm.write(line, file=sys.stdout)
+
+
+def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
+    """Figures, page and the final report."""
+    from .figures import save_all
+    from .html import render_html
+
+    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"])
+    report["complete"] = True
+    write_json(run.report_path, report)
+    figures = save_all(report, run.root / "figures")
+    page = render_html(report, figures)
+    write_atomic(run.root / "report.html", lambda stream: stream.write(page.encode()))
+
+
+def table(claims: list[dict[str, Any]], width: int = 0) -> str:
+    """The final table: claim, place in the paper, measured, predicted or bound, verdict; cells wrap to fit `width`."""
+    import shutil
+    import textwrap
+
+    width = width or max(100, shutil.get_terminal_size((140, 40)).columns)
+    head = ("claim", "place", "measured", "expected", "verdict")
+    rows = [
+        (f"{c['id']}: {c['claim']}", c["source"], str(c["measured"] or "-"), c["expected"], c["verdict"]) for c in claims
+    ]
+    fixed = [max(len(r[i]) for r in (head, *rows)) for i in (1, 4)]
+    free = width - sum(fixed) - 8
+    shares = [math.floor(free * part) for part in (0.38, 0.36, 0.26)]
+    widths = [shares[0], fixed[0], shares[1], shares[2], fixed[1]]
+    lines = []
+    for row in (head, *rows):
+        cells = [textwrap.wrap(text, w) or [""] for text, w in zip(row, widths, strict=True)]
+        for i in range(max(map(len, cells))):
+            parts = (c[i] if i < len(c) else "" for c in cells)
+            lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
+        if row is head:
+            lines.append("-" * width)
+    return "\n".join(lines)

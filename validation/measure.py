@@ -1,0 +1,170 @@
+"""One recorded epoch: everything that the report says of the network at that moment."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from backends import Backend
+from simulator import HessianOperator, Network, SpectralDensity, evaluate, output, signal_powers, spectral_density
+from simulator.streams import spawn_streams
+from theory import ConvergenceError
+
+from .data import Dataset
+from .distances import broken_symmetry, energy_grid, l1_distance, mirror_symmetry, w1_distance
+from .facts import check_facts
+from .options import Options
+from .predict import RUNGS, HessianMoments, default_moment_probes, hessian_moments, predict_from_moments
+from .storage import finite_or_none
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int], object]
+LEFT_OUT = {
+    "R3": "not part of this version: population kernels of a multilayer perceptron at initialisation",
+    "R4": "not part of this version: the linearised equation with population kernels",
+    "R5": "not part of this version: the linearised equation with measured signals",
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays fixed through a run: data, network, options and the backend."""
+
+    dataset: Dataset
+    network: Network
+    options: Options
+    backend: Backend
+
+    def n_products(self) -> int:
+        """Hessian products of one record, for the progress bar."""
+        count = default_moment_probes(self.network.n_weights)
+        moments = sum(min(count, size) for size in self.network.layer_sizes)
+        return self.options.probes * min(self.options.steps or 0, self.network.n_weights) + moments
+
+
+def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progress) -> dict[str, Any]:
+    """The record of one epoch, as it stands in report.json."""
+    begun = time.perf_counter()
+    data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
+    statistics, facts, lanczos, hutchinson = spawn_streams(
+        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 4
+    )
+    whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
+    x, y = data.x[data.spectrum], data.y[data.spectrum]
+    operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
+    powers = signal_powers(network, weights, x, ops)
+    exact = check_facts(network, weights, x, y, operator.c, options.loss, ops, facts)
+    record: dict[str, Any] = {
+        "epoch": epoch,
+        "risk": whole.risk,
+        "accuracy": whole.accuracy,
+        "test_accuracy": _test_accuracy(bench, weights),
+        "order_parameter": whole.order_parameter,
+        "active_fraction": whole.active_fraction,
+        "dead_layers": int(np.sum(powers[1:] == 0.0)),
+        "growth": [finite_or_none(b / a) if a > 0 else None for a, b in zip(powers, powers[1:], strict=False)],
+        "weight_symmetry": _symmetries(weights, statistics),
+        "gradient_symmetry": _symmetries(whole.gradient, statistics),
+        "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
+        "left_out": dict(LEFT_OUT),
+    }
+    spectrum = spectral_density(operator, options.probes, options.steps or 1, lanczos, progress=progress)
+    record["spectrum"] = describe_spectrum(spectrum, options.eta, statistics)
+    record["predictions"] = {}
+    if spectrum.rms > 0:
+        moments = hessian_moments(operator, seed=hutchinson, progress=progress)
+        _predict(record, moments, spectrum.rms, options.eta)
+    return record | {"seconds": round(time.perf_counter() - begun, 2)}
+
+
+def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:
+    data = bench.dataset
+    if data.x_test is None or data.y_test is None:
+        return None
+    margins = data.y_test * output(bench.network, weights, data.x_test, bench.backend)
+    return float(np.mean(margins > 0))
+
+
+def _symmetries(arrays: Sequence[Array], rng: np.random.Generator) -> list[dict[str, float | None]]:
+    found = [broken_symmetry(a, rng) for a in arrays]
+    return [{"value": None, "null": None, "null_95": None} if s is None else asdict(s) for s in found]
+
+
+def describe_spectrum(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> dict[str, Any]:
+    """Raw nodes and weights, extreme Ritz values, shares by sign, symmetry, and the density at η rms on the grid.
+
+    Energies and densities are in units of the rms; ``resolution`` is the L1 change of the density when a quarter of the Lanczos steps is left out.
+    """
+    nodes, rms = spectrum.nodes, spectrum.rms
+    kept = nodes[spectrum.weights > 0]
+    described: dict[str, Any] = {
+        "nodes": nodes.tolist(),
+        "weights": spectrum.weights.tolist(),
+        "alpha": spectrum.alpha.tolist(),
+        "beta": spectrum.beta.tolist(),
+        "rms": rms,
+        "minimum": float(kept.min()),
+        "maximum": float(kept.max()),
+        "symmetry": asdict(mirror_symmetry(spectrum, eta * rms, rng)),
+        "energies": [],
+        "density": [],
+        "standard_error": [],
+        "mass_outside": 0.0,
+        "resolution": 0.0,
+    }
+    described |= _shares(spectrum, eta * rms)
+    if rms > 0:
+        grid = energy_grid()
+        density, error = spectrum.terminated_density(grid * rms, eta * rms)
+        shorter, _ = spectrum.terminated_density(grid * rms, eta * rms, max(1, nodes.shape[1] * 3 // 4))
+        outside, _ = spectrum.statistic(lambda v: (np.abs(v) > 4 * rms).astype(float))
+        described |= {
+            "energies": grid.tolist(),
+            "density": (density * rms).tolist(),
+            "standard_error": [finite_or_none(float(e)) for e in error * rms],
+            "mass_outside": float(outside),
+            "resolution": l1_distance(grid, density * rms, shorter * rms),
+        }
+    return described
+
+
+def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
+    """Shares of the spectrum below -threshold, above it and between, with standard errors over probes.
+
+    From the law smoothed by a fifth of the threshold: nodes near it would jump from one side to the other.
+    """
+    if threshold == 0.0:
+        low = high = np.zeros(spectrum.nodes.shape[0])
+    else:
+        energies = np.geomspace(threshold, 2.0 * np.abs(spectrum.nodes).max() + threshold, 400)
+        low, high = (
+            trapezoid(spectrum.terminated_densities(sign * energies, threshold / 5), energies, axis=0)
+            for sign in (-1.0, 1.0)
+        )
+    values = {"fraction_negative": low, "fraction_zero": 1.0 - low - high, "fraction_positive": high}
+    errors = {k: float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else math.nan for k, v in values.items()}
+    return {k: {"value": float(v.mean()), "standard_error": finite_or_none(errors[k])} for k, v in values.items()}
+
+
+def _predict(record: dict[str, Any], moments: HessianMoments, rms: float, eta: float) -> None:
+    """Add each rung's density and distances at the measured spectrum's own η; a rung that fails is named."""
+    grid = np.array(record["spectrum"]["energies"])
+    measured = np.array(record["spectrum"]["density"])
+    z = rms * (grid + 1j * eta)
+    for rung in RUNGS:
+        try:
+            density = predict_from_moments(moments, z, rung).imag / np.pi * rms
+        except ConvergenceError as error:
+            record["left_out"][rung] = f"its equations did not converge: {error}"
+            continue
+        record["predictions"][rung] = {
+            "l1": l1_distance(grid, measured, density),
+            "w1": w1_distance(grid, measured, density),
+            "density": density.tolist(),
+        }

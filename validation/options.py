@@ -1,0 +1,129 @@
+"""Options of the main job, with the defaults that depend on the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends import Backend, get_backend
+from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator.losses import get_loss
+
+DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
+
+
+class OptionError(ValueError):
+    """An option that cannot be used; the message names the value and what would be accepted."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `python -m validation.compare` takes; None: a default that depends on the data or on another option."""
+
+    backend: str | None = None
+    dtype: str | None = None
+    data: str = "auto"
+    data_root: str = "data"
+    classes: str | None = None
+    network: str = "auto"
+    examples: int | None = None
+    spectrum_examples: int | None = None
+    epochs: int | None = None
+    record: Sequence[int] | None = None
+    batch_size: int = 128
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    loss: str = "hinge"
+    probes: int = 4
+    steps: int | None = None
+    eta: float = 0.05
+    seed: int = 0
+    out: str = "runs/compare"
+    resume: bool = False
+    quick: bool = False
+
+    def completed(self) -> Options:
+        """Defaults that need no data filled in (`quick` shortens what was not given), values checked."""
+        epochs = (5 if self.quick else 40) if self.epochs is None else self.epochs
+        steps = (30 if self.quick else 60) if self.steps is None else self.steps
+        shown = self.spectrum_examples
+        if shown is None and self.quick:
+            shown = 100
+        record = self.record
+        if record is None:
+            record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
+        done = replace(self, epochs=epochs, steps=steps, record=tuple(record), spectrum_examples=shown)
+        done.check()
+        return done
+
+    def check(self) -> None:
+        """Raise `OptionError` for a value that no run could use."""
+        for name in ("epochs", "batch_size", "probes", "steps", "seed"):
+            value, least = getattr(self, name), 0 if name in ("epochs", "seed") else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
+        for name in ("learning_rate", "eta"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if not 0 <= self.momentum < 1:
+            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        epochs, record = self.epochs or 0, self.record or ()
+        wrong = [e for e in record if not 0 <= e <= epochs]
+        if wrong or not record or list(record) != sorted(set(record)):
+            raise OptionError(f"--record {list(record)}: expected increasing epochs between 0 and --epochs {epochs}")
+        if self.dtype not in (None, "float64", "float32"):
+            raise OptionError(f"--dtype {self.dtype!r}: expected float64 or float32")
+        try:
+            get_loss(self.loss)
+        except ValueError as error:
+            raise OptionError(f"--loss: {error}") from None
+
+    def resolve_backend(self, images: bool) -> Backend:
+        """The backend, with dtype float32 for images and float64 otherwise unless one was given."""
+        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same run: everything but where it is written and whether it is resumed."""
+        fields = asdict(self)
+        for name in ("out", "resume"):
+            fields.pop(name)
+        return fields | {"record": list(self.record or ())}
+
+
+def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:
+    """(its name, the network) from ``auto``, ``mlp:64x64``, ``vgg12[:WIDTH]`` or ``seq:conv8,pool,dense8``.
+
+    The output layer is added. `auto` is mlp:64x64x64 for vectors, vgg12:0.25 for images.
+    """
+    if text == "auto":
+        text = "vgg12:0.25" if len(input_shape) == 3 else "mlp:64x64x64"
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "mlp":
+            return text, mlp([int(np.prod(input_shape)), *(int(n) for n in rest.split("x")), 1])
+        if kind == "vgg12":
+            return text, vgg12(float(rest or 1.0), input_shape)
+        if kind == "seq":
+            return text, sequential(input_shape, [*(_layer(item) for item in rest.split(",")), Dense(1)])
+    except ValueError as error:
+        reason = str(error)
+        if "invalid literal" in reason or "could not convert" in reason:
+            reason = "expected mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
+        raise OptionError(f"--network {text!r} on inputs of shape {input_shape}: {reason}") from None
+    raise OptionError(
+        f"--network {text!r} is unknown: expected auto, mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
+    )
+
+
+def _layer(item: str) -> Conv | MaxPool | Dense:
+    for word, make in (("conv", Conv), ("pool", MaxPool), ("dense", Dense)):
+        if item.startswith(word):
+            number = item.removeprefix(word)
+            if word == "pool" and not number:
+                return MaxPool()
+            return make(int(number))
+    raise ValueError(f"layer {item!r} is unknown: use convC, pool or denseN, such as seq:conv8,pool,dense8")

@@ -1,0 +1,134 @@
+"""What a run leaves on disk: report.json and checkpoints, written atomically, read without pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+REPORT_SCHEMA = 1
+CHECKPOINT_FORMAT = 1
+
+
+class StorageError(ValueError):
+    """A run directory that cannot be used; the message names it and what to do."""
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """JSON without NaN or Infinity (a bug if one is met: `ValueError`)."""
+    text = json.dumps(data, indent=1, allow_nan=False)
+    write_atomic(path, lambda stream: stream.write(text.encode()))
+
+
+def finite_or_none(value: float) -> float | None:
+    """A number for JSON; None where there is none."""
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Training state after ``epoch``: ``weights``, ``velocity``, and the ``history`` (epoch, risk, accuracy) so far."""
+
+    epoch: int
+    weights: list[Array]
+    velocity: list[Array]
+    history: dict[str, list[float]]
+
+
+class RunDirectory:
+    """DIR of a run: ``report.json``, ``checkpoints/epoch-NNNN.npz``, later ``figures/`` and ``report.html``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+        self.report_path = self.root / "report.json"
+        self.checkpoints = self.root / "checkpoints"
+
+    def open(self, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
+        """Make the directory; the report so far when a run is resumed, None for a new one.
+
+        A directory that holds a run is refused unless it is the same one and `resume` is set.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise StorageError(f"--out {self.root}: a file is in the way; name a folder that can be made") from None
+        except OSError as error:
+            raise StorageError(f"--out {self.root} cannot be made ({error.strerror}): name a writable folder") from None
+        if not os.access(self.root, os.W_OK):
+            raise StorageError(f"--out {self.root} is read-only: name a writable folder")
+        if not self.report_path.exists():
+            return None
+        if not resume:
+            raise StorageError(f"--out {self.root} holds a run already: add --resume to go on, or name another folder")
+        report = self.read_report()
+        differing = sorted(k for k in identity if report.get("options", {}).get(k) != identity[k])
+        if differing:
+            raise StorageError(
+                f"--out {self.root} holds another run (it differs in {', '.join(differing)}): name another folder"
+            )
+        return report
+
+    def read_report(self) -> dict[str, Any]:
+        """The report as it stands; `StorageError` where it is not one of ours."""
+        try:
+            report = json.loads(self.report_path.read_text())
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.report_path} cannot be read ({error}): name another folder") from None
+        if not isinstance(report, dict) or report.get("schema") != REPORT_SCHEMA:
+            raise StorageError(f"{self.report_path} is not a report of schema {REPORT_SCHEMA}: name another folder")
+        return report
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        return self.checkpoints / f"epoch-{epoch:04d}.npz"
+
+    def save_checkpoint(self, state: Checkpoint) -> None:
+        """Write the state; arrays only."""
+        arrays: dict[str, Any] = {f"weights_{i}": w for i, w in enumerate(state.weights)}
+        arrays |= {f"velocity_{i}": v for i, v in enumerate(state.velocity)}
+        arrays |= {f"history_{name}": np.asarray(values) for name, values in state.history.items()}
+        arrays |= {"format": np.array(CHECKPOINT_FORMAT), "epoch": np.array(state.epoch)}
+        write_atomic(self.checkpoint_path(state.epoch), lambda stream: np.savez(stream, **arrays))
+
+    def load_checkpoint(self, epoch: int) -> Checkpoint:
+        """The state after an epoch; `StorageError` names a file that is damaged or foreign."""
+        path = self.checkpoint_path(epoch)
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                if int(data["format"]) != CHECKPOINT_FORMAT or int(data["epoch"]) != epoch:
+                    raise ValueError("another format or epoch")
+                depth = sum(name.startswith("weights_") for name in data.files)
+                return Checkpoint(
+                    epoch,
+                    [data[f"weights_{i}"] for i in range(depth)],
+                    [data[f"velocity_{i}"] for i in range(depth)],
+                    {name: data[f"history_{name}"].tolist() for name in ("epoch", "risk", "accuracy")},
+                )
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise StorageError(f"checkpoint {path} cannot be used ({error}): remove it, or start anew") from None
+
+    def last_epoch(self) -> int | None:
+        """The epoch of the newest checkpoint."""
+        found = sorted(self.checkpoints.glob("epoch-*.npz"))
+        return int(found[-1].stem.removeprefix("epoch-")) if found else None
