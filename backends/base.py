@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,15 @@ class Backend:
     def inner(self, x: Array, y: Array) -> float:
         """Inner product of two arrays of one shape, accumulated in float64."""
         return float(self.xp.sum(x * y, dtype=self.xp.float64))
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around a run of kernels: a place to set up threads or streams once; may be nested."""
+        yield
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Matrix product, broadcasting over leading axes."""
+        return self.xp.matmul(a, b)
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         """z = Σ W^T x over the pairs (x, w): see `reference.convolve`."""

@@ -18,9 +18,13 @@ import numpy as np
 from . import reference
 from .base import Array, Backend, BackendUnavailableError
 
+LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
+
 
 class NumbaBackend(Backend):
     """See `backends.numba_kernels` for the method; results equal the reference to rounding."""
+
+    _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
 
     @cached_property
     def _kernels(self) -> Any:
@@ -36,63 +40,110 @@ class NumbaBackend(Backend):
         return ThreadpoolController().select(user_api="blas").lib_controllers
 
     @contextmanager
-    def _one_blas_thread(self) -> Iterator[int]:
-        """The kernels call BLAS from every thread, so BLAS itself must not start more; yields GEMM's address."""
-        before = [(library, library.num_threads) for library in self._blas]
+    def computing(self) -> Iterator[None]:
+        """One BLAS thread inside: kernels call BLAS from each of their own threads, and two pools would fight."""
+        if self._threads is not None:
+            yield
+            return
+        self._threads = [library.num_threads for library in self._blas]
+        self._set_threads([1] * len(self._threads))
         try:
-            for library, _ in before:
-                library.set_num_threads(1)
-            yield self._kernels.GEMM_ADDRESS[self.dtype]
+            yield
         finally:
-            for library, count in before:
-                library.set_num_threads(count)
+            before, self._threads = self._threads, None
+            self._set_threads(before)
+
+    def _set_threads(self, counts: list[int]) -> None:
+        for library, count in zip(self._blas, counts, strict=True):
+            library.set_num_threads(count)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
+        operations = 2 * a.size * b.shape[-1] * (b.shape[0] if b.ndim > a.ndim else 1)
+        if self._threads is None or operations < LARGE_PRODUCT:
+            return np.matmul(a, b)
+        self._set_threads(self._threads)
+        try:
+            return np.matmul(a, b)
+        finally:
+            self._set_threads([1] * len(self._threads))
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
-        pairs = tuple((np.ascontiguousarray(x), np.ascontiguousarray(w)) for x, w in pairs)
-        probes = [(x.ndim == 5, w.ndim == 5) for x, w in pairs]
-        if len(pairs) == 1 and probes[0] == (True, False):  # many inputs, one kernel: one long batch
-            x, w = pairs[0]
-            z = self.convolve((x.reshape(-1, *x.shape[2:]), w))
-            return z.reshape(*x.shape[:-1], w.shape[-1])
-        x, w = pairs[0]
-        images = (*x.shape[-4:-1], w.shape[-1])
-        if not any(any(flags) for flags in probes):
-            z = np.empty(images, self.dtype)
-            self._convolve(pairs, z)
-            return z
-        z = np.empty((_probe_count(pairs), *images), self.dtype)
-        for k in range(z.shape[0]):
-            self._convolve(_probe(pairs, probes, k), z[k])
-        return z
+        own = [(x, w) for x, w in pairs if w.ndim == 4]
+        shared = [(x, w) for x, w in pairs if x.ndim == 4 and w.ndim == 5]
+        if len(own) > 1 or len(shared) > 1 or len(own) + len(shared) < len(pairs):
+            return super().convolve(*pairs)
+        if not shared:  # inputs of several probes meet one kernel: one long batch
+            x, w = own[0]
+            images = x.reshape(1, -1, *x.shape[-3:])
+            return self._convolve(images, w, None, None).reshape(*x.shape[:-1], w.shape[-1])
+        x, w = own[0] if own else (None, None)
+        if x is not None and x.ndim == 4:
+            x = np.broadcast_to(x, (shared[0][1].shape[0], *x.shape))
+        return self._convolve(x, w, *shared[0])
 
-    def _convolve(self, pairs: tuple[tuple[Array, Array], ...], z: Array) -> None:
-        (x1, w1), (x2, w2) = pairs[0], pairs[-1]
-        widest = max(x1.shape[-1] + w1.shape[-1], x2.shape[-1] + w2.shape[-1])
-        block, threads = self._kernels.images_per_block(z.shape[0], *z.shape[1:3], widest, z.itemsize)
-        with self._one_blas_thread() as address:
-            self._kernels.convolve(address, threads, block, len(pairs) == 2, x1, w1, x2, w2, z)
+    def _convolve(self, x: Array | None, w: Array | None, shared: Array | None, v: Array | None) -> Array:
+        """The kernel's z (P, m, H, W, B) from x (P, m, ...), w and shared (m, ...), v (P, ...); either pair or both."""
+        like, kernel = (x, w) if x is not None and w is not None else (shared, v)
+        assert like is not None
+        assert kernel is not None
+        probes = x.shape[0] if x is not None else kernel.shape[0]
+        *sides, ins = like.shape[-3:]
+        side, outs = kernel.shape[-3], kernel.shape[-1]
+        m = like.shape[-4]
+        z = np.empty((probes, m, *sides, outs), self.dtype)
+        none, no_kernel = np.empty((0, m, *sides, ins), self.dtype), np.empty((side, side, ins, outs), self.dtype)
+        joined = no_kernel if v is None else np.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], probes * outs)
+        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + (probes + 1) * outs, z.itemsize)
+        with self.computing():
+            self._kernels.convolve(
+                self._kernels.GEMM_ADDRESS[self.dtype], threads, block,
+                none if x is None else np.ascontiguousarray(x), no_kernel if w is None else np.ascontiguousarray(w),
+                none[:, 0] if shared is None else np.ascontiguousarray(shared), np.ascontiguousarray(joined), z,
+            )  # fmt: skip
+        return z
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
         return self.convolve(*((d, reference.turn(xp, w)) for d, w in pairs))
 
     def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
-        pairs = tuple((np.ascontiguousarray(x), np.ascontiguousarray(d)) for x, d in pairs)
-        probes = [(x.ndim == 5, d.ndim == 5) for x, d in pairs]
-        if not any(any(flags) for flags in probes):
-            return self._gradient(kernel, pairs)
-        count = _probe_count(pairs)
-        return np.stack([self._gradient(kernel, _probe(pairs, probes, k)) for k in range(count)])
+        many_x = [(x, d) for x, d in pairs if x.ndim == 5 and d.ndim == 4]
+        many_d = [(x, d) for x, d in pairs if x.ndim == 4]
+        if len(many_x) > 1 or len(many_d) > 1 or len(many_x) + len(many_d) < len(pairs):
+            return super().convolve_gradient(kernel, *pairs)
+        if many_x and many_d and many_d[0][1].ndim == 4:
+            return super().convolve_gradient(kernel, *pairs)
+        return self._gradient(kernel, many_x, many_d)
 
-    def _gradient(self, kernel: int, pairs: tuple[tuple[Array, Array], ...]) -> Array:
-        (x1, d1), (x2, d2) = pairs[0], pairs[-1]
-        ins, outs = x1.shape[-1], d1.shape[-1]
-        block, threads = self._kernels.images_per_block(
-            d1.shape[0], *d1.shape[1:3], ins + outs, d1.itemsize
-        )
-        sums = np.empty((threads, kernel, kernel, ins, outs), self.dtype)
-        with self._one_blas_thread() as address:
-            self._kernels.convolve_gradient(address, threads, block, len(pairs) == 2, x1, d1, x2, d2, sums)
-        return sums.sum(axis=0)
+    def _gradient(self, kernel: int, many_x: list[tuple[Array, Array]], many_d: list[tuple[Array, Array]]) -> Array:
+        """Σ_i x_i δ_i^T where x (P, ...) meets a shared δ, and where a shared x meets δ ([P,] ...)."""
+        x, shared_d = many_x[0] if many_x else (None, None)
+        shared_x, d = many_d[0] if many_d else (None, None)
+        some_x, some_d = (shared_x if x is None else x), (shared_d if d is None else d)
+        assert some_x is not None
+        assert some_d is not None
+        ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
+        probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
+        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + (probes + 1) * outs, some_d.itemsize)
+        sums = np.zeros((threads, probes if many_x else 0, kernel, kernel, ins, outs), self.dtype)
+        wide = np.zeros((threads, kernel, kernel, ins, probes * outs if many_d else 0), self.dtype)
+        none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
+        with self.computing():
+            self._kernels.convolve_gradient(
+                self._kernels.GEMM_ADDRESS[self.dtype], threads, block, kernel,
+                none_x if x is None else np.ascontiguousarray(x),
+                none_d[:, 0] if shared_d is None else np.ascontiguousarray(shared_d),
+                none_x[:, 0] if shared_x is None else np.ascontiguousarray(shared_x),
+                none_d if d is None else _with_probes(d), sums, wide,
+            )  # fmt: skip
+        parts = []
+        if many_x:
+            parts.append(sums.sum(axis=0))
+        if many_d:
+            split = wide.sum(axis=0).reshape(kernel, kernel, ins, probes, outs)
+            parts.append(np.moveaxis(split, 3, 0))
+        total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return np.ascontiguousarray(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
         if z.ndim != 4 or len(pools) > 1:  # dense layers and pools of pools: the reference is quick enough
@@ -121,19 +172,6 @@ class NumbaBackend(Backend):
 
 def _with_probes(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(-1, *x.shape[-4:])
-
-
-def _probe_count(pairs: tuple[tuple[Array, Array], ...]) -> int:
-    return int(next(a.shape[0] for pair in pairs for a in pair if a.ndim == 5))
-
-
-def _probe(
-    pairs: tuple[tuple[Array, Array], ...], probes: list[tuple[bool, bool]], k: int
-) -> tuple[tuple[Array, Array], ...]:
-    """The k-th probe's pairs: shared arrays as they are."""
-    return tuple(
-        (a[k] if has[0] else a, b[k] if has[1] else b) for (a, b), has in zip(pairs, probes, strict=True)
-    )
 
 
 def create(dtype: str) -> Backend:

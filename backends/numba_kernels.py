@@ -104,51 +104,75 @@ def _convolve_block(address, scratch, buffer, w, sites, row, beta, out):  # type
             )  # fmt: skip
 
 
+@njit(cache=True)
+def _collect(out, width_out, offset, add, r, first, count, z):  # type: ignore[no-untyped-def]
+    """Copy (or add) channels offset..offset+B of a block's flat sites into z (m, H, W, B)."""
+    _, height, width, outs = z.shape
+    flat = z.reshape(-1)
+    for i in range(count):
+        for y in range(height):
+            start = (i * (height + r) + y) * (width + r)
+            to = ((first + i) * height + y) * width * outs
+            for q in range(width):
+                source, target = (start + q) * width_out + offset, to + q * outs
+                if add:
+                    for c in range(outs):
+                        flat[target + c] += out[source + c]
+                else:
+                    for c in range(outs):
+                        flat[target + c] = out[source + c]
+
+
 @njit(parallel=True, cache=True)
-def convolve(address, threads, block, two, x1, w1, x2, w2, z):  # type: ignore[no-untyped-def]
-    """z = conv(x1, w1), plus conv(x2, w2) if `two`; x (m, H, W, A), w (k, k, A, B), z (m, H, W, B)."""
-    m, height, width, outs = z.shape
-    kernel = w1.shape[0]
+def convolve(address, threads, block, own, w, shared, v, z):  # type: ignore[no-untyped-def]
+    """z[p] = conv(own[p], w) + conv(shared, v[..., p]) for P probes; either part may be empty.
+
+    z (P, m, H, W, B); own (P or 0, m, H, W, A) with w (k, k, A, B); shared (m or 0, H, W, A) with
+    v (k, k, A, P·B): one product serves all probes.
+    """
+    probes, m, height, width, outs = z.shape
+    kernel = w.shape[0]
     r = kernel // 2
     blocks = (m + block - 1) // block
-    widest = max(x1.shape[3], x2.shape[3])
     length = (block * (height + r) + r) * (width + r) + r + kernel
-    flat = z.reshape(-1)
     for thread in prange(threads):
         scratch = _scratch(z)
-        buffer1 = np.zeros(length * widest, z.dtype)
-        buffer2 = np.zeros(length * widest if two else 0, z.dtype)
-        out = np.empty(length * outs, z.dtype)
+        buffer = np.zeros(length * own.shape[4] if own.shape[0] else 0, z.dtype)
+        out = np.empty(length * outs if own.shape[0] else 0, z.dtype)
+        common = np.zeros(length * shared.shape[3] if shared.shape[0] else 0, z.dtype)
+        wide = np.empty(length * outs * probes if shared.shape[0] else 0, z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
             sites = (count * (height + r) - r) * (width + r) - r
-            row = _fill(x1, first, count, r, buffer1)
-            _convolve_block(address, scratch, buffer1, w1, sites, row, 0, out)
-            if two:
-                row = _fill(x2, first, count, r, buffer2)
-                _convolve_block(address, scratch, buffer2, w2, sites, row, 1, out)
-            for i in range(count):
-                for y in range(height):
-                    start = (i * (height + r) + y) * (width + r) * outs
-                    to = ((first + i) * height + y) * width * outs
-                    for q in range(width * outs):
-                        flat[to + q] = out[start + q]
+            if shared.shape[0]:
+                row = _fill(shared, first, count, r, common)
+                _convolve_block(address, scratch, common, v, sites, row, 0, wide)
+            for p in range(probes):
+                if own.shape[0]:
+                    row = _fill(own[p], first, count, r, buffer)
+                    _convolve_block(address, scratch, buffer, w, sites, row, 0, out)
+                    _collect(out, outs, 0, False, r, first, count, z[p])
+                if shared.shape[0]:
+                    _collect(wide, outs * probes, p * outs, own.shape[0] > 0, r, first, count, z[p])
 
 
 @njit(cache=True)
-def _gradient_block(address, scratch, kernel, x, d, first, count, buffer, spread, sums):  # type: ignore[no-untyped-def]
-    height, width, outs = d.shape[1:]
-    a, r = x.shape[3], kernel // 2
-    row = _fill(x, first, count, r, buffer)
+def _spread(d, first, count, r, width_out, offset, spread):  # type: ignore[no-untyped-def]
+    """The inverse of `_collect`: signals of a block's images onto its flat sites, whose padding stays zero."""
+    _, height, width, outs = d.shape
     source = d.reshape(-1)
     for i in range(count):
         for y in range(height):
-            to = (i * (height + r) + y) * (width + r) * outs
+            to = (i * (height + r) + y) * (width + r)
             start = ((first + i) * height + y) * width * outs
-            for q in range(width * outs):
-                spread[to + q] = source[start + q]
-    sites = (count * (height + r) - r) * (width + r) - r
+            for q in range(width):
+                for c in range(outs):
+                    spread[(to + q) * width_out + offset + c] = source[start + q * outs + c]
+
+
+@njit(cache=True)
+def _gradient_block(address, scratch, kernel, a, outs, sites, row, buffer, spread, sums):  # type: ignore[no-untyped-def]
     for dy in range(kernel):
         for residue in range(kernel):
             rows = (sites - residue + kernel - 1) // kernel
@@ -160,25 +184,38 @@ def _gradient_block(address, scratch, kernel, x, d, first, count, buffer, spread
 
 
 @njit(parallel=True, cache=True)
-def convolve_gradient(address, threads, block, two, x1, d1, x2, d2, sums):  # type: ignore[no-untyped-def]
-    """Per-thread sums (threads, k, k, A, B) of Σ_i x_i d_i^T over the examples, for one or two pairs."""
-    m, height, width, outs = d1.shape
-    kernel, a = sums.shape[1], sums.shape[3]
-    r = kernel // 2
+def convolve_gradient(address, threads, block, kernel, x, shared_d, shared_x, d, sums, wide_sums):  # type: ignore[no-untyped-def]
+    """Σ_i x_i[p] δ_i^T + Σ_i x_i δ_i[p]^T for P probes, per thread; either part may be empty.
+
+    x (P or 0, m, H, W, A) meets shared_d (m, H, W, B) in sums (threads, P, k, k, A, B); shared_x (m or 0, H, W, A)
+    meets d (P, m, H, W, B) in wide_sums (threads, k, k, A, P·B), one product for all probes.
+    """
+    probes = max(x.shape[0], d.shape[0])
+    m, height, width, outs = d.shape[1:]
+    a, r = sums.shape[4], kernel // 2
     blocks = (m + block - 1) // block
     length = (block * (height + r) + r) * (width + r) + r + kernel
     for thread in prange(threads):
         scratch = _scratch(sums)
         buffer = np.zeros(length * a, sums.dtype)
-        spread = np.zeros(length * outs, sums.dtype)
-        flat = sums[thread].reshape(-1)
-        flat[:] = 0
+        narrow = np.zeros(length * outs if x.shape[0] else 0, sums.dtype)
+        wide = np.zeros(length * outs * probes if shared_x.shape[0] else 0, sums.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
-            _gradient_block(address, scratch, kernel, x1, d1, first, count, buffer, spread, flat)
-            if two:
-                _gradient_block(address, scratch, kernel, x2, d2, first, count, buffer, spread, flat)
+            sites = (count * (height + r) - r) * (width + r) - r
+            if shared_x.shape[0]:
+                for p in range(probes):
+                    _spread(d[p], first, count, r, outs * probes, p * outs, wide)
+                row = _fill(shared_x, first, count, r, buffer)
+                total = wide_sums[thread].reshape(-1)
+                _gradient_block(address, scratch, kernel, a, outs * probes, sites, row, buffer, wide, total)
+            if x.shape[0]:
+                _spread(shared_d, first, count, r, outs, 0, narrow)
+                for p in range(probes):
+                    row = _fill(x[p], first, count, r, buffer)
+                    total = sums[thread, p].reshape(-1)
+                    _gradient_block(address, scratch, kernel, a, outs, sites, row, buffer, narrow, total)
 
 
 @njit(parallel=True, cache=True)
@@ -187,18 +224,23 @@ def gate(z, s, x, mask):  # type: ignore[no-untyped-def]
     m, height, width, channels = x.shape
     for row in prange(m * height):
         i, y = row // height, row % height
+        found = np.empty(channels, np.bool_)
         for q in range(width):
+            best = x[i, y, q]
             for c in range(channels):
-                best = z[i, y * s, q * s, c]
-                at = 0
-                for o in range(1, s * s):
-                    value = z[i, y * s + o // s, q * s + o % s, c]
-                    if value > best:
-                        best = value
-                        at = o
-                on = best > 0
-                x[i, y, q, c] = best if on else 0
-                mask[i, y * s + at // s, q * s + at % s, c] = on
+                best[c] = 0
+                found[c] = False
+            for o in range(s * s):  # loops over channels innermost and without branches: they vectorise
+                site = z[i, y * s + o // s, q * s + o % s]
+                for c in range(channels):
+                    best[c] = max(best[c], site[c])
+            for o in range(s * s):  # the first maximum in row-major order is the one selected
+                site = z[i, y * s + o // s, q * s + o % s]
+                on = mask[i, y * s + o // s, q * s + o % s]
+                for c in range(channels):
+                    hit = (site[c] == best[c]) & (site[c] > 0) & (not found[c])
+                    on[c] = hit
+                    found[c] = found[c] | hit
 
 
 @njit(parallel=True, cache=True)

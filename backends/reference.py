@@ -21,9 +21,7 @@ def _offset_slices(xp: Any, x: Array, kernel: int) -> list[Array]:
     rows = xp.zeros((*lead, r, width, channels), dtype=x.dtype, device=x.device)
     columns = xp.zeros((*lead, height + 2 * r, r, channels), dtype=x.dtype, device=x.device)
     padded = xp.concat([columns, xp.concat([rows, x, rows], axis=-3), columns], axis=-2)
-    return [
-        padded[..., i : i + height, j : j + width, :] for i in range(kernel) for j in range(kernel)
-    ]
+    return [padded[..., i : i + height, j : j + width, :] for i in range(kernel) for j in range(kernel)]
 
 
 def convolve(xp: Any, *pairs: tuple[Array, Array]) -> Array:

@@ -111,52 +111,66 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def rows(self, v: Array) -> Array:
         """H applied to each row of a device array v (K, N) -> (K, N)."""
-        ops, network = self.backend, self.network
-        directions = [
-            ops.xp.reshape(v[:, part], (v.shape[0], *shape))
-            for part, shape in zip(network.slices, network.weight_shapes, strict=True)
-        ]
-        total = [ops.zeros((v.shape[0], *shape)) for shape in network.weight_shapes]
-        for chunk in self._chunks():
-            product = self._chunk_product(chunk, directions)
-            total = [a if b is None else a + b for a, b in zip(total, product, strict=True)]
-        flat = [ops.xp.reshape(t, (v.shape[0], -1)) for t in total]
-        return ops.xp.concat(flat, axis=1)
+        parts = zip(self.network.slices, self.network.weight_shapes, strict=True)
+        return self._rows([self.backend.xp.reshape(v[:, p], (v.shape[0], *shape)) for p, shape in parts], v.shape[0])
 
-    def _chunk_product(self, chunk: _Chunk, v: list[Array]) -> list[Array | None]:
+    def layer_rows(self, layer: int, v: Array) -> Array:
+        """H applied to vectors supported on one layer (0 for the first): v (K, N_l) -> (K, N).
+
+        A third of the work of `rows`: tangents start at the layer, their errors end there.
+        """
+        directions: list[Array | None] = [None] * self.network.depth
+        shape = self.network.weight_shapes[layer]
+        directions[layer] = self.backend.xp.reshape(v, (v.shape[0], *shape))
+        return self._rows(directions, v.shape[0])
+
+    def _rows(self, directions: list[Array | None], count: int) -> Array:
+        ops = self.backend
+        total = [ops.zeros((count, *shape)) for shape in self.network.weight_shapes]
+        with ops.computing():
+            for chunk in self._chunks():
+                product = self._chunk_product(chunk, directions)
+                total = [a if b is None else a + b for a, b in zip(total, product, strict=True)]
+        return ops.xp.concat([ops.xp.reshape(t, (count, -1)) for t in total], axis=1)
+
+    def _chunk_product(self, chunk: _Chunk, v: list[Array | None]) -> list[Array | None]:
+        """(HV)_l of one chunk; None stands for what vanishes identically, here and below."""
         tangents = self._tangents(chunk.signals, v)
-        top = chunk.curvature[:, None] * tangents[-1] if self._has_curvature else None
-        errors = self._tangent_errors(chunk, v, top)
+        curved = self._has_curvature and tangents[-1] is not None
+        errors = self._tangent_errors(chunk, v, chunk.curvature[:, None] * tangents[-1] if curved else None)
         product: list[Array | None] = []
         for index, layer in enumerate(self.network.layers):
             pairs = []
-            if self._has_residual and index > 0:
+            if self._has_residual and index > 0 and tangents[index - 1] is not None:
                 pairs.append((tangents[index - 1], chunk.errors[index]))
             if errors[index] is not None:
                 pairs.append((chunk.signals.inputs[index], errors[index]))
             product.append(linear_gradient(self.backend, layer, *pairs) if pairs else None)
         return product
 
-    def _tangents(self, signals: Signals, v: list[Array]) -> list[Array]:
+    def _tangents(self, signals: Signals, v: list[Array | None]) -> list[Array | None]:
         """ẋ_1..ẋ_{L-1}, and ẋ_L where the loss is curved."""
-        tangents: list[Array] = []
+        tangents: list[Array | None] = []
         for index, layer in enumerate(self.network.layers):
             last = index == self.network.depth - 1
-            if last and not self._has_curvature:
-                break
-            pairs = [(signals.inputs[index], v[index])]
-            if index > 0:
-                pairs.insert(0, (tangents[-1], self._weights[index]))
+            pairs = []
+            if index > 0 and tangents[-1] is not None:
+                pairs.append((tangents[-1], self._weights[index]))
+            if v[index] is not None:
+                pairs.append((signals.inputs[index], v[index]))
+            if not pairs or (last and not self._has_curvature):
+                tangents.append(None)
+                continue
             z = linear(self.backend, layer, *pairs)
             tangents.append(z if last else self.backend.apply_gates(signals.gates[index], z, layer.window))
         return tangents
 
-    def _tangent_errors(self, chunk: _Chunk, v: list[Array], top: Array | None) -> list[Array | None]:
-        """δ̇_1..δ̇_L; None where it vanishes identically."""
+    def _tangent_errors(self, chunk: _Chunk, v: list[Array | None], top: Array | None) -> list[Array | None]:
+        """δ̇_1..δ̇_L."""
         errors: list[Array | None] = [top]
         for index in range(self.network.depth - 1, 0, -1):
             pairs = [(errors[0], self._weights[index])] if errors[0] is not None else []
-            if self._has_residual:
+            if self._has_residual and v[index] is not None:
                 pairs.append((chunk.errors[index], v[index]))
             if not pairs:
                 errors.insert(0, None)

@@ -67,9 +67,7 @@ class SpectralDensity:
         z = _upper(np.asarray(energies, dtype=float) + 1j * eta)
         return self.statistic(lambda nodes: (1.0 / (nodes - z[..., None, None])).imag / np.pi)
 
-    def terminated_density(
-        self, energies: Any, eta: float, n_steps: int | None = None
-    ) -> tuple[HostArray, HostArray]:
+    def terminated_density(self, energies: Any, eta: float, n_steps: int | None = None) -> tuple[HostArray, HostArray]:
         """(ρ_η(E), standard error) from the continued fraction of α, β closed by a square-root terminator.
 
         g = 1/(α_1 - z - β_1²/(α_2 - z - ... - β_k² t(z))), t = 1/(a - z - b² t): the unexplored rest is given the
@@ -87,8 +85,8 @@ class SpectralDensity:
         last = slice(max(0, steps - TERMINATOR_WINDOW), steps)
         gap = alpha[:, last].mean(axis=1) - z
         root = np.sqrt(gap**2 - 4.0 * np.mean(beta[:, last] ** 2, axis=1))
-        roots = 2.0 / (gap + root), 2.0 / (gap - root)
-        g = np.where(roots[0].imag > 0, *roots)
+        # Of the two roots t the one in the upper half plane is the smaller: no cancellation, and b = 0 is no case.
+        g = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
         for k in range(steps - 1, -1, -1):
             g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
         density: HostArray = g.imag / np.pi
@@ -135,15 +133,16 @@ def spectral_density(
     for value, what in ((n_probes, "n_probes"), (n_steps, "n_steps")):
         if int(value) != value or value < 1:
             raise ValueError(f"{what} {value!r} is not usable: use an integer >= 1")
-    n_steps = min(n_steps, n)
+    steps = min(n_steps, n)
     ops, rows = _device_product(operator)
-    group = _group_size(n, n_steps, np.dtype(ops.dtype).itemsize, memory_budget)
+    group = _group_size(n, steps, np.dtype(ops.dtype).itemsize, memory_budget)
     nodes, weights, alphas, betas = np.zeros((4, n_probes, n_steps))
     streams = spawn_streams(seed, n_probes)
     for first in range(0, n_probes, group):
         starts = [rng.integers(0, 2, n) * 2.0 - 1.0 for rng in streams[first : first + group]]
-        rules = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), n_steps, progress)
-        for row, (alpha, beta) in enumerate(rules.coefficients(), start=first):
+        with ops.computing():
+            found = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), steps, progress).coefficients()
+        for row, (alpha, beta) in enumerate(found, start=first):
             k = len(alpha)
             nodes[row, :k], weights[row, :k] = gauss_rule(alpha, beta[:-1])
             alphas[row, :k], betas[row, :k] = alpha, beta
@@ -214,7 +213,7 @@ class _Recurrences:
         self._scale = max(self._scale, abs(alpha))
         known = basis[: step + 1, :]
         for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
-            w = w - ops.xp.matmul(ops.xp.matmul(known, w), known)
+            w = w - ops.matmul(ops.matmul(known, w), known)
         beta = float(np.sqrt(ops.inner(w, w)))
         # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
         ended = beta <= 100 * np.finfo(ops.dtype).eps * max(self._scale, beta)

@@ -21,7 +21,7 @@ class Loss:
 
 
 def _hinge(xp: Any, u: Array) -> Array:
-    return xp.where(u < 1, 1 - u, xp.zeros_like(u))
+    return xp.where(u >= 1, xp.zeros_like(u), 1 - u)  # so that NaN stays NaN
 
 
 def _hinge_slope(xp: Any, u: Array) -> Array:

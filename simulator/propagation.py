@@ -54,7 +54,7 @@ def linear(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     """z = Σ W^T x over the pairs (x, W): ([K,] m, *input_shape) -> ([K,] m, *gate_shape)."""
     if layer.convolutional:
         return ops.convolve(*pairs)
-    return _total([ops.xp.matmul(_rows(ops, layer, x), w) for x, w in pairs])
+    return _total([ops.matmul(_rows(ops, layer, x), w) for x, w in pairs])
 
 
 def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
@@ -62,7 +62,7 @@ def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     if layer.convolutional:
         return ops.convolve_adjoint(*pairs)
     xp = ops.xp
-    rows = _total([xp.matmul(d, xp.matrix_transpose(w)) for d, w in pairs])
+    rows = _total([ops.matmul(d, xp.matrix_transpose(w)) for d, w in pairs])
     return rows if len(layer.input_shape) == 1 else xp.reshape(rows, (*rows.shape[:-1], *layer.input_shape))
 
 
@@ -71,7 +71,7 @@ def linear_gradient(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     if layer.convolutional:
         return ops.convolve_gradient(layer.weight_shape[0], *pairs)
     xp = ops.xp
-    return _total([xp.matmul(xp.matrix_transpose(_rows(ops, layer, x)), d) for x, d in pairs])
+    return _total([ops.matmul(xp.matrix_transpose(_rows(ops, layer, x)), d) for x, d in pairs])
 
 
 def propagate(

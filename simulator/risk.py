@@ -49,10 +49,11 @@ def output(
     if temperature > 0:
         rng = spawn_streams(0 if seed is None else seed, 1)[0]
     w, x = check_weights(network, weights, ops), check_examples(network, x)
-    parts = [
-        ops.to_numpy(propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output)
-        for part in batches(x.shape[0], check_batch_size(batch_size))
-    ]
+    with ops.computing():
+        parts = [
+            ops.to_numpy(propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output)
+            for part in batches(x.shape[0], check_batch_size(batch_size))
+        ]
     return np.concatenate(parts)
 
 
@@ -92,6 +93,13 @@ def batch_gradient(
 
     Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass.
     """
+    with ops.computing():
+        return _batch_gradient(network, weights, x, y, loss, ops)
+
+
+def _batch_gradient(
+    network: Network, weights: Sequence[Array], x: Array, y: Array, loss: Loss, ops: Backend
+) -> BatchGradient:
     xp = ops.xp
     signals = propagate(network, weights, x, ops)
     u = y * signals.output
@@ -169,10 +177,8 @@ def order_parameter(
     return evaluate(network, weights, x, y, loss, backend).order_parameter
 
 
-def signal_powers(
-    network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None = None
-) -> HostArray:
-    """Mean square per neuron and example of x_0, x_1, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c."""
+def signal_powers(network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None = None) -> HostArray:
+    """Mean square per neuron and example of x_0, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c."""
     ops = get_backend(backend)
     w, x = check_weights(network, weights, ops), check_examples(network, x)
     total = np.zeros(network.depth)

@@ -105,6 +105,8 @@ def train_epochs(
     """
     ops, chosen = get_backend(backend), get_loss(loss)
     _check_schedule(epochs, learning_rate, momentum)
+    if first_epoch < 1:
+        raise ValueError(f"first_epoch {first_epoch!r} is not usable: use an integer >= 1")
     size = check_batch_size(batch_size)
     host = check_examples(network, x)
     labels = ops.asarray(check_labels(y, host.shape[0]))

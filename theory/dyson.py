@@ -195,9 +195,7 @@ def _certify(blocks: Sequence[RowBlock], z: Complex, u: Complex) -> Real:
     return worst
 
 
-def solve_reduced(
-    blocks: Sequence[RowBlock], z: Complex, *, tolerance: float, max_iterations: int
-) -> Reduced:
+def solve_reduced(blocks: Sequence[RowBlock], z: Complex, *, tolerance: float, max_iterations: int) -> Reduced:
     """Solves a factorised vector Dyson equation at z (n_z,), Im z > 0, and certifies every row.
 
     Mirror images z and -z̄ are solved once: m(-z̄) = -conj m(z), the entries having mean zero.

@@ -93,9 +93,7 @@ def _sample(rows: Real, limit: int) -> tuple[NDArray[np.intp], Real]:
     return np.concatenate([order[middle], order[n_rest:]]), weights
 
 
-def _separable_blocks(
-    moments: Real, counts: NDArray[np.int64], limit: int
-) -> tuple[list[RowBlock], list[Real]]:
+def _separable_blocks(moments: Real, counts: NDArray[np.int64], limit: int) -> tuple[list[RowBlock], list[Real]]:
     """Row blocks of the R2 profile, one for each layer, and the weights of their rows.
 
     Unknown (l, l') is Σ_{p in l} f_p^{l'} m_p, the mean of m over layer l as layer l' weighs it.

@@ -14,9 +14,7 @@ def upper_half_plane(z: ArrayLike) -> Complex:
     bad = ~(np.isfinite(points) & (points.imag > 0.0))
     if bad.any():
         worst = complex(points[bad].ravel()[0])
-        raise ValueError(
-            f"z contains {worst}, expected finite values with Im z > 0; add i·eta, usually eta = 0.05 rms"
-        )
+        raise ValueError(f"z contains {worst}, expected finite values with Im z > 0; add i·eta, usually eta = 0.05 rms")
     return points
 
 

@@ -47,9 +47,7 @@ def failed_facts(claims: Sequence[Claim]) -> list[str]:
     return [c["id"] for c in claims if c["id"] in FACTS and c["verdict"] == "not supported"]
 
 
-def _claim(
-    name: str, source: str, text: str, measured: str | None, expected: str, supported: bool | None
-) -> Claim:
+def _claim(name: str, source: str, text: str, measured: str | None, expected: str, supported: bool | None) -> Claim:
     verdict = "not applicable" if supported is None else "supported" if supported else "not supported"
     return {"id": name, "source": source, "claim": text, "measured": measured, "expected": expected, "verdict": verdict}
 
@@ -66,7 +64,7 @@ def _weight_symmetry(records: Sequence[Record]) -> Claim:
     intact = sum(e <= 0.1 for e in excess)
     return _claim(
         "fig3a.symmetry", "fig. 3a", "most weight laws stay symmetric through training",
-        f"{intact} of {len(excess)} layers intact at epoch {last['epoch']}; largest broken part {worst:.3f} above chance",
+        f"{intact} of {len(excess)} layers intact at epoch {last['epoch']}; worst ever {worst:.3f} above chance",
         "broken part ≤ 0.1 above chance in most layers", intact > len(excess) / 2,
     )  # fmt: skip
 
@@ -197,7 +195,9 @@ def _accuracy_to_one(records: Sequence[Record]) -> Claim:
 def _growth(records: Sequence[Record]) -> Claim:
     """Geometric mean over hidden layers of the growth factor c of mean squares, at every recorded epoch."""
     means = [
-        float(np.exp(np.mean(np.log(r["growth"])))) for r in records if r["growth"] and None not in r["growth"] and min(r["growth"]) > 0
+        float(np.exp(np.mean(np.log(r["growth"]))))
+        for r in records
+        if r["growth"] and None not in r["growth"] and min(r["growth"]) > 0
     ]
     return _claim(
         "M1.growth", "sec. 9, M1", "the growth factor c of signals per layer stays near 1",
@@ -226,8 +226,12 @@ def _stationary(records: Sequence[Record]) -> Claim:
     for r in still:
         saddle = r["spectrum"]["minimum"] < 0 < r["spectrum"]["maximum"]
         flat = r["spectrum"]["rms"] == 0.0
-        kinds.append("global minimum" if r["active_fraction"] == 0 else "flat, a layer is dead" if flat and r["dead_layers"]
-                     else "strict saddle" if saddle else "unexplained")  # fmt: skip
+        if r["active_fraction"] == 0:
+            kinds.append("global minimum")
+        elif flat and r["dead_layers"]:
+            kinds.append("flat, a layer is dead")
+        else:
+            kinds.append("strict saddle" if saddle else "unexplained")
     named = ", ".join(f"epoch {r['epoch']}: {kind}" for r, kind in zip(still, kinds, strict=True))
     claim = _claim("E5", "fact E5", FACTS["E5"], named or "no recorded epoch is stationary", "a saddle or H = 0",
                    "unexplained" not in kinds if kinds else None)  # fmt: skip

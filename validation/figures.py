@@ -24,8 +24,16 @@ from .html import CAPTIONS, RUNG_NAMES, Report, caption, content, rungs_of
 from .storage import write_atomic
 
 __all__ = [
-    "CAPTIONS", "FIGURES", "caption", "order_parameter", "prediction_error", "risk_accuracy", "save_all",
-    "spectrum", "spectrum_overlay", "symmetry",
+    "CAPTIONS",
+    "FIGURES",
+    "caption",
+    "order_parameter",
+    "prediction_error",
+    "risk_accuracy",
+    "save_all",
+    "spectrum",
+    "spectrum_overlay",
+    "symmetry",
 ]
 
 Array = NDArray[np.float64]
@@ -34,16 +42,34 @@ WIDTH, DPI, INK = 8.4, 160, "#1b1b1b"  # inches: one column of the page
 TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
 # Colour (Okabe and Ito's, distinct to the colour-blind), line style and marker (for grey prints).
 RUNGS: dict[str, tuple[str, Any, str]] = {
-    "R0": ("#E69F00", "--", "s"), "R1": ("#56B4E9", "-.", "^"), "R2": ("#009E73", (0, (5, 1.5)), "D"),
-    "R3": ("#CC79A7", ":", "v"), "R4": ("#0072B2", "-.", "P"), "R5": ("#D55E00", "-", "o"),
+    "R0": ("#E69F00", "--", "s"),
+    "R1": ("#56B4E9", "-.", "^"),
+    "R2": ("#009E73", (0, (5, 1.5)), "D"),
+    "R3": ("#CC79A7", ":", "v"),
+    "R4": ("#0072B2", "-.", "P"),
+    "R5": ("#D55E00", "-", "o"),
 }
 UNKNOWN_RUNG = ("#777777", "-", "x")
 STYLE: Any = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
-    "legend.title_fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.linewidth": 0.7, "axes.grid": True, "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "text.color": INK,
-    "axes.labelcolor": INK, "lines.markersize": 5, "lines.linewidth": 1.1,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "lines.markersize": 5,
+    "lines.linewidth": 1.1,
 }
 
 
@@ -102,10 +128,14 @@ def order_parameter(report: Report) -> Figure:
     lowered = np.where(risk > 0, risk / 10, np.nan)
     name = r"learning rate $\times\,\|\nabla R\|^2$"
     top.plot(at, lowered, color=INK, lw=1, ls=":", marker="_", label="one decade below the risk")
-    _plot_with_zeros(top, [
-        (at, risk, {"color": TRAIN, "marker": "o", "ms": 6, "label": "risk R"}),
-        (at, order, {"color": ORDER, "marker": "D", "ms": 4, "label": name}),
-    ], lowered)
+    _plot_with_zeros(
+        top,
+        [
+            (at, risk, {"color": TRAIN, "marker": "o", "ms": 6, "label": "risk R"}),
+            (at, order, {"color": ORDER, "marker": "D", "ms": 4, "label": name}),
+        ],
+        lowered,
+    )
     top.set_ylabel(f"R and {name}")
     fig.legend(loc="outside upper center", ncols=3)
     ratio = np.divide(order, risk, out=np.full_like(risk, np.nan), where=risk > 0)
@@ -138,14 +168,18 @@ def spectrum(report: Report) -> Figure:
     low, high = (f((ax.dataLim.intervaly[i] for ax in drawn), default=1.0) for i, f in enumerate((min, max)))
     for ax in drawn:
         ax.set_ylim(low / 1.5, high * (high / low) ** room)
-    for ax in panels[len(epochs):]:
+    for ax in panels[len(epochs) :]:
         ax.remove()
     fig.supxlabel("E / rms", fontsize=9)
     fig.supylabel(rf"density $\times$ rms, smoothed with $\eta$ = {eta:g} rms", fontsize=9)
     if drawn:
         handles = drawn[0].lines[:1] + drawn[0].collections[:1] + drawn[0].patches[:1]
-        fig.legend(handles, ["measured (SLQ)", r"$\pm$ one standard error", "range of predictions and L1"],
-                   loc="outside upper center", ncols=3)
+        fig.legend(
+            handles,
+            ["measured (SLQ)", r"$\pm$ one standard error", "range of predictions and L1"],
+            loc="outside upper center",
+            ncols=3,
+        )
     return fig
 
 
@@ -202,8 +236,7 @@ def prediction_error(report: Report) -> Figure:
         ax.plot(at, noise, color=INK, lw=1, ls=":", marker=".", ms=3, label="SLQ sampling noise")
     for epoch in at[~np.isfinite(floor)]:
         ax.axvline(epoch, color="#999999", lw=0.8, ls="--")
-        ax.annotate("H = 0", (epoch, 0.97), xycoords=("data", "axes fraction"), rotation=90, ha="right",
-                    va="top")
+        ax.annotate("H = 0", (epoch, 0.97), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="top")
     positive = np.concatenate(values)
     lowest = float(np.min(positive[np.isfinite(positive) & (positive > 0)]))
     ax.set(ylabel="L1 distance to the measured density", yscale="log", ylim=(max(lowest / 2, 1e-6), 2.4))
@@ -242,8 +275,12 @@ def symmetry(report: Report) -> Figure:
 
 
 FIGURES: dict[str, Callable[[object], Figure]] = {
-    "risk_accuracy": risk_accuracy, "order_parameter": order_parameter, "spectrum": spectrum,
-    "spectrum_overlay": spectrum_overlay, "prediction_error": prediction_error, "symmetry": symmetry,
+    "risk_accuracy": risk_accuracy,
+    "order_parameter": order_parameter,
+    "spectrum": spectrum,
+    "spectrum_overlay": spectrum_overlay,
+    "prediction_error": prediction_error,
+    "symmetry": symmetry,
 }
 
 
@@ -295,8 +332,7 @@ def _plot_with_zeros(ax: Axes, series: Sequence[tuple[Array, Array, dict[str, An
     for x, y, style in series:
         ax.plot(x, np.where(y > 0, y, np.nan), **style)
         zeros, size = x[y == 0], style.get("ms", 5) + 2
-        ax.plot(zeros, np.full(len(zeros), middle), marker="v", ms=size, mfc="none", color=style["color"],
-                ls="none")
+        ax.plot(zeros, np.full(len(zeros), middle), marker="v", ms=size, mfc="none", color=style["color"], ls="none")
     if not any(np.any(y == 0) for _, y, _ in series):
         return
     ax.axhspan(*strip, color="#ececec", lw=0, zorder=0)
@@ -333,8 +369,13 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> bool:
         ax.set(title=f"epoch {epoch['epoch']}", yticks=[])
         ax.grid(False)
         ax.spines["left"].set_visible(False)
-        ax.annotate("no example is active:\nthe Hessian is exactly 0", (0.5, 0.5), xycoords="axes fraction",
-                    ha="center", va="center")
+        ax.annotate(
+            "no example is active:\nthe Hessian is exactly 0",
+            (0.5, 0.5),
+            xycoords="axes fraction",
+            ha="center",
+            va="center",
+        )
         return False
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
     inner = np.asarray(law["energies"])
@@ -348,8 +389,14 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> bool:
         ax.plot(inner, prediction["density"], color=colour, ls=style, label=f"{rung}  {prediction['l1']:.3f}")
     ax.axvspan(inner[0], inner[-1], color="#f4f4f0", lw=0, zorder=0)
     if epoch["predictions"]:
-        ax.legend(title="L1 distance to the measured density", loc="upper center", borderpad=0,
-                  ncols=3 if len(epoch["predictions"]) > 4 else 2, labelspacing=0.2, columnspacing=1.5)
+        ax.legend(
+            title="L1 distance to the measured density",
+            loc="upper center",
+            borderpad=0,
+            ncols=3 if len(epoch["predictions"]) > 4 else 2,
+            labelspacing=0.2,
+            columnspacing=1.5,
+        )
     return True
 
 

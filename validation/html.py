@@ -16,43 +16,41 @@ from typing import Any
 Report = Mapping[str, Any]
 
 RUNG_NAMES = {
-    "R0": "semicircle", "R1": "layer blocks", "R2": "separable profile", "R3": "arc-cosine kernels",
-    "R4": "linearised equation", "R5": "measured signals",
+    "R0": "semicircle",
+    "R1": "layer blocks",
+    "R2": "separable profile",
+    "R3": "arc-cosine kernels",
+    "R4": "linearised equation",
+    "R5": "measured signals",
 }
 CAPTIONS = {
-    "risk_accuracy":
-        "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs, "
-        "squares the test set if there is one. Thin line: mean over the mini-batches of each epoch, taken"
-        " while the weights move and drawn at the middle of the epoch. From epoch {first} to {last} the "
-        "risk goes from {risk_first} to {risk_last} and the accuracy from {accuracy_first} to "
-        "{accuracy_last}.",
-    "order_parameter":
-        "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate "
-        "{rate} is, to first order, the risk that one step of plain gradient descent removes. The paper "
-        "finds it in proportion to the risk and about one decade below it (dotted). Here the ratio is "
-        "{ratio}.",
-    "spectrum":
-        "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue;"
-        " the axis is linear within 0.2 rms and logarithmic beyond. Black: measured by stochastic Lanczos"
-        " quadrature on {spectrum_examples} examples with {probes} probes; grey band: one standard error "
-        "over probes. Colours: predictions, each with its L1 distance over the shaded range of 4 rms. All"
-        " densities are smoothed with the same width, {eta} rms. {resolution} A good prediction has both "
-        "the peak at 0 and the tails. {best}",
-    "spectrum_overlay":
-        "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
-        "energies, each smoothed with {eta} of its own rms, one colour per epoch. As the risk goes from "
-        "{risk_first} to {risk_last} the rms goes from {rms_first} to {rms_last}: as the risk vanishes "
-        "the spectrum should collapse to 0.{zero}",
-    "prediction_error":
-        "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All "
-        "rungs predict mirror-symmetric densities, so none can get below half the distance of the "
-        "measured one from its mirror image (grey). Dotted: the distance that the probes' standard error "
-        "alone would give the exact answer.{unresolved} {best}",
-    "symmetry":
-        "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
-        "|p(w)−p(−w)| over the law of one layer, less the value for a symmetrised sample of the same "
-        "size: near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient "
-        "exactly 0. Largest: weights {weights_most}; gradient {gradient_most}.",
+    "risk_accuracy": "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs, "
+    "squares the test set if there is one. Thin line: mean over the mini-batches of each epoch, taken"
+    " while the weights move and drawn at the middle of the epoch. From epoch {first} to {last} the "
+    "risk goes from {risk_first} to {risk_last} and the accuracy from {accuracy_first} to "
+    "{accuracy_last}.",
+    "order_parameter": "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate "
+    "{rate} is, to first order, the risk that one step of plain gradient descent removes. The paper "
+    "finds it in proportion to the risk and about one decade below it (dotted). Here the ratio is "
+    "{ratio}.",
+    "spectrum": "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue;"
+    " the axis is linear within 0.2 rms and logarithmic beyond. Black: measured by stochastic Lanczos"
+    " quadrature on {spectrum_examples} examples with {probes} probes; grey band: one standard error "
+    "over probes. Colours: predictions, each with its L1 distance over the shaded range of 4 rms. All"
+    " densities are smoothed with the same width, {eta} rms. {resolution} A good prediction has both "
+    "the peak at 0 and the tails. {best}",
+    "spectrum_overlay": "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
+    "energies, each smoothed with {eta} of its own rms, one colour per epoch. As the risk goes from "
+    "{risk_first} to {risk_last} the rms goes from {rms_first} to {rms_last}: as the risk vanishes "
+    "the spectrum should collapse to 0.{zero}",
+    "prediction_error": "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All "
+    "rungs predict mirror-symmetric densities, so none can get below half the distance of the "
+    "measured one from its mirror image (grey). Dotted: the distance that the probes' standard error "
+    "alone would give the exact answer.{unresolved} {best}",
+    "symmetry": "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
+    "|p(w)−p(−w)| over the law of one layer, less the value for a symmetrised sample of the same "
+    "size: near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient "
+    "exactly 0. Largest: weights {weights_most}; gradient {gradient_most}.",
 }
 
 
@@ -84,16 +82,20 @@ def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None
     data = content(report)
     title = f"{data['network']['name']} on {data['dataset']['name']}"
     parts = [
-        f"<header><p class='kicker'>Umwelt {escape(str(data.get('version', '')))}</p>"
-        f"<h1>{escape(title)}</h1></header>",
-        _summary(data), _verdicts(data), _figures(data, figures or {}), _epochs(data), _left_out(data),
+        f"<header><p class='kicker'>Umwelt {escape(str(data.get('version', '')))}</p><h1>{escape(title)}</h1></header>",
+        _summary(data),
+        _verdicts(data),
+        _figures(data, figures or {}),
+        _epochs(data),
+        _left_out(data),
         _settings(data),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_CSS}</style></head>\n<body><main>\n"
-        + "\n".join(part for part in parts if part) + "\n</main></body></html>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main></body></html>\n"
     )
 
 
@@ -105,25 +107,37 @@ def _facts(data: Report) -> dict[str, str]:
     gap = max(_node_gap(e["spectrum"]) for e in epochs)
     # On the digits the measured density was 0.003 (in L1) from its limit at a gap of eta, 0.05 at twice that,
     # 0.3 at six times; its standard error stayed ten times smaller.
-    unresolved = "" if gap <= data["eta"] else (
-        " That is wider than the smoothing: with so few Lanczos steps the measured density, and with it "
-        "every L1, is not converged, which no standard error shows.")
+    unresolved = (
+        ""
+        if gap <= data["eta"]
+        else (
+            " That is wider than the smoothing: with so few Lanczos steps the measured density, and with it "
+            "every L1, is not converged, which no standard error shows."
+        )
+    )
     ratios = [training["learning_rate"] * e["order_parameter"] / e["risk"] for e in epochs if e["risk"] > 0]
     return {
-        "examples": f"{data['dataset']['examples']:,}", "eta": f"{data['eta']:g}",
+        "examples": f"{data['dataset']['examples']:,}",
+        "eta": f"{data['eta']:g}",
         "spectrum_examples": f"{data['dataset']['spectrum_examples']:,}",
         "probes": str(max(len(e["spectrum"]["nodes"]) for e in epochs)),
         "rate": f"{training['learning_rate']:g}",
-        "first": str(first["epoch"]), "last": str(last["epoch"]),
+        "first": str(first["epoch"]),
+        "last": str(last["epoch"]),
         "ratio": f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "not defined, the risk being 0",
         "zero": f" No example is active at epoch {', '.join(zero)}: there H is exactly 0." if zero else "",
         "resolution": f"Near 0 the Lanczos nodes lie up to {gap:.2g} rms apart.{unresolved}",
         "unresolved": f" Lanczos nodes lie up to {gap:.2g} rms apart.{unresolved}" if unresolved else "",
         "best": _best(data),
-        "weights_most": _most(epochs, "weight_symmetry"), "gradient_most": _most(epochs, "gradient_symmetry"),
-        "rms_first": f"{first['spectrum']['rms']:.2g}", "rms_last": f"{last['spectrum']['rms']:.2g}",
-        **{f"{key}_{when}": f"{epoch[key]:.3g}" for key in ("risk", "accuracy")
-           for when, epoch in (("first", first), ("last", last))},
+        "weights_most": _most(epochs, "weight_symmetry"),
+        "gradient_most": _most(epochs, "gradient_symmetry"),
+        "rms_first": f"{first['spectrum']['rms']:.2g}",
+        "rms_last": f"{last['spectrum']['rms']:.2g}",
+        **{
+            f"{key}_{when}": f"{epoch[key]:.3g}"
+            for key in ("risk", "accuracy")
+            for when, epoch in (("first", first), ("last", last))
+        },
     }
 
 
@@ -132,9 +146,11 @@ def _node_gap(law: Report) -> float:
 
     Probes whose recurrence broke down (padded with node 0, weight 0) are exact and do not count.
     """
-    gaps = [2 / max(1, sum(abs(node) < law["rms"] for node in nodes))
-            for nodes, weights in zip(law["nodes"], law["weights"], strict=True)
-            if (0.0, 0.0) not in zip(nodes, weights, strict=True)]
+    gaps = [
+        2 / max(1, sum(abs(node) < law["rms"] for node in nodes))
+        for nodes, weights in zip(law["nodes"], law["weights"], strict=True)
+        if (0.0, 0.0) not in zip(nodes, weights, strict=True)
+    ]
     return max(gaps, default=0.0)
 
 
@@ -156,8 +172,12 @@ def _named(rung: str) -> str:
 
 
 def _most(epochs: Sequence[Report], key: str) -> str:
-    cells = [(m["value"] - (m["null"] or 0), layer, e["epoch"]) for e in epochs
-             for layer, m in enumerate(e[key], 1) if m["value"] is not None]
+    cells = [
+        (m["value"] - (m["null"] or 0), layer, e["epoch"])
+        for e in epochs
+        for layer, m in enumerate(e[key], 1)
+        if m["value"] is not None
+    ]
     return "{:.2f} (layer {}, epoch {})".format(*max(cells)) if cells else "not defined"
 
 
@@ -173,10 +193,13 @@ def _summary(data: Report) -> str:
         f"{data['loss']} loss: {training['epochs']} epochs, batches of {training['batch_size']}, learning "
         f"rate {training['learning_rate']:g}, momentum {training['momentum']:g}. The Hessian's spectrum is "
         f"measured and predicted on {names['spectrum_examples']:,} of the examples. Backend "
-        f"{backend['name']} ({backend['dtype']}), seed {data['seed']}.")
+        f"{backend['name']} ({backend['dtype']}), seed {data['seed']}."
+    )
     if data["epochs"]:
-        text += (" From the first recorded epoch, {first}, to the last, {last}, the risk goes from "
-                 "{risk_first} to {risk_last}.").format_map(_facts(data))
+        text += (
+            " From the first recorded epoch, {first}, to the last, {last}, the risk goes from "
+            "{risk_first} to {risk_last}."
+        ).format_map(_facts(data))
     banner = ""
     if not data.get("complete", True):
         done = ", ".join(str(e["epoch"]) for e in data["epochs"]) or "none"
@@ -198,11 +221,18 @@ def _verdicts(data: Report) -> str:
         groups["Exact facts" if exact else "Claims of the paper"].append(claim)
     if not claims:
         return "<section><h2>Verdicts</h2><p>No claim has been judged yet.</p></section>"
-    tables = [f"<h3>{name} <small>{_tally(members)}</small></h3>" + _table(
-        ("id", "verdict", "claim", "measured", "expected", "source"),
-        map(_claim_row, members), "words claims", name) for name, members in groups.items() if members]
-    note = ("<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a "
-            "bug. Claims of the paper are put to the test; one that is not supported is reported so.</p>")
+    tables = [
+        f"<h3>{name} <small>{_tally(members)}</small></h3>"
+        + _table(
+            ("id", "verdict", "claim", "measured", "expected", "source"), map(_claim_row, members), "words claims", name
+        )
+        for name, members in groups.items()
+        if members
+    ]
+    note = (
+        "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a "
+        "bug. Claims of the paper are put to the test; one that is not supported is reported so.</p>"
+    )
     return "<section><h2>Verdicts</h2>" + note + "".join(tables) + "</section>"
 
 
@@ -230,7 +260,8 @@ def _figures(data: Report, figures: Mapping[str, str | Path | bytes]) -> str:
         shown.append(
             f'<figure id="{escape(name)}"><div class="scroll" tabindex="0"><img alt="{escape(head)}" '
             f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
-            f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>")
+            f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>"
+        )
     return f"<section><h2>Figures</h2>{''.join(shown)}</section>" if shown else ""
 
 
@@ -240,8 +271,15 @@ def _epochs(data: Report) -> str:
         return ""
     rungs = rungs_of(data)
     training = ("epoch", "risk", "accuracy", "test", "active", "order parameter", "growth", "dead layers")
-    spectrum = ("epoch", "λ<sub>min</sub>", "λ<sub>max</sub>", "rms", "negative", "asymmetry",
-                *(f"L1 {escape(rung)}" for rung in rungs))
+    spectrum = (
+        "epoch",
+        "λ<sub>min</sub>",
+        "λ<sub>max</sub>",
+        "rms",
+        "negative",
+        "asymmetry",
+        *(f"L1 {escape(rung)}" for rung in rungs),
+    )
     return (
         "<section><h2>Recorded epochs</h2><h3>Training</h3>"
         "<p class='note'>Active: share of examples with a non-zero loss gradient. Order parameter: squared "
@@ -253,7 +291,8 @@ def _epochs(data: Report) -> str:
         "spectrum and its mirror image, in rms, with the 95 % point of its null in brackets. L1: distance of "
         "each prediction from the measured density, at most 2.</p>"
         + _table(spectrum, (_spectrum_row(e, rungs) for e in data["epochs"]), "numbers", "Spectrum")
-        + "</section>")
+        + "</section>"
+    )
 
 
 def _training_row(epoch: Report) -> list[str]:
@@ -270,7 +309,8 @@ def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
         *(number(value) for value in (epoch["epoch"], law["minimum"], law["maximum"], law["rms"])),
         f"{number(negative['value'])} ± {number(negative['standard_error'])}",
         f"{number(mirror['value'])} ({number(mirror['null_95'])})",
-        *(f"{made[rung]['l1']:.3f}" if rung in made else number(None) for rung in rungs)]
+        *(f"{made[rung]['l1']:.3f}" if rung in made else number(None) for rung in rungs),
+    ]
 
 
 def _left_out(data: Report) -> str:
@@ -279,17 +319,24 @@ def _left_out(data: Report) -> str:
     for epoch in data["epochs"]:
         for rung, reason in epoch.get("left_out", {}).items():
             reasons.setdefault((rung, str(reason)), []).append(str(epoch["epoch"]))
-    rows = [[escape(_named(rung)), escape(", ".join(at)), escape(reason)]
-            for (rung, reason), at in sorted(reasons.items())]
+    rows = [
+        [escape(_named(rung)), escape(", ".join(at)), escape(reason)] for (rung, reason), at in sorted(reasons.items())
+    ]
     if not rows:
         return ""
-    return "<section><h2>Predictions left out</h2>" + _table(
-        ("rung", "epochs", "reason"), rows, "words", "Predictions left out") + "</section>"
+    return (
+        "<section><h2>Predictions left out</h2>"
+        + _table(("rung", "epochs", "reason"), rows, "words", "Predictions left out")
+        + "</section>"
+    )
 
 
 def _settings(data: Report) -> str:
-    tables = [f"<div><h3>{name}</h3>{_named_values(data[name.lower()], name)}</div>"
-              for name in ("Options", "Environment") if data.get(name.lower())]
+    tables = [
+        f"<div><h3>{name}</h3>{_named_values(data[name.lower()], name)}</div>"
+        for name in ("Options", "Environment")
+        if data.get(name.lower())
+    ]
     return f"<section><h2>Settings</h2><div class='pair'>{''.join(tables)}</div></section>" if tables else ""
 
 
@@ -316,8 +363,7 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[str]], kind: str, label:
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     box = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
-    return (f'{box}<table class="{kind}">'
-            f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>")
+    return f'{box}<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 _CSS = """

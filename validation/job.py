@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from backends import Backend
 from simulator import Network, train_epochs
 from simulator.streams import spawn_streams
 
@@ -140,10 +139,9 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
     wanted = set(options.record or ())
     init, batches = spawn_streams(options.seed, 3)[1:]
-    state = _first_state(bench.network, run, init, resumed=bool(options.resume))
+    start = _first_state(bench.network, run, init, resumed=bool(options.resume))
     with _progress(options.epochs or 0, "training", "epoch") as bar:
-        bar.update(state.epoch)
-        for state in _states(bench, run, state, batches, wanted):
+        for state in _states(bench, run, start, batches, wanted):
             bar.n = state.epoch
             bar.refresh()
             report["training"]["history"] = state.history
@@ -177,11 +175,11 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
     ):  # fmt: skip
         for name in history:
             history[name].append(getattr(epoch, name))
-        state = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
+        reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
         if epoch.epoch in wanted or time.monotonic() - saved > SAVE_SECONDS or epoch.epoch == options.epochs:
-            run.save_checkpoint(state)
+            run.save_checkpoint(reached)
             saved = time.monotonic()
-        yield state
+        yield reached
 
 
 def _measured(bench: Bench, state: Checkpoint) -> dict[str, Any]:
@@ -225,7 +223,8 @@ def table(claims: list[dict[str, Any]], width: int = 0) -> str:
     width = width or max(100, shutil.get_terminal_size((140, 40)).columns)
     head = ("claim", "place", "measured", "expected", "verdict")
     rows = [
-        (f"{c['id']}: {c['claim']}", c["source"], str(c["measured"] or "-"), c["expected"], c["verdict"]) for c in claims
+        (f"{c['id']}: {c['claim']}", c["source"], str(c["measured"] or "-"), c["expected"], c["verdict"])
+        for c in claims
     ]
     fixed = [max(len(r[i]) for r in (head, *rows)) for i in (1, 4)]
     free = width - sum(fixed) - 8

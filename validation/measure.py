@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
         "order_parameter": whole.order_parameter,
         "active_fraction": whole.active_fraction,
         "dead_layers": int(np.sum(powers[1:] == 0.0)),
-        "growth": [finite_or_none(b / a) if a > 0 else None for a, b in zip(powers, powers[1:], strict=False)],
+        "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
         "weight_symmetry": _symmetries(weights, statistics),
         "gradient_symmetry": _symmetries(whole.gradient, statistics),
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
@@ -99,7 +100,8 @@ def _symmetries(arrays: Sequence[Array], rng: np.random.Generator) -> list[dict[
 def describe_spectrum(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> dict[str, Any]:
     """Raw nodes and weights, extreme Ritz values, shares by sign, symmetry, and the density at η rms on the grid.
 
-    Energies and densities are in units of the rms; ``resolution`` is the L1 change of the density when a quarter of the Lanczos steps is left out.
+    Energies and densities are in units of the rms; ``resolution`` is the L1 change of the density when a quarter of
+    the Lanczos steps is left out.
     """
     nodes, rms = spectrum.nodes, spectrum.rms
     kept = nodes[spectrum.weights > 0]

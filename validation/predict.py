@@ -63,13 +63,12 @@ def hessian_moments(
     n, count = network.n_weights, probes or default_moment_probes(network.n_weights)
     rows = np.zeros((n, network.depth))
     streams = spawn_streams(seed, network.depth)
-    for index, (part, size, rng) in enumerate(zip(network.slices, network.layer_sizes, streams, strict=True)):
+    for index, (size, rng) in enumerate(zip(network.layer_sizes, streams, strict=True)):
         exact = size <= count
         vectors = np.eye(size) if exact else rng.integers(0, 2, (count, size)) * 2.0 - 1.0
         for first in range(0, vectors.shape[0], 4):
-            block = np.zeros((vectors[first : first + 4].shape[0], n))
-            block[:, part] = vectors[first : first + 4]
-            product = ops.to_numpy(operator.rows(ops.asarray(block))).astype(np.float64)
+            block = ops.asarray(vectors[first : first + 4])
+            product = ops.to_numpy(operator.layer_rows(index, block)).astype(np.float64)
             rows[:, index] += np.sum(product**2, axis=0) / (1 if exact else count)
             if progress is not None:
                 progress(block.shape[0])
