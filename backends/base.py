@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,6 +65,10 @@ class Backend:
     def matmul(self, a: Array, b: Array) -> Array:
         """Matrix product, broadcasting over leading axes."""
         return self.xp.matmul(a, b)
+
+    def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
+        """log µ(y|x) (m, 2) by a specialised enumeration, or None: use the generic one of the simulator."""
+        return None
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         """z = Σ W^T x over the pairs (x, w): see `reference.convolve`."""

@@ -7,7 +7,7 @@ dense networks never wait for Numba.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -67,6 +67,11 @@ class NumbaBackend(Backend):
             return np.matmul(a, b)
         finally:
             self._set_threads([1] * len(self._threads))
+
+    def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
+        from . import numba_enumeration
+
+        return numba_enumeration.log_marginals(list(matrices), x, temperature)
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         own = [(x, w) for x, w in pairs if w.ndim == 4]

@@ -3,6 +3,16 @@
 Every function takes ``backend``: a name, a `backends.Backend`, or None for the default.
 """
 
+from .em import EMResult, FreeEnergy, MarginalEstimate, expectation_maximization, free_energy, monte_carlo_marginal
+from .enumeration import (
+    EnumerationError,
+    GateLaw,
+    circuit_moments,
+    exact_marginal,
+    exact_posterior,
+    gate_law,
+    log_marginals,
+)
 from .hessian import HessianOperator
 from .lanczos import SpectralDensity, spectral_density
 from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
@@ -12,17 +22,30 @@ from .training import Epoch, TrainingDivergedError, TrainingResult, train, train
 __all__ = [
     "Conv",
     "Dense",
+    "EMResult",
+    "EnumerationError",
     "Epoch",
     "Evaluation",
+    "FreeEnergy",
+    "GateLaw",
     "HessianOperator",
+    "MarginalEstimate",
     "MaxPool",
     "Network",
     "SpectralDensity",
     "TrainingDivergedError",
     "TrainingResult",
+    "circuit_moments",
     "evaluate",
+    "exact_marginal",
+    "exact_posterior",
+    "expectation_maximization",
+    "free_energy",
+    "gate_law",
     "gradient",
+    "log_marginals",
     "mlp",
+    "monte_carlo_marginal",
     "order_parameter",
     "output",
     "risk",

@@ -14,7 +14,7 @@ from backends import Array, Backend, HostArray, get_backend
 from .checks import check_batch_size, check_examples, check_labels, check_weights
 from .losses import Loss, get_loss
 from .network import Network
-from .propagation import assemble_gradient, backpropagate, propagate
+from .propagation import Signals, assemble_gradient, backpropagate, propagate
 from .streams import Seed, spawn_streams
 
 BATCH_SIZE = 128
@@ -87,28 +87,36 @@ class BatchGradient:
 
 
 def batch_gradient(
-    network: Network, weights: Sequence[Array], x: Array, y: Array, loss: Loss, ops: Backend
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    y: Array,
+    loss: Loss,
+    ops: Backend,
+    temperature: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> BatchGradient:
-    """Gradient of Σ_i ℓ(y_i T(x_i)) over one device batch.
+    """Gradient of Σ_i ℓ(y_i T(x_i)) over one device batch, the gates held fixed.
 
-    Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass.
+    Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass. Above
+    temperature 0 the gates are one draw from their forward law: for the logistic loss this is an unbiased gradient of
+    the evidence bound at that law, whose own terms Σ ∇ log µ(h|x) have mean 0 and are left out.
     """
     with ops.computing():
-        return _batch_gradient(network, weights, x, y, loss, ops)
+        return _batch_gradient(network, weights, y, loss, ops, propagate(network, weights, x, ops, temperature, rng))
 
 
 def _batch_gradient(
-    network: Network, weights: Sequence[Array], x: Array, y: Array, loss: Loss, ops: Backend
+    network: Network, weights: Sequence[Array], y: Array, loss: Loss, ops: Backend, signals: Signals
 ) -> BatchGradient:
     xp = ops.xp
-    signals = propagate(network, weights, x, ops)
     u = y * signals.output
     slope = loss.slope(xp, u) * y
     active = np.flatnonzero(ops.to_numpy(slope))
     total, correct = float(xp.sum(loss.value(xp, u), dtype=xp.float64)), int(xp.sum(xp.astype(u > 0, xp.int64)))
     if active.size == 0:
         return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, 0)
-    if active.size < x.shape[0]:
+    if active.size < y.shape[0]:
         rows = ops.asarray(active, dtype="int64")
         signals, slope = signals.take(xp, rows), xp.take(slope, rows, axis=0)
     errors = backpropagate(network, weights, signals, slope, ops)

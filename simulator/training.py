@@ -12,9 +12,11 @@ import numpy as np
 from backends import Array, Backend, HostArray, get_backend
 
 from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .em import check_e_step, complete_likelihood, exact_gates
+from .enumeration import log_marginals
 from .losses import get_loss
 from .network import Network
-from .risk import batch_gradient
+from .risk import BatchGradient, batch_gradient
 from .streams import Seed, spawn_streams
 
 
@@ -63,22 +65,21 @@ def train(
     momentum: float = 0.0,
     loss: str = "hinge",
     seed: Seed = 0,
+    temperature: float = 0.0,
+    e_step: str = "zero_temperature",
     backend: str | Backend | None = None,
 ) -> TrainingResult:
     """Train by v ← momentum·v + ∇R_batch, w ← w - learning_rate·v; see `train_epochs`."""
-    done = [
-        *train_epochs(
-            network, weights, x, y, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-            momentum=momentum, loss=loss, seed=seed, backend=backend,
-        )
-    ]  # fmt: skip
-    final = done[-1].weights if done else [np.array(w) for w in weights]
-    history = {
-        "epoch": np.array([e.epoch for e in done], dtype=np.int64),
-        "risk": np.array([e.risk for e in done]),
-        "accuracy": np.array([e.accuracy for e in done]),
-    }
-    return TrainingResult(final, history)
+    final = [np.array(w) for w in weights]
+    rows = []
+    for state in train_epochs(
+        network, weights, x, y, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, momentum=momentum,
+        loss=loss, seed=seed, temperature=temperature, e_step=e_step, backend=backend,
+    ):  # fmt: skip
+        final = state.weights
+        rows.append((state.epoch, state.risk, state.accuracy))
+    epoch, value, accuracy = (np.array(column) for column in zip(*rows, strict=True)) if rows else np.zeros((3, 0))
+    return TrainingResult(final, {"epoch": epoch.astype(np.int64), "risk": value, "accuracy": accuracy})
 
 
 def train_epochs(
@@ -93,6 +94,8 @@ def train_epochs(
     momentum: float = 0.0,
     loss: str = "hinge",
     seed: Seed = 0,
+    temperature: float = 0.0,
+    e_step: str = "zero_temperature",
     backend: str | Backend | None = None,
     velocity: Sequence[Any] | None = None,
     first_epoch: int = 1,
@@ -101,8 +104,12 @@ def train_epochs(
 
     Epoch e visits a permutation of the examples drawn from its own stream of `seed`, in batches of `batch_size`,
     the last partial one kept; so a run continued from a state's `weights` and `velocity` with
-    ``first_epoch=e + 1`` equals the uninterrupted one. Raises `TrainingDivergedError`.
+    ``first_epoch=e + 1`` equals the uninterrupted one. `e_step` says where the gates of a step come from:
+    h = 1[z > 0] ("zero_temperature": back-propagation), a draw at `temperature` ("monte_carlo"), or all configurations
+    with their posterior ("exact": the gradient is that of the marginal likelihood; logistic loss, small dense nets).
+    Raises `TrainingDivergedError`.
     """
+    check_e_step(network, e_step, temperature, loss)
     ops, chosen = get_backend(backend), get_loss(loss)
     _check_schedule(epochs, learning_rate, momentum)
     if first_epoch < 1:
@@ -115,13 +122,15 @@ def train_epochs(
     v = [ops.zeros(s) for s in network.weight_shapes] if velocity is None else check_weights(network, velocity, ops)
     streams = spawn_streams(seed, epochs)
     for epoch in range(first_epoch, epochs + 1):
-        order = streams[epoch - 1].permutation(host.shape[0])
+        order, gates = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)[0]
         total, correct = 0.0, 0
         for start in range(0, order.size, size):
             rows = ops.asarray(order[start : start + size], dtype="int64")
-            batch = batch_gradient(
-                network, w, ops.xp.take(data, rows, axis=0), ops.xp.take(labels, rows, axis=0), chosen, ops
-            )
+            part = ops.xp.take(data, rows, axis=0), ops.xp.take(labels, rows, axis=0)
+            if e_step == "exact":
+                batch = _exact_gradient(network, w, *part, temperature, ops)
+            else:
+                batch = batch_gradient(network, w, *part, chosen, ops, temperature, gates)
             scale = 1.0 / rows.shape[0]
             v = [momentum * a + scale * g for a, g in zip(v, batch.gradient, strict=True)]
             w = [a - learning_rate * b for a, b in zip(w, v, strict=True)]
@@ -133,6 +142,19 @@ def train_epochs(
         if not all(np.isfinite(a).all() for a in state.weights):
             raise TrainingDivergedError(epoch, learning_rate)
         yield state
+
+
+def _exact_gradient(
+    network: Network, w: list[Array], x: Array, y: Array, temperature: float, ops: Backend
+) -> BatchGradient:
+    """Gradient of -Σ log µ(y_i|x_i): by Fisher's identity the posterior mean of that of -Σ log µ(y_i,h|x_i)."""
+    host, labels = ops.to_numpy(x), ops.to_numpy(y)
+    sample = exact_gates(network, w, host, labels, temperature, ops)
+    _, ascent = complete_likelihood(network, w, ops.xp.reshape(x, (x.shape[0], -1)), y, sample, temperature, ops)
+    log = log_marginals(network, w, host, temperature, ops)
+    own = np.where(labels > 0, log[:, 1], log[:, 0])
+    correct = int(np.sum(own > np.log(0.5)))
+    return BatchGradient([-g for g in ascent], -float(own.sum()), correct, x.shape[0])
 
 
 def _host(arrays: Sequence[Array], ops: Backend) -> list[HostArray]:

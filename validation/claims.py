@@ -129,7 +129,7 @@ def _both_signs(records: Sequence[Record]) -> Claim:
     seen = [r for r in records if r["risk"] > 0]
     signs = [r["spectrum"]["minimum"] < 0 < r["spectrum"]["maximum"] for r in _with_spectrum(seen)]
     empty = len(seen) - len(signs)
-    note = f"; {empty} with risk > 0 but no active example in the spectrum's subset" if empty else ""
+    note = f"; {empty} with risk > 0 but H = 0 on the spectrum's subset" if empty else ""
     return _claim(
         "fig8a.signs", "fig. 8a", "λ_min < 0 < λ_max wherever the risk is above 0",
         f"both signs at {sum(signs)} of {len(signs)} epochs{note}" if signs else None,
@@ -220,7 +220,7 @@ def _fact(name: str, records: Sequence[Record]) -> Claim:
 
 
 def _stationary(records: Sequence[Record]) -> Claim:
-    """A recorded point with ∇R = 0 must have no active example, a dead layer (a flat point), or H with both signs."""
+    """A recorded point with ∇R = 0 must have no active example, H = 0 (as with a dead layer), or H with both signs."""
     still = [r for r in records if r["order_parameter"] == 0.0]
     kinds = []
     for r in still:
@@ -228,8 +228,8 @@ def _stationary(records: Sequence[Record]) -> Claim:
         flat = r["spectrum"]["rms"] == 0.0
         if r["active_fraction"] == 0:
             kinds.append("global minimum")
-        elif flat and r["dead_layers"]:
-            kinds.append("flat, a layer is dead")
+        elif flat:
+            kinds.append("flat, a layer is dead" if r["dead_layers"] else "flat, H = 0")
         else:
             kinds.append("strict saddle" if saddle else "unexplained")
     named = ", ".join(f"epoch {r['epoch']}: {kind}" for r, kind in zip(still, kinds, strict=True))

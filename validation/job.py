@@ -21,7 +21,7 @@ from simulator.streams import spawn_streams
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .measure import Bench, measure
-from .options import Options, build_network
+from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
 
 SAVE_SECONDS = 60.0  # a checkpoint between records once this long has passed
@@ -53,6 +53,7 @@ def compare(**options: Any) -> Report:
     print(f"data: {bench.dataset.source}")
     if report is None:
         report = _new_report(bench, name)
+        write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
     _train_and_measure(bench, run, report)
     _finish(run, report)
     return Report(report, run.root)
@@ -60,14 +61,20 @@ def compare(**options: Any) -> Report:
 
 def _prepare(options: Options) -> tuple[Bench, str]:
     backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
-    dataset = load_dataset(
-        options.data, options.data_root, options.classes, options.examples, options.spectrum_examples,
-        seed=spawn_streams(options.seed, 3)[0], dtype=options.dtype,
-    )  # fmt: skip
+    dataset = _load(options, options.spectrum_examples)
+    if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
+        dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
     images = dataset.x.ndim == 4
     backend = options.resolve_backend(images) if images else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
     return Bench(dataset, network, options, backend), name
+
+
+def _load(options: Options, spectrum_examples: int | None) -> Dataset:
+    return load_dataset(
+        options.data, options.data_root, options.classes, options.examples, spectrum_examples,
+        seed=spawn_streams(options.seed, 3)[0], dtype=options.dtype,
+    )  # fmt: skip
 
 
 def _new_report(bench: Bench, name: str) -> dict[str, Any]:

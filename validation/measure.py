@@ -13,7 +13,16 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from backends import Backend
-from simulator import HessianOperator, Network, SpectralDensity, evaluate, output, signal_powers, spectral_density
+from simulator import (
+    HessianOperator,
+    Network,
+    SpectralDensity,
+    TrainingDivergedError,
+    evaluate,
+    output,
+    signal_powers,
+    spectral_density,
+)
 from simulator.streams import spawn_streams
 from theory import ConvergenceError
 
@@ -26,6 +35,7 @@ from .storage import finite_or_none
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
+DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of the Hessian overflow
 LEFT_OUT = {
     "R3": "not part of this version: population kernels of a multilayer perceptron at initialisation",
     "R4": "not part of this version: the linearised equation with population kernels",
@@ -50,13 +60,16 @@ class Bench:
 
 
 def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progress) -> dict[str, Any]:
-    """The record of one epoch, as it stands in report.json."""
+    """The record of one epoch, as it stands in report.json; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
     statistics, facts, lanczos, hutchinson = spawn_streams(
         np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 4
     )
-    whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
+    if not whole.risk <= DIVERGED:
+        raise TrainingDivergedError(epoch, options.learning_rate)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
     powers = signal_powers(network, weights, x, ops)

@@ -14,6 +14,7 @@ from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from simulator.losses import get_loss
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
+QUICK_SPECTRUM_EXAMPLES = 100
 
 
 class OptionError(ValueError):
@@ -50,20 +51,18 @@ class Options:
         """Defaults that need no data filled in (`quick` shortens what was not given), values checked."""
         epochs = (5 if self.quick else 40) if self.epochs is None else self.epochs
         steps = (30 if self.quick else 60) if self.steps is None else self.steps
-        shown = self.spectrum_examples
-        if shown is None and self.quick:
-            shown = 100
         record = self.record
         if record is None:
             record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
-        done = replace(self, epochs=epochs, steps=steps, record=tuple(record), spectrum_examples=shown)
+        done = replace(self, epochs=epochs, steps=steps, record=tuple(record))
         done.check()
         return done
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
-        for name in ("epochs", "batch_size", "probes", "steps", "seed"):
-            value, least = getattr(self, name), 0 if name in ("epochs", "seed") else 1
+        # One Lanczos step sees no tr H², which every scale of the report is made of.
+        for name, least in (("epochs", 0), ("batch_size", 1), ("probes", 1), ("steps", 2), ("seed", 0)):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
         for name in ("learning_rate", "eta"):
@@ -91,7 +90,7 @@ class Options:
         fields = asdict(self)
         for name in ("out", "resume"):
             fields.pop(name)
-        return fields | {"record": list(self.record or ())}
+        return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
 
 
 def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:

@@ -47,6 +47,12 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _is_report(data: Any) -> bool:
+    if not isinstance(data, dict) or data.get("schema") != REPORT_SCHEMA:
+        return False
+    return isinstance(data.get("options"), dict) and isinstance(data.get("epochs"), list)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Training state after ``epoch``: ``weights``, ``velocity``, and the ``history`` (epoch, risk, accuracy) so far."""
@@ -79,11 +85,13 @@ class RunDirectory:
         if not os.access(self.root, os.W_OK):
             raise StorageError(f"--out {self.root} is read-only: name a writable folder")
         if not self.report_path.exists():
+            if self.last_epoch() is not None:
+                raise StorageError(f"--out {self.root} holds checkpoints without a report: name another folder")
             return None
         if not resume:
             raise StorageError(f"--out {self.root} holds a run already: add --resume to go on, or name another folder")
         report = self.read_report()
-        differing = sorted(k for k in identity if report.get("options", {}).get(k) != identity[k])
+        differing = sorted(k for k in identity if report["options"].get(k) != identity[k])
         if differing:
             raise StorageError(
                 f"--out {self.root} holds another run (it differs in {', '.join(differing)}): name another folder"
@@ -96,9 +104,10 @@ class RunDirectory:
             report = json.loads(self.report_path.read_text())
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.report_path} cannot be read ({error}): name another folder") from None
-        if not isinstance(report, dict) or report.get("schema") != REPORT_SCHEMA:
+        if not _is_report(report):
             raise StorageError(f"{self.report_path} is not a report of schema {REPORT_SCHEMA}: name another folder")
-        return report
+        checked: dict[str, Any] = report
+        return checked
 
     def checkpoint_path(self, epoch: int) -> Path:
         return self.checkpoints / f"epoch-{epoch:04d}.npz"
@@ -115,6 +124,10 @@ class RunDirectory:
         """The state after an epoch; `StorageError` names a file that is damaged or foreign."""
         path = self.checkpoint_path(epoch)
         try:
+            with zipfile.ZipFile(path) as archive:
+                # NumPy reads no further than an array's header says: a damaged one could evade the checksum.
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"{damaged} is damaged")
             with np.load(path, allow_pickle=False) as data:
                 if int(data["format"]) != CHECKPOINT_FORMAT or int(data["epoch"]) != epoch:
                     raise ValueError("another format or epoch")
@@ -125,10 +138,10 @@ class RunDirectory:
                     [data[f"velocity_{i}"] for i in range(depth)],
                     {name: data[f"history_{name}"].tolist() for name in ("epoch", "risk", "accuracy")},
                 )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # what zipfile and NumPy raise for damaged bytes has no common base
             raise StorageError(f"checkpoint {path} cannot be used ({error}): remove it, or start anew") from None
 
     def last_epoch(self) -> int | None:
         """The epoch of the newest checkpoint."""
-        found = sorted(self.checkpoints.glob("epoch-*.npz"))
-        return int(found[-1].stem.removeprefix("epoch-")) if found else None
+        epochs = [path.stem.removeprefix("epoch-") for path in self.checkpoints.glob("epoch-*.npz")]
+        return max((int(epoch) for epoch in epochs if epoch.isdecimal()), default=None)

@@ -1,0 +1,176 @@
+"""The words that go with a report's figures: captions with the report's own numbers, names of the rungs.
+
+Nothing here draws, so that the page needs no matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Report = Mapping[str, Any]
+
+RUNG_NAMES = {
+    "R0": "semicircle",
+    "R1": "layer blocks",
+    "R2": "separable profile",
+    "R3": "arc-cosine kernels",
+    "R4": "linearised equation",
+    "R5": "measured signals",
+}
+UNRESOLVED = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
+CAPTIONS = {
+    "risk_accuracy": (
+        "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "
+        "Thin line: mean over the mini-batches of each epoch, taken while the weights move and drawn at the "
+        "middle of the epoch. From epoch {first} to {last} the risk goes from {risk_first} to {risk_last} and "
+        "the accuracy from {accuracy_first} to {accuracy_last}."
+    ),
+    "order_parameter": (
+        "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate {rate} "
+        "is, to first order, the risk that one step of plain gradient descent removes. The paper finds it in "
+        "proportion to the risk and about one decade below it (dotted). Here the ratio is {ratio}."
+    ),
+    "spectrum": (
+        "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue; the "
+        "axis is linear within 0.2 rms and logarithmic beyond. Black: measured by stochastic Lanczos "
+        "quadrature on {spectrum_examples} examples with {probes}; what the last Lanczos step left unexplored "
+        "is given a semicircle. Colours: predictions, each with its L1 distance over the shaded range of 4 "
+        "rms. All densities are smoothed with the same width, {eta} rms, so a single eigenvalue far out shows "
+        "as a spike of that width.{resolution} A good prediction has both the peak at 0 and the tails. {best}"
+    ),
+    "spectrum_overlay": (
+        "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
+        "energies, each smoothed with {eta} of its own rms, one colour per epoch; the axis is linear around 0 "
+        "and logarithmic beyond. As the risk goes from {risk_first} to {risk_last} the rms goes from "
+        "{rms_first} to {rms_last}: as the risk vanishes the spectrum should collapse to 0.{zero}"
+    ),
+    "prediction_error": (
+        "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All rungs "
+        "predict mirror-symmetric densities, so none can get below half the distance of the measured one from "
+        "its mirror image (grey). Two lines say how well the measured density itself is known. Dotted: the "
+        "distance that the probes' standard error alone would give the exact answer. Dashed: the resolution, "
+        "the change when a quarter of the Lanczos steps is left out.{unresolved} {best}"
+    ),
+    "symmetry": (
+        "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
+        "|p(w)−p(−w)| over the law of one layer, less the value for a symmetrised sample of the same size: "
+        "near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient exactly 0. "
+        "Largest: weights {weights_most}; gradient {gradient_most}."
+    ),
+}
+
+
+def content(report: object) -> Report:
+    """The mapping that `report` is, or that it carries as `data`. Raises `TypeError` for anything else."""
+    data = getattr(report, "data", report)
+    if not isinstance(data, Mapping):
+        raise TypeError(f"expected a report or an object with a `data` mapping, got {type(report).__name__}")
+    return data
+
+
+def caption(name: str, report: object) -> str:
+    """What the figure `name` shows, as plain text with the report's numbers. `KeyError`: no such figure."""
+    return CAPTIONS[name].format_map(facts(content(report))).strip()
+
+
+def rungs_of(report: Report) -> list[str]:
+    """Every rung with a prediction at some recorded epoch, in order."""
+    return sorted({rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]})
+
+
+def named(rung: str) -> str:
+    """A rung with its name in brackets, where it has one."""
+    return f"{rung} ({RUNG_NAMES[rung]})" if rung in RUNG_NAMES else rung
+
+
+def facts(data: Report) -> dict[str, str]:
+    """The numbers that captions mention, as text; at least one epoch must be recorded."""
+    epochs: Sequence[Report] = data["epochs"]
+    ends, training = {"first": epochs[0], "last": epochs[-1]}, data["training"]
+    found = {
+        "examples": f"{data['dataset']['examples']:,}",
+        "test": "; squares: the test set" if any(e["test_accuracy"] is not None for e in epochs) else "",
+        "spectrum_examples": f"{data['dataset']['spectrum_examples']:,}",
+        "probes": _count(max(len(e["spectrum"]["nodes"]) for e in epochs), "probe"),
+        "eta": f"{data['eta']:g}",
+        "rate": f"{training['learning_rate']:g}",
+        "ratio": _ratio(epochs, training["learning_rate"]),
+        "zero": f" {zero} (arrow head)." if (zero := zero_spectra(data)) else "",
+        "best": _best(epochs),
+        **_resolution(epochs),
+        "weights_most": _most(epochs, "weight_symmetry"),
+        "gradient_most": _most(epochs, "gradient_symmetry"),
+    }
+    for when, epoch in ends.items():
+        found[when] = str(epoch["epoch"])
+        found[f"rms_{when}"] = f"{epoch['spectrum']['rms']:.2g}"
+        found |= {f"{key}_{when}": f"{epoch[key]:.3g}" for key in ("risk", "accuracy")}
+    return found
+
+
+def zero_spectra(data: Report) -> str:
+    """A sentence, without its stop, on where H is exactly 0 and why; empty if it never is."""
+    reasons: dict[str, list[int]] = {}
+    for epoch in data["epochs"]:
+        if epoch["spectrum"]["rms"] == 0:
+            reasons.setdefault(_why_zero(epoch, data), []).append(epoch["epoch"])
+    parts = [f"t epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))} {why}" for why, at in reasons.items()]
+    return f"A{'; a'.join(parts)}: there H is exactly 0" if parts else ""
+
+
+def _why_zero(epoch: Report, data: Report) -> str:
+    if epoch["active_fraction"] == 0:
+        return "no training example is active"
+    if epoch.get("dead_layers"):
+        return "a layer is dead"
+    # The risk may be above 0 on the examples that the spectrum does not look at.
+    return f"none of the {data['dataset']['spectrum_examples']:,} examples of the spectrum is active"
+
+
+def _resolution(epochs: Sequence[Report]) -> dict[str, str]:
+    """How far the measured density is from converged in the number of Lanczos steps, with a warning."""
+    known = [e["spectrum"]["resolution"] for e in epochs if e["spectrum"]["rms"] > 0]
+    worst = max(known, default=0.0)
+    warning = (
+        f" At {worst:.2g} the resolution is worse than {UNRESOLVED:g}: with so few Lanczos steps the measured density, "
+        "and with it every L1, is not converged, which no standard error shows."
+    )
+    unresolved = warning if worst > UNRESOLVED else ""
+    test = (
+        " How far the measured density may be from converged is told by its resolution, the change (L1) when a "
+        f"quarter of the Lanczos steps is left out: here at most {worst:.2g}.{unresolved}"
+    )
+    return {"resolution": test if known else "", "unresolved": unresolved}
+
+
+def _ratio(epochs: Sequence[Report], rate: float) -> str:
+    ratios = [rate * e["order_parameter"] / e["risk"] for e in epochs if e["risk"] > 0]
+    return f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "not defined, the risk being 0"
+
+
+def _best(epochs: Sequence[Report]) -> str:
+    """A sentence on the rung with the smallest mean L1."""
+    distances: dict[str, list[float]] = {}
+    for epoch in epochs:
+        for rung, prediction in epoch["predictions"].items():
+            distances.setdefault(rung, []).append(prediction["l1"])
+    if not distances:
+        return "No prediction was made at the recorded epochs."
+    rung = min(distances, key=lambda r: sum(distances[r]) / len(distances[r]))
+    low, high = min(distances[rung]), max(distances[rung])
+    return f"The closest on average is {named(rung)}, with L1 from {low:.3f} to {high:.3f}."
+
+
+def _most(epochs: Sequence[Report], key: str) -> str:
+    cells = [
+        (m["value"] - (m["null"] or 0), layer, e["epoch"])
+        for e in epochs
+        for layer, m in enumerate(e[key], 1)
+        if m["value"] is not None
+    ]
+    return "{:.2f} (layer {}, epoch {})".format(*max(cells)) if cells else "not defined"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,155 @@
+"""House style of the figures, and what several of them need: axes, ticks, zeros on a logarithmic axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from .captions import Report, content
+
+Array = NDArray[np.float64]
+Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
+
+WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
+TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
+# Colour (Okabe and Ito's, distinct to the colour-blind), line style and marker (for grey prints).
+RUNGS: dict[str, tuple[str, Any, str]] = {
+    "R0": ("#E69F00", "--", "s"),
+    "R1": ("#56B4E9", "-.", "^"),
+    "R2": ("#009E73", (0, (5, 1.5)), "D"),
+    "R3": ("#CC79A7", ":", "v"),
+    "R4": ("#0072B2", "-.", "P"),
+    "R5": ("#D55E00", "-", "o"),
+}
+UNKNOWN_RUNG = ("#777777", "-", "x")
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "lines.markersize": 5,
+    "lines.linewidth": 1.1,
+}
+
+
+def styled(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+    """Unwrap the report, insist on a recorded epoch, and draw in the house style without leaking it."""
+
+    @wraps(draw)
+    def drawn(report: object) -> Figure:
+        data = content(report)
+        if not data.get("epochs"):
+            raise ValueError("expected a report with at least one recorded epoch, got none: nothing to draw")
+        with mpl.rc_context(STYLE):
+            return draw(data)
+
+    return drawn
+
+
+def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with its axes, row by row."""
+    fig = Figure(figsize=(WIDTH, height), layout="constrained")
+    return fig, list(fig.subplots(rows, columns, squeeze=False, **options).flat)
+
+
+def column(epochs: Sequence[Report], key: str) -> Array:
+    """One number per epoch; NaN where the report has null."""
+    return np.array([np.nan if e.get(key) is None else e[key] for e in epochs], dtype=float)
+
+
+def epoch_axis(ax: Axes, at: Array) -> None:
+    """Label and limits of an axis of epochs, ticks at whole ones."""
+    pad = 0.03 * max(np.ptp(at), 1)
+    ax.set_xlim(at.min() - pad, at.max() + pad)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set_xlabel("epoch")
+
+
+def plot_with_zeros(ax: Axes, series: Sequence[Series], other: Array | None = None) -> None:
+    """Plot on a log axis with a strip at the bottom that says what is exactly 0.
+
+    Markers at 0 become hollow triangles in the strip; a line without markers runs through it. `other` holds
+    further values on the same axes, for the limits.
+    """
+    values = np.concatenate([np.empty(0) if other is None else other, *(y for _, y, _ in series)])
+    positive = values[np.isfinite(values) & (values > 0)]
+    high = float(np.max(positive, initial=0.0)) or 1.0
+    low = float(np.min(positive, initial=high / 10))  # at least a decade
+    unit = (high / low) ** 0.05  # a twentieth of the data's range
+    middle = low / unit**2.75
+    for x, y, style in series:
+        _plot_one(ax, x, y, middle, style)
+    ax.set(yscale="log", ylim=(low / unit, high * unit))
+    if high / low < 100:
+        plain_log_ticks(ax, fine=3)
+    if any(np.any(y == 0) for _, y, _ in series):
+        _zero_strip(ax, middle, low / unit, high * unit, (low / unit**4, low / unit**1.5))
+
+
+def _plot_one(ax: Axes, x: Array, y: Array, zero: float, style: dict[str, Any]) -> None:
+    if "marker" not in style:
+        ax.plot(x, np.where(y == 0, zero, y), **style)
+        return
+    ax.plot(x, np.where(y > 0, y, np.nan), **style)
+    size = style.get("ms", 5) + 2
+    here = np.full(int(np.sum(y == 0)), zero)
+    ax.plot(x[y == 0], here, marker="v", ms=size, mfc="none", color=style["color"], ls="none")
+
+
+def _zero_strip(ax: Axes, middle: float, low: float, high: float, strip: tuple[float, float]) -> None:
+    ax.axhspan(*strip, color="#ececec", lw=0, zorder=0)
+    ax.annotate("exactly 0", (0.01, middle), xycoords=("axes fraction", "data"), va="center")
+    for minor in (False, True):
+        ax.set_yticks([t for t in ax.get_yticks(minor=minor) if low <= t <= high], minor=minor)
+    ax.set_ylim(strip[0], high)
+
+
+def plain_log_ticks(ax: Axes, fine: float) -> None:
+    """Label a log axis in plain decimals: 1, 2 and 5 of each decade, beyond `fine` decades only the decades."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 10**fine else (1,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def decades(low: float, high: float) -> list[float]:
+    """At most four powers of ten up to `high`, none so near `low` that its label would touch the one at 0."""
+    last, span = int(np.floor(np.log10(high))), np.log10(high / low)
+    step = max(1, int(np.ceil(span / 4)))
+    powers = range(last, last - 4 * step, -step)
+    return [10.0**p for p in powers if p - np.log10(low) > span / 8][::-1]
+
+
+def symmetric_ticks(ax: Axes, positive: Sequence[float], reach: float) -> None:
+    """Ticks at 0 and at plus and minus the given values only, and limits at plus and minus `reach`."""
+    ax.xaxis.set_major_locator(FixedLocator([*(-t for t in positive[::-1]), 0.0, *positive]))
+    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(-reach, reach)
+
+
+def _tick(value: float, _: object) -> str:
+    if value == 0 or 1e-3 < abs(value) < 1e4:
+        return f"{value:g}".replace("-", "−")
+    return rf"${'-' if value < 0 else ''}10^{{{round(np.log10(abs(value)))}}}$"
