@@ -7,6 +7,7 @@ dense networks never wait for Numba.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -103,8 +104,8 @@ class NumbaBackend(Backend):
         with self.computing():
             self._kernels.convolve(
                 self._kernels.GEMM_ADDRESS[self.dtype], threads, block,
-                none if x is None else np.ascontiguousarray(x), no_kernel if w is None else np.ascontiguousarray(w),
-                none[:, 0] if shared is None else np.ascontiguousarray(shared), np.ascontiguousarray(joined), z,
+                none if x is None else _plain(x), no_kernel if w is None else _plain(w),
+                none[:, 0] if shared is None else _plain(shared), _plain(joined), z,
             )  # fmt: skip
         return z
 
@@ -136,9 +137,9 @@ class NumbaBackend(Backend):
         with self.computing():
             self._kernels.convolve_gradient(
                 self._kernels.GEMM_ADDRESS[self.dtype], threads, block, kernel,
-                none_x if x is None else np.ascontiguousarray(x),
-                none_d[:, 0] if shared_d is None else np.ascontiguousarray(shared_d),
-                none_x[:, 0] if shared_x is None else np.ascontiguousarray(shared_x),
+                none_x if x is None else _plain(x),
+                none_d[:, 0] if shared_d is None else _plain(shared_d),
+                none_x[:, 0] if shared_x is None else _plain(shared_x),
                 none_d if d is None else _with_probes(d), sums, wide,
             )  # fmt: skip
         parts = []
@@ -148,7 +149,7 @@ class NumbaBackend(Backend):
             split = wide.sum(axis=0).reshape(kernel, kernel, ins, probes, outs)
             parts.append(np.moveaxis(split, 3, 0))
         total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        return np.ascontiguousarray(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
+        return _plain(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
         if z.ndim != 4 or len(pools) > 1:  # dense layers and pools of pools: the reference is quick enough
@@ -175,8 +176,13 @@ class NumbaBackend(Backend):
         return z
 
 
+def _plain(x: Array) -> Array:
+    """C-ordered and writable, so that one compiled version serves every layout."""
+    return np.require(x, requirements=["C", "W"])
+
+
 def _with_probes(x: Array) -> Array:
-    return np.ascontiguousarray(x).reshape(-1, *x.shape[-4:])
+    return _plain(x).reshape(-1, *x.shape[-4:])
 
 
 def create(dtype: str) -> Backend:
@@ -185,4 +191,6 @@ def create(dtype: str) -> Backend:
         raise BackendUnavailableError(
             "backend 'numba' needs Numba, which is not installed: pip install numba, or use --backend numpy"
         )
+    # Idle OpenMP threads spin by default: on cores shared with anything else that costs a factor of ten and more.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     return NumbaBackend("numba", xp, dtype)

@@ -14,13 +14,18 @@ from .network import Network
 
 
 def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> list[Array]:
-    """The weights on the device, after their number and shapes were checked."""
+    """The weights on the device, after their number, shapes and finiteness were checked."""
     if len(weights) != network.depth:
         raise ValueError(f"{len(weights)} weight arrays were given: this network has {network.depth} layers")
+    weights = [w if hasattr(w, "shape") else np.asarray(w) for w in weights]
     for index, (w, shape) in enumerate(zip(weights, network.weight_shapes, strict=True), start=1):
         if tuple(w.shape) != shape:
             raise ValueError(f"layer {index} has weights of shape {tuple(w.shape)}: expected {shape}")
-    return [ops.asarray(w) for w in weights]
+    arrays = [ops.asarray(w) for w in weights]
+    for index, w in enumerate(arrays, start=1):
+        if not bool(ops.xp.all(ops.xp.isfinite(w))):  # a gate would hide NaN: 1[NaN > 0] = 0
+            raise ValueError(f"layer {index} has NaN or infinite weights: expected finite numbers")
+    return arrays
 
 
 def check_examples(network: Network, examples: Any) -> HostArray:
@@ -32,7 +37,7 @@ def check_examples(network: Network, examples: Any) -> HostArray:
         if len(network.input_shape) != 1 or math.prod(x.shape[1:]) != network.input_shape[0]:
             raise ValueError(f"x has shape {x.shape}: expected (m, *{network.input_shape}), examples in rows")
         x = x.reshape(x.shape[0], -1)
-    if x.dtype.kind not in "fiub" or (x.dtype.kind == "f" and not np.isfinite(x.sum(dtype=np.float64))):
+    if x.dtype.kind not in "fiub" or (x.dtype.kind == "f" and not np.isfinite(x).all()):
         raise ValueError(f"x (dtype {x.dtype}) holds NaN, infinite or non-real values: expected finite numbers")
     return x
 
@@ -48,8 +53,8 @@ def check_labels(y: Any, m: int) -> HostArray:
     return labels
 
 
-def check_batch_size(batch_size: int) -> int:
-    """A number of examples >= 1."""
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f"batch_size {batch_size!r} is not usable: use an integer >= 1")
-    return int(batch_size)
+def check_count(value: int, name: str, least: int = 1) -> int:
+    """An integer >= `least` (a float that is one will do)."""
+    if isinstance(value, bool) or not np.isreal(value) or int(value) != value or value < least:
+        raise ValueError(f"{name} {value!r} is not usable: use an integer >= {least}")
+    return int(value)

@@ -33,7 +33,7 @@ from .enumeration import (
     state_bits,
 )
 from .network import Network
-from .streams import Seed, spawn_streams
+from .streams import Seed, spawn_streams, uniform
 
 E_STEPS = ("zero_temperature", "monte_carlo", "exact")
 STATE_BLOCK = 1 << 20  # numbers per signal array when configurations are summed in blocks
@@ -162,8 +162,7 @@ def draw_gates(
     for w in weights[:-1]:
         z = ops.matmul(signal, w)
         z = ops.xp.broadcast_to(z, (x.shape[0], samples, w.shape[1]))
-        uniform = ops.asarray(rng.random(z.shape))
-        on = uniform < (1 + ops.xp.tanh(z / (2 * temperature))) / 2
+        on = ops.asarray(uniform(rng, tuple(z.shape), ops.dtype)) < (1 + ops.xp.tanh(z / (2 * temperature))) / 2
         h = ops.xp.astype(on, getattr(ops.xp, ops.dtype))
         signal = h * z
         chosen.append(h)

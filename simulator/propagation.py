@@ -15,6 +15,7 @@ import numpy as np
 from backends import Array, Backend
 
 from .network import Layer, Network
+from .streams import uniform
 
 Pair = tuple[Array, Array]
 
@@ -103,7 +104,7 @@ def _draw_gates(ops: Backend, z: Array, temperature: float, rng: np.random.Gener
     if rng is None:
         raise ValueError(f"temperature {temperature:g} needs a random generator: pass a seed")
     odds = ops.xp.tanh(z / (2.0 * temperature))  # 2σ(z/T) - 1, which never overflows
-    mask = ops.asarray(rng.random(z.shape)) < (odds + 1) / 2
+    mask = ops.asarray(uniform(rng, tuple(z.shape), ops.dtype)) < (odds + 1) / 2
     return ops.apply_gates(mask, z, 1), mask
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import Loss, get_loss
 from .network import Network
 from .propagation import Signals, assemble_gradient, backpropagate, propagate
@@ -52,7 +52,7 @@ def output(
     with ops.computing():
         parts = [
             ops.to_numpy(propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output)
-            for part in batches(x.shape[0], check_batch_size(batch_size))
+            for part in batches(x.shape[0], check_count(batch_size, "batch_size"))
         ]
     return np.concatenate(parts)
 
@@ -113,7 +113,9 @@ def _batch_gradient(
     u = y * signals.output
     slope = loss.slope(xp, u) * y
     active = np.flatnonzero(ops.to_numpy(slope))
-    total, correct = float(xp.sum(loss.value(xp, u), dtype=xp.float64)), int(xp.sum(xp.astype(u > 0, xp.int64)))
+    # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
+    total = float(xp.sum(loss.value(xp, u), dtype=xp.float64)) if bool(xp.all(xp.isfinite(u))) else math.inf
+    correct = int(xp.sum(xp.astype(u > 0, xp.int64)))
     if active.size == 0:
         return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, 0)
     if active.size < y.shape[0]:
@@ -154,7 +156,7 @@ def evaluate(
     y = check_labels(y, m)
     total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
     value, correct, active = 0.0, 0, 0
-    for part in batches(m, check_batch_size(batch_size)):
+    for part in batches(m, check_count(batch_size, "batch_size")):
         batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
         total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
         value, correct, active = value + batch.loss, correct + batch.correct, active + batch.active

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 Seed = int | np.random.Generator
+
+
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """Numbers in [0, 1) drawn in the precision they are used in: rounding to 1 would switch off a sure gate."""
+    return rng.random(shape, dtype=np.float32) if dtype == "float32" else rng.random(shape)
 
 
 def spawn_streams(seed: Seed, count: int) -> list[np.random.Generator]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .checks import check_count, check_examples, check_labels, check_weights
 from .em import check_e_step, complete_likelihood, exact_gates
 from .enumeration import log_marginals
 from .losses import get_loss
@@ -111,10 +111,9 @@ def train_epochs(
     """
     check_e_step(network, e_step, temperature, loss)
     ops, chosen = get_backend(backend), get_loss(loss)
-    _check_schedule(epochs, learning_rate, momentum)
-    if first_epoch < 1:
-        raise ValueError(f"first_epoch {first_epoch!r} is not usable: use an integer >= 1")
-    size = check_batch_size(batch_size)
+    epochs, first_epoch = check_count(epochs, "epochs", least=0), check_count(first_epoch, "first_epoch")
+    _check_schedule(learning_rate, momentum)
+    size = check_count(batch_size, "batch_size")
     host = check_examples(network, x)
     labels = ops.asarray(check_labels(y, host.shape[0]))
     data = ops.asarray(host)
@@ -123,25 +122,43 @@ def train_epochs(
     streams = spawn_streams(seed, epochs)
     for epoch in range(first_epoch, epochs + 1):
         order, gates = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)[0]
-        total, correct = 0.0, 0
-        for start in range(0, order.size, size):
-            rows = ops.asarray(order[start : start + size], dtype="int64")
-            part = ops.xp.take(data, rows, axis=0), ops.xp.take(labels, rows, axis=0)
+
+        def step(w: list[Array], x: Array, y: Array, gates: np.random.Generator = gates) -> BatchGradient:
             if e_step == "exact":
-                batch = _exact_gradient(network, w, *part, temperature, ops)
-            else:
-                batch = batch_gradient(network, w, *part, chosen, ops, temperature, gates)
+                return _exact_gradient(network, w, x, y, temperature, ops)
+            return batch_gradient(network, w, x, y, chosen, ops, temperature, gates)
+
+        parts = [ops.asarray(order[start : start + size], dtype="int64") for start in range(0, order.size, size)]
+        w, v, total, correct = _one_epoch(step, w, v, data, labels, parts, learning_rate, momentum, ops)
+        state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)
+        if not (math.isfinite(total) and all(np.isfinite(a).all() for a in state.weights)):
+            raise TrainingDivergedError(epoch, learning_rate)
+        yield state
+
+
+def _one_epoch(
+    step: Callable[[list[Array], Array, Array], BatchGradient],
+    w: list[Array],
+    v: list[Array],
+    data: Array,
+    labels: Array,
+    parts: list[Array],
+    learning_rate: float,
+    momentum: float,
+    ops: Backend,
+) -> tuple[list[Array], list[Array], float, int]:
+    """(weights, velocity, Σ loss, Σ correct) after the batches `parts` of row indices; stops at a risk not finite."""
+    total, correct = 0.0, 0
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the caller, once
+        for rows in parts:
+            batch = step(w, ops.xp.take(data, rows, axis=0), ops.xp.take(labels, rows, axis=0))
             scale = 1.0 / rows.shape[0]
             v = [momentum * a + scale * g for a, g in zip(v, batch.gradient, strict=True)]
             w = [a - learning_rate * b for a, b in zip(w, v, strict=True)]
-            total += batch.loss
-            correct += batch.correct
+            total, correct = total + batch.loss, correct + batch.correct
             if not math.isfinite(total):
-                raise TrainingDivergedError(epoch, learning_rate)
-        state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)
-        if not all(np.isfinite(a).all() for a in state.weights):
-            raise TrainingDivergedError(epoch, learning_rate)
-        yield state
+                break
+    return w, v, total, correct
 
 
 def _exact_gradient(
@@ -161,9 +178,7 @@ def _host(arrays: Sequence[Array], ops: Backend) -> list[HostArray]:
     return [ops.to_numpy(a) for a in arrays]
 
 
-def _check_schedule(epochs: int, learning_rate: float, momentum: float) -> None:
-    if int(epochs) != epochs or epochs < 0:
-        raise ValueError(f"epochs {epochs!r} is not usable: use an integer >= 0")
+def _check_schedule(learning_rate: float, momentum: float) -> None:
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate {learning_rate!r} is not usable: use a number > 0")
     if not 0 <= momentum < 1:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-
 from oracle import Oracle, Step
+
 from simulator import Conv, Dense, MaxPool, Network, sequential
 
 Array = np.ndarray[Any, Any]
@@ -99,7 +99,7 @@ IMAGES = [
     Case("conv1-conv3", (4, 4, 3), (_conv(4, 1), _conv(3), _pool(), *_dense(1))),
     Case("pool-first", (8, 7, 2), (_pool(), _conv(3), *_dense(1))),
     Case("pools-first", (9, 8, 2), (_pool(), _pool(2), _conv(3), _conv(2), *_dense(3, 1)), seed=4),
-    Case("two-pools", (9, 10, 2), (_conv(3), _pool(), _pool(), _conv(3), *_dense(4, 1))),
+    Case("two-pools", (9, 10, 2), (_conv(3), _pool(), _pool(), _conv(3), *_dense(4, 1)), seed=2),
     Case("pools-2-3", (13, 12, 1), (_conv(3), _pool(), _pool(3), _conv(3, 1), *_dense(1))),
     Case("pool3", (7, 8, 1), (_conv(4), _pool(3), _conv(3, 1), *_dense(1))),
     Case("one-pixel", (1, 1, 3), (_conv(6), _conv(5, 5), *_dense(1))),
@@ -138,7 +138,7 @@ def _drawn(draw: st.DrawFn, shape: tuple[int, ...], spec: tuple[Step, ...]) -> C
     return Case("drawn", shape, spec, draw(st.integers(1, 6)), draw(st.integers(0, 2**32 - 1)))
 
 
-any_case = st.one_of(dense_cases(), image_cases().filter(lambda case: case.network.n_weights <= 300))
+any_case = st.one_of(dense_cases(), image_cases().filter(lambda case: case.network.n_weights <= 150))
 
 
 def relative_error(actual: Any, expected: Any, scale: float | None = None) -> float:

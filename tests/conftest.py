@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
-
 from cases import BACKENDS
+from hypothesis import settings
 
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -87,7 +87,8 @@ LOSSES: dict[str, Callable[[Array], Array]] = {
 
 def weight_shapes(input_shape: Sequence[int], spec: Sequence[Step]) -> list[tuple[int, ...]]:
     """By hand from the steps: (n_in, n_out) or (k, k, C_in, C_out)."""
-    shape, found = tuple(input_shape), []
+    shape: tuple[int, ...] = tuple(input_shape)
+    found: list[tuple[int, ...]] = []
     for kind, *sizes in spec:
         if kind == "pool":
             shape = (shape[0] // sizes[0], shape[1] // sizes[0], shape[2])
@@ -116,9 +117,7 @@ class Oracle:
 
     def _weights(self, theta: Array) -> list[Array]:
         ends = np.cumsum([math.prod(s) for s in self.shapes])
-        return [
-            anp.reshape(theta[e - math.prod(s) : e], s) for e, s in zip(ends, self.shapes, strict=True)
-        ]
+        return [anp.reshape(theta[e - math.prod(s) : e], s) for e, s in zip(ends, self.shapes, strict=True)]
 
     def output(self, theta: Array) -> Array:
         """T(x), (m,)."""

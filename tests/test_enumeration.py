@@ -154,7 +154,9 @@ def test_circuit_moments_sum_to_the_mean_output() -> None:
     paths = np.array(list(itertools.product(range(3), range(3), range(2), range(1))))
     for temperature in (0.2, 2.0):
         first, second = circuit_moments(network, weights, x, paths, temperature)
-        np.testing.assert_allclose(first.sum(axis=1), gate_law(network, weights, x, temperature).mean_output, atol=1e-12)
+        np.testing.assert_allclose(
+            first.sum(axis=1), gate_law(network, weights, x, temperature).mean_output, atol=1e-12
+        )
         p = np.array([q for q, _ in brute_force(weights, x[0], temperature)])
         on = [((np.arange(32) >> a) & 1) * ((np.arange(32) >> (3 + b)) & 1) for _, a, b, _ in paths]
         gain = [x[0, i] * weights[0][i, a] * weights[1][a, b] * weights[2][b, 0] for i, a, b, _ in paths]

@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close
 
 from backends import get_backend
-from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close
 from simulator import evaluate, gradient, order_parameter, output, risk, signal_powers
 
 

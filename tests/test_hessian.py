@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import CASES, DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case, assert_close
 from scipy.sparse.linalg import LinearOperator
 
 import simulator.hessian
 from backends import get_backend
-from cases import CASES, DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case, assert_close
 from simulator import HessianOperator, output
 
 PARTS = ("full", "gauss_newton", "residual")
@@ -69,6 +69,20 @@ def test_every_way_to_multiply_agrees(case: Case, backend: str) -> None:
     assert_close(ops.to_numpy(operator.rows(ops.asarray(v.T))), (dense @ v).T, 1e-12)
     assert_close(operator.T @ v, dense @ v, 1e-12)
     assert_close(dense, dense.T, 1e-12)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_products_with_one_layer(case: Case, part: str, backend: str) -> None:
+    """`layer_rows` is `rows` on vectors that vanish outside one layer."""
+    operator = HessianOperator(*case.problem, "squared", part, backend=backend, batch_size=4)
+    ops, v = operator.backend, directions(case).T
+    size = float(np.linalg.norm(operator.dense()) * np.linalg.norm(v))
+    for layer, support in enumerate(case.network.slices):
+        whole = np.zeros_like(v)
+        whole[:, support] = v[:, support]
+        found = operator.layer_rows(layer, ops.asarray(v[:, support]))
+        assert_close(ops.to_numpy(found), ops.to_numpy(operator.rows(ops.asarray(whole))), 1e-13, size)
 
 
 @pytest.mark.parametrize("part", PARTS)

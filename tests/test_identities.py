@@ -6,11 +6,11 @@ All of them hold to rounding; a tolerance is relative to the size of what cancel
 from __future__ import annotations
 
 import numpy as np
+from cases import BACKENDS, LOSSES, Array, Case, any_case, assert_close, dense_cases
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from cases import BACKENDS, LOSSES, Array, Case, any_case, assert_close, dense_cases
 from simulator import HessianOperator, gradient, mlp, output, risk
 
 losses = st.sampled_from(LOSSES)

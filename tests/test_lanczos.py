@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from cases import DENSE, IMAGES, Array, assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import get_backend
-from cases import DENSE, IMAGES, Array, assert_close
 from simulator import HessianOperator, SpectralDensity, spectral_density
 from simulator.lanczos import gauss_rule
 
@@ -67,11 +67,11 @@ def test_moments_and_density_within_four_standard_errors(name: str) -> None:
     energies = np.linspace(-4, 4, 33) * rms
     for eta in (0.05 * rms, rms):
         expected = np.mean(1 / (eigenvalues[:, None] - energies - 1j * eta), axis=0).imag / np.pi
-        value, error = result.density(energies, eta)
-        assert value.shape == error.shape == energies.shape
-        assert np.all(np.abs(value - expected) < 4 * error)
-        assert_close(value, expected, 0.2)
-        assert_close(result.stieltjes(energies + 1j * eta).imag / np.pi, value, ROUNDING)
+        density, errors = result.density(energies, eta)
+        assert density.shape == errors.shape == energies.shape
+        assert np.all(np.abs(density - expected) < 4 * errors)
+        assert_close(density, expected, 0.2)
+        assert_close(result.stieltjes(energies + 1j * eta).imag / np.pi, density, ROUNDING)
     assert result.rms == np.sqrt(result.moment(2)[0])
 
 

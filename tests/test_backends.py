@@ -1,0 +1,302 @@
+"""The kernels of a layer against their definitions, each other and their adjoints; choosing a backend."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import IMAGES, Array, assert_close
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends import Backend, BackendUnavailableError, available_backends, get_backend
+from simulator import HessianOperator
+
+NUMPY, NUMBA = get_backend("numpy"), get_backend("numba")
+
+# (m, H, W, A, B, kernel): single pixels, ragged sides, kernels wider than the image, blocks with a remainder.
+SHAPES = [
+    (1, 1, 1, 1, 1, 1), (2, 1, 1, 3, 2, 3), (3, 1, 1, 2, 2, 5), (3, 2, 2, 2, 3, 3), (4, 2, 2, 1, 4, 5),
+    (5, 7, 5, 3, 4, 3), (7, 5, 7, 2, 3, 5), (3, 1, 6, 2, 2, 3), (3, 6, 1, 4, 1, 3), (11, 4, 3, 1, 5, 1),
+    (6, 8, 8, 5, 2, 1), (33, 3, 3, 2, 2, 3), (2, 32, 32, 3, 4, 3), (2, 9, 9, 2, 2, 7),
+]  # fmt: skip
+# Which of (first, second) of each pair carries the probe axis.
+PROBES = [
+    [(0, 0)], [(1, 0)], [(0, 1)], [(1, 1)],
+    [(0, 0), (0, 0)], [(1, 0), (0, 1)], [(0, 1), (1, 1)], [(1, 1), (0, 0)],
+]  # fmt: skip
+K = 3
+
+
+def drawn(shape: tuple[int, ...], probes: int = 0, *seed: int) -> Array:
+    lead = (K,) if probes else ()
+    return np.random.default_rng([len(seed), *seed, *shape]).standard_normal((*lead, *shape))
+
+
+def convolve_by_definition(x: Array, w: Array) -> Array:
+    """z[p, b] = Σ_{o,a} x[p + o, a] w[o, a, b], one site and offset at a time."""
+    m, height, width, _ = x.shape
+    kernel = w.shape[0]
+    z = np.zeros((m, height, width, w.shape[3]))
+    for y, q, i, j in itertools.product(range(height), range(width), range(kernel), range(kernel)):
+        v, u = y + i - kernel // 2, q + j - kernel // 2
+        if 0 <= v < height and 0 <= u < width:
+            z[:, y, q] += x[:, v, u] @ w[i, j]
+    return z
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_convolution_by_definition(shape: tuple[int, ...], backend: str) -> None:
+    m, height, width, a, b, k = shape
+    x, w = drawn((m, height, width, a)), drawn((k, k, a, b))
+    assert_close(get_backend(backend).convolve((x, w)), convolve_by_definition(x, w), 1e-14)
+
+
+@pytest.mark.parametrize("probes", PROBES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_convolutions_with_pairs_and_probes(shape: tuple[int, ...], probes: list[tuple[int, int]]) -> None:
+    """Both backends equal each other, and a probe axis is a loop over its entries, pairs a sum."""
+    m, height, width, a, b, k = shape
+    x_shape, w_shape, d_shape = (m, height, width, a), (k, k, a, b), (m, height, width, b)
+    kinds: list[tuple[tuple[int, ...], tuple[int, ...], Callable[..., Array]]] = [
+        (x_shape, w_shape, lambda ops, *pairs: ops.convolve(*pairs)),
+        (d_shape, w_shape, lambda ops, *pairs: ops.convolve_adjoint(*pairs)),
+        (x_shape, d_shape, lambda ops, *pairs: ops.convolve_gradient(k, *pairs)),
+    ]
+    for first, second, method in kinds:
+        pairs = [(drawn(first, p, i), drawn(second, q, i, 1)) for i, (p, q) in enumerate(probes)]
+        slow = method(NUMPY, *pairs)
+        assert_close(method(NUMBA, *pairs), slow, 1e-13)
+        terms = list(zip(pairs, probes, strict=True))
+        loop = [sum(method(NUMPY, probe(pair, has, n)) for pair, has in terms) for n in range(K)]
+        assert_close(slow, np.stack(loop) if np.any(probes) else loop[0], 1e-13)
+
+
+def probe(pair: tuple[Array, Array], has: tuple[int, int], n: int) -> tuple[Array, Array]:
+    """The n-th probe of one pair; a shared array as it is."""
+    return pair[0][n] if has[0] else pair[0], pair[1][n] if has[1] else pair[1]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_three_convolutions_are_adjoint(shape: tuple[int, ...], backend: str) -> None:
+    """⟨conv(x, w), d⟩ = ⟨x, adjoint(d, w)⟩ = ⟨w, gradient(x, d)⟩."""
+    m, height, width, a, b, k = shape
+    ops, x, w, d = get_backend(backend), drawn((m, height, width, a)), drawn((k, k, a, b)), drawn((m, height, width, b))
+    z = ops.convolve((x, w))
+    scale = float(np.linalg.norm(z) * np.linalg.norm(d))
+    assert_close(np.vdot(x, ops.convolve_adjoint((d, w))), np.vdot(z, d), 1e-13, scale)
+    assert_close(np.vdot(w, ops.convolve_gradient(k, (x, d))), np.vdot(z, d), 1e-13, scale)
+
+
+# (m, H, W, C) and pools; small integers make ties, zeros and windows that are all off.
+GATES = [
+    ((3, 1, 1, 2), ()), ((2, 5, 4, 3), ()), ((2, 2, 2, 1), (2,)), ((4, 7, 5, 3), (2,)), ((3, 7, 8, 2), (3,)),
+    ((2, 6, 6, 2), (1,)), ((3, 9, 10, 2), (2, 2)), ((2, 13, 12, 3), (2, 3)), ((2, 8, 9, 1), (2, 2, 2)), ((5, 4), ()),
+]  # fmt: skip
+
+
+def values(shape: tuple[int, ...]) -> Array:
+    z = np.random.default_rng([9, *shape]).integers(-3, 3, shape).astype(float)
+    z[0] = -np.abs(z[0])
+    return np.where(z == -3, -0.0, z)
+
+
+def pool_by_definition(x: Array, sites: Array, s: int) -> tuple[Array, Array]:
+    """Maxima of the whole windows, and the sites (any labels) of their first occurrence in row-major order."""
+    m, height, width, channels = x.shape
+    pooled = np.zeros((m, height // s, width // s, channels))
+    where = np.zeros(pooled.shape, int)
+    for i, y, q, c in np.ndindex(pooled.shape):
+        window = (i, slice(y * s, y * s + s), slice(q * s, q * s + s), c)
+        at = int(np.argmax(x[window]))
+        pooled[i, y, q, c], where[i, y, q, c] = x[window].flat[at], sites[window].flat[at]
+    return pooled, where
+
+
+def on_sites(sites: Array, shape: tuple[int, ...]) -> Array:
+    mask = np.zeros(shape, bool)
+    mask.flat[sites.ravel()] = True
+    return mask
+
+
+def gate_by_definition(z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+    x, mask, sites = np.maximum(z, 0), z > 0, np.arange(z.size).reshape(z.shape)
+    for s in pools:
+        x, sites = pool_by_definition(x, sites, s)
+        mask &= on_sites(sites, z.shape)
+    return x, mask
+
+
+@pytest.mark.parametrize(("shape", "pools"), GATES, ids=str)
+def test_gates_by_definition(shape: tuple[int, ...], pools: tuple[int, ...], backend: str) -> None:
+    """Bit for bit, ties included: the mask is on, and selected by every pool; x = D z over each composed window."""
+    z, ops, window = values(shape), get_backend(backend), int(np.prod(pools, dtype=int))
+    x, mask = ops.gate(z, pools)
+    expected, on = gate_by_definition(z, pools)
+    assert mask.dtype == bool
+    assert np.array_equal(x, expected)
+    assert np.array_equal(mask, on)
+    assert np.array_equal(ops.apply_gates(mask, z, window), x)
+
+
+@pytest.mark.parametrize(("shape", "pools"), GATES, ids=str)
+def test_gates_are_frozen_linear_maps(shape: tuple[int, ...], pools: tuple[int, ...]) -> None:
+    """`spread_gates` is the adjoint of `apply_gates`; both backends equal, with and without a probe axis."""
+    window = int(np.prod(pools, dtype=int))
+    x, mask = NUMPY.gate(values(shape), pools)
+    for probes in (0, 1):
+        z, d = drawn(shape, probes), drawn(x.shape, probes, 1)
+        down, up = NUMPY.apply_gates(mask, z, window), NUMPY.spread_gates(mask, d, window)
+        assert down.shape == d.shape
+        assert up.shape == z.shape
+        assert_close(np.vdot(down, d), np.vdot(z, up), 1e-14, float(np.linalg.norm(z) * np.linalg.norm(d)))
+        assert_close(NUMBA.apply_gates(mask, z, window), down, 1e-15)
+        assert np.array_equal(NUMBA.spread_gates(mask, d, window), up)
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.data())
+def test_select_maximum(m: int, height: int, width: int, channels: int, data: st.DataObject) -> None:
+    s = data.draw(st.integers(1, min(height, width)))
+    x = values((m, height, width, channels))
+    for ops in (NUMPY, NUMBA):
+        pooled, mask = ops.select_maximum(x, s)
+        expected, first = pool_by_definition(x, np.arange(x.size).reshape(x.shape), s)
+        assert np.array_equal(pooled, expected)
+        assert np.array_equal(mask, on_sites(first, x.shape))
+
+
+def layouts(x: Array) -> list[Array]:
+    """The same values read-only, in Fortran order, and as a strided view."""
+    frozen, strided = x.copy(), np.repeat(x, 2, axis=-1)[..., ::2]
+    frozen.setflags(write=False)
+    return [frozen, np.asfortranarray(x), strided]
+
+
+def test_layouts_do_not_matter() -> None:
+    x, w, d = drawn((3, 7, 5, 2)), drawn((3, 3, 2, 4)), drawn((3, 7, 5, 4))
+    z = values((3, 7, 5, 4))
+    pooled, mask = NUMPY.gate(z, (2,))
+    for x_, w_, d_, z_, p_, m_ in zip(*map(layouts, (x, w, d, z, pooled, mask)), strict=True):
+        assert_close(NUMBA.convolve((x_, w_)), NUMPY.convolve((x, w)), 1e-14)
+        assert_close(NUMBA.convolve_adjoint((d_, w_)), NUMPY.convolve_adjoint((d, w)), 1e-14)
+        assert_close(NUMBA.convolve_gradient(3, (x_, d_)), NUMPY.convolve_gradient(3, (x, d)), 1e-14)
+        assert all(np.array_equal(a, b) for a, b in zip(NUMBA.gate(z_, (2,)), (pooled, mask), strict=True))
+        assert np.array_equal(NUMBA.apply_gates(m_, z_, 2), pooled)
+        assert np.array_equal(NUMBA.spread_gates(m_, p_, 2), NUMPY.spread_gates(mask, pooled, 2))
+
+
+def test_float32_kernels() -> None:
+    slow, fast = get_backend("numpy", "float32"), get_backend("numba", "float32")
+    for m, height, width, a, b, k in SHAPES:
+        x, w, d = (drawn(s).astype("f4") for s in ((m, height, width, a), (k, k, a, b), (m, height, width, b)))
+        for one, two in (
+            (fast.convolve((x, w)), slow.convolve((x, w))),
+            (fast.convolve_adjoint((d, w)), slow.convolve_adjoint((d, w))),
+            (fast.convolve_gradient(k, (x, d)), slow.convolve_gradient(k, (x, d))),
+            (fast.gate(d, ())[0], slow.gate(d, ())[0]),
+        ):
+            assert one.dtype == two.dtype == np.float32
+            assert_close(one, two, 1e-5)
+
+
+def test_the_number_of_threads_changes_only_rounding() -> None:
+    import numba
+
+    v = np.ones((IMAGES[5].network.n_weights, 2))
+    usual = numba.get_num_threads()
+    expected = HessianOperator(*IMAGES[5].problem, "squared", backend="numba") @ v
+    numba.set_num_threads(1)
+    try:
+        alone = HessianOperator(*IMAGES[5].problem, "squared", backend="numba") @ v
+    finally:
+        numba.set_num_threads(usual)
+    assert_close(alone, expected, 1e-13)
+
+
+def blas_threads() -> list[int]:
+    from threadpoolctl import threadpool_info
+
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_while_kernels_run_and_its_own_number_afterwards() -> None:
+    before = blas_threads()
+    NUMBA.convolve((drawn((2, 3, 3, 1)), drawn((3, 3, 1, 1))))
+    assert blas_threads() == before
+    with NUMBA.computing(), get_backend("numba").computing():
+        with NUMBA.computing():
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+    with pytest.raises(ZeroDivisionError), NUMBA.computing():
+        raise ZeroDivisionError
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("large", [0.0, np.inf])
+def test_matrix_products(large: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both backends multiply alike, probe axes broadcasting, also where a large product takes BLAS's threads back."""
+    monkeypatch.setattr("backends.numba_backend.LARGE_PRODUCT", large)
+    for first, second in itertools.product([(5, 4), (3, 5, 4)], [(4, 2), (3, 4, 2)]):
+        a, b = drawn(first), drawn(second)
+        assert_close(NUMPY.matmul(a, b), np.einsum("...ij,...jk->...ik", a, b), 1e-14)
+        assert_close(NUMBA.matmul(a, b), NUMPY.matmul(a, b), 1e-15)
+        with NUMBA.computing(), NUMPY.computing():
+            assert_close(NUMBA.matmul(a, b), NUMPY.matmul(a, b), 1e-15)
+            assert set(blas_threads()) == {1}
+
+
+def test_choosing_a_backend() -> None:
+    assert get_backend().name == "numba"
+    assert get_backend(None, "float32").dtype == "float32"
+    assert get_backend(NUMPY) is NUMPY
+    assert available_backends()[:2] == ["numpy", "numba"]
+    x = NUMPY.asarray([[1, 2]])
+    assert (x.dtype, NUMPY.to_numpy(x).tolist(), NUMPY.zeros((2, 1)).shape) == (np.float64, [[1.0, 2.0]], (2, 1))
+    assert NUMPY.inner(np.full(10**6, 0.1, "f4"), np.ones(10**6, "f4")) == pytest.approx(1e5, rel=1e-7)
+    NUMPY.synchronize()
+    with pytest.raises(ValueError, match=r"'fast' is unknown: use one of numpy, numba, cupy"):
+        get_backend("fast")
+    with pytest.raises(ValueError, match=r"'float16' is not supported: use 'float64' or 'float32'"):
+        get_backend("numpy", "float16")
+
+
+@pytest.mark.skipif("cupy" in available_backends(), reason="a usable CUDA device is here")
+def test_cupy_is_refused_in_one_line() -> None:
+    with pytest.raises(BackendUnavailableError, match=r"^backend 'cupy' needs .*use --backend numba") as caught:
+        get_backend("cupy")
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, RuntimeError)
+
+
+def loaded(statement: str, modules: list[str]) -> list[str]:
+    """Which of the modules a fresh interpreter has loaded after a statement."""
+    code = f"import sys; {statement}; print(*[m for m in {modules!r} if m in sys.modules])"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_imports_are_lazy() -> None:
+    assert loaded("import backends", ["numba", "cupy", "scipy"]) == []
+    assert loaded("import numba, matplotlib", ["numba", "matplotlib"]) == ["numba", "matplotlib"]
+    heavy = ["cupy", "torch", "torchvision", "matplotlib"]
+    assert loaded("import backends, simulator, theory, validation, validation.data", heavy) == []
+    dense = "import simulator as s; n = s.mlp([2, 1]); s.output(n, n.init(0), [[1, 2]], 'numba')"
+    assert loaded(dense, ["numba", "backends"]) == ["backends"]
+
+
+def test_numba_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailableError, match="'numba' needs Numba, which is not installed"):
+        get_backend("numba")
+    assert "numba" not in available_backends()
+
+
+def test_a_backend_is_shown_by_its_name() -> None:
+    assert repr(Backend("mine", np, "float32")) == "<Backend mine float32>"

@@ -1,0 +1,203 @@
+"""Verdicts of the claims on made-up records: each one supported, not supported and not applicable."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from validation.claims import FACTS, failed_facts, judge
+
+Record = dict[str, Any]
+VERDICTS = {"holds", "supported", "not supported", "not applicable"}
+LEARNING_RATE = 0.01
+
+
+def symmetries(*excess: float | None) -> list[Record]:
+    """One entry per layer; None: a layer whose values are all 0."""
+    return [
+        {"value": None if e is None else 0.05 + e, "null": None if e is None else 0.05, "null_95": 0.07} for e in excess
+    ]
+
+
+def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
+    """A record at which every claim is supported, with the order parameter 10 x risk."""
+    spectrum = {
+        "rms": 0.1 * risk, "minimum": -risk, "maximum": risk,
+        "symmetry": {"value": 0.01, "null_95": 0.015, "m3": 0.0, "m3_standard_error": 0.0},
+        "fraction_negative": {"value": 0.3, "standard_error": 0.01},
+        "fraction_positive": {"value": 0.31, "standard_error": 0.01},
+    }  # fmt: skip
+    exact = {name: {"value": 1e-15, "tolerance": 1e-10} for name in FACTS if name != "E5"}
+    known: Record = {
+        "epoch": epoch, "risk": risk, "accuracy": 1 - risk / 2, "order_parameter": 10 * risk,
+        "active_fraction": min(1.0, risk), "dead_layers": 0, "growth": [1.1, 0.9, 1.0],
+        "weight_symmetry": symmetries(0.0, -0.01, 0.05), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
+        "exact": exact, "spectrum": spectrum, "predictions": {"R0": {"l1": 0.09}, "R2": {"l1": 0.02}},
+    }  # fmt: skip
+    of_spectrum = {k: v for k, v in changed.items() if k in spectrum}
+    assert set(changed) <= set(known) | set(spectrum)
+    return known | {k: v for k, v in changed.items() if k not in spectrum} | {"spectrum": spectrum | of_spectrum}
+
+
+def at_rest(epoch: int = 40, **changed: Any) -> Record:
+    """No example is active: risk, gradient and Hessian are 0, and nothing was checked or predicted."""
+    empty: Record = {
+        "risk": 0.0, "order_parameter": 0.0, "active_fraction": 0.0, "exact": {}, "predictions": {}, "rms": 0.0,
+        "minimum": 0.0, "maximum": 0.0, "gradient_symmetry": symmetries(None, None, None),
+        "fraction_negative": {"value": 0.0}, "fraction_positive": {"value": 0.0},
+        "symmetry": {"value": 0.0, "null_95": 0.0},
+    }  # fmt: skip
+    return record(epoch, **(empty | changed))
+
+
+GOOD = [record(0, 1.0), record(1, 0.1), record(2, 1e-2), record(3, 1e-3), at_rest()]
+
+
+def verdicts(records: list[Record]) -> dict[str, str]:
+    return {claim["id"]: claim["verdict"] for claim in judge(records, LEARNING_RATE)}
+
+
+def test_a_run_at_which_everything_is_as_claimed() -> None:
+    found = verdicts(GOOD)
+    assert {k: v for k, v in found.items() if k not in FACTS and v != "supported"} == {}
+    assert {k: v for k, v in found.items() if k in FACTS and v != "holds"} == {}
+    assert [k for k in found if k in FACTS] == [f"E{i}" for i in range(1, 9)]
+
+
+def test_the_form_of_a_claim() -> None:
+    """Ids are figures, facts and equations; text for people; verdicts from the four; nothing that JSON cannot say."""
+    claims = judge(GOOD, LEARNING_RATE)
+    assert len({c["id"] for c in claims}) == len(claims)
+    for claim in claims:
+        assert set(claim) == {"id", "source", "claim", "measured", "expected", "verdict"}
+        assert re.fullmatch(r"(fig[3-8][abc]|E[1-8]|S[1-3]|M[1-4]|eq2[01])(\.\w+)*", claim["id"])
+        assert claim["verdict"] in VERDICTS
+        assert isinstance(claim["measured"], str | None)
+        assert all(isinstance(claim[key], str) and claim[key] for key in ("source", "claim", "expected"))
+    json.dumps(claims, allow_nan=False)
+
+
+def changed(**changes: Any) -> list[Record]:
+    """The good run with every record before the last changed."""
+    return [record(r["epoch"], r["risk"], **changes) for r in GOOD[:-1]] + GOOD[-1:]
+
+
+NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
+    "fig3a.symmetry": lambda: [*GOOD[:-1], at_rest(weight_symmetry=symmetries(0.2, 0.3, 0.0))],
+    "fig4a.symmetry": lambda: [*GOOD[:1], record(1, 0.1, gradient_symmetry=symmetries(0.0, 0.4, 0.1)), *GOOD[2:]],
+    "fig4b.proportional": lambda: [record(e, 0.1**e, order_parameter=10 * 0.01**e) for e in range(5)],
+    "fig4b.decade": lambda: [record(e, 0.1**e, order_parameter=0.1 * 0.1**e) for e in range(5)],
+    "fig8a.symmetry": lambda: changed(symmetry={"value": 0.05, "null_95": 0.03}),
+    "fig8a.signs": lambda: [record(0, 1.0, minimum=0.0), *GOOD[1:]],
+    "fig8a.shares": lambda: [record(0, 1.0, fraction_negative={"value": 0.2}), *GOOD[1:]],
+    "fig8a.collapse": lambda: [record(0, 1.0), record(1, 0.01, rms=0.05)],
+    "fig8a.prediction.R0": lambda: changed(predictions={"R0": {"l1": 0.11}}),
+    "fig8a.prediction.R2": lambda: [record(0, predictions={"R2": {"l1": 0.4}, "R0": {"l1": 0.0}}), *GOOD[1:]],
+    "fig8b.risk": lambda: [record(0, 1.0), record(1, 0.0011)],
+    "fig8b.accuracy": lambda: [record(0, 1.0), record(1, 1e-4, accuracy=0.9989)],
+    "M1.growth": lambda: [*GOOD[:2], record(2, 0.01, growth=[2.1, 2.0, 2.0]), *GOOD[3:]],
+}
+
+
+@pytest.mark.parametrize("name", NOT_SUPPORTED)
+def test_not_supported(name: str) -> None:
+    records = NOT_SUPPORTED[name]()
+    assert verdicts(records)[name] == "not supported"
+    assert failed_facts(judge(records, LEARNING_RATE)) == []
+
+
+NOT_APPLICABLE: dict[str, list[Record]] = {
+    "fig4a.symmetry": [at_rest(0)],
+    "fig4b.proportional": GOOD[:2],
+    "fig4b.decade": [at_rest(0)],
+    "fig8a.symmetry": [at_rest(0)],
+    "fig8a.signs": [at_rest(0)],
+    "fig8a.shares": [at_rest(0)],
+    "fig8a.collapse": [record(0, 1.0), record(1, 0.2)],
+    "M1.growth": [record(growth=[]), record(growth=[None]), record(growth=[0.0, None])],
+    **{name: [at_rest(0)] for name in FACTS if name != "E5"},
+    "E5": GOOD[:-1],
+}
+
+
+@pytest.mark.parametrize("name", NOT_APPLICABLE)
+def test_not_applicable(name: str) -> None:
+    claim = next(c for c in judge(NOT_APPLICABLE[name], LEARNING_RATE) if c["id"] == name)
+    assert claim["verdict"] == "not applicable"
+
+
+def test_rungs_without_a_prediction_make_no_claim() -> None:
+    assert not [name for name in verdicts([at_rest(0)]) if "prediction" in name]
+    some = [record(predictions={"R1": {"l1": 0.3}}), record(1, predictions={})]
+    assert [name for name in verdicts(some) if "prediction" in name] == ["fig8a.prediction.R1"]
+
+
+def test_one_record_and_records_where_the_risk_stayed() -> None:
+    """A single epoch, or a risk that never changed, has no slope and no collapse; nothing is divided by 0."""
+    for records in ([record()], [record(e) for e in range(4)], [at_rest(0), at_rest(1)]):
+        found = verdicts(records)
+        assert found["fig4b.proportional"] == "not applicable"
+        assert set(found.values()) <= VERDICTS
+    assert verdicts([at_rest(0), at_rest(1)])["fig8a.collapse"] == "not applicable"
+
+
+def test_symmetric_up_to_the_null_or_to_two_hundredths() -> None:
+    """Either bound will do, and one epoch of five may miss both."""
+    inside, small = {"value": 0.05, "null_95": 0.06}, {"value": 0.02, "null_95": 0.001}
+    outside = {"value": 0.021, "null_95": 0.02}
+    four = [record(e, symmetry=s) for e, s in enumerate((inside, small, inside, small))]
+    assert verdicts([*four, record(4, symmetry=outside)])["fig8a.symmetry"] == "supported"
+    assert verdicts([*four[1:], record(4, symmetry=outside)])["fig8a.symmetry"] == "not supported"
+
+
+def test_an_epoch_whose_subset_says_nothing_is_named() -> None:
+    """Risk above 0 but no active example among those of the spectrum: not counted against the claim, but said."""
+    claim = next(c for c in judge([record(), at_rest(1, risk=0.1)], LEARNING_RATE) if c["id"] == "fig8a.signs")
+    assert claim["verdict"] == "supported"
+    assert "both signs at 1 of 1 epochs; 1 with risk > 0 but H = 0" in claim["measured"]
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if name != "E5"])
+def test_a_fact_that_fails_once_has_failed(name: str) -> None:
+    bad = record(1, 0.1)
+    bad["exact"] = bad["exact"] | {name: {"value": 1.1e-10, "tolerance": 1e-10}}
+    claims = judge([GOOD[0], bad, *GOOD[2:]], LEARNING_RATE)
+    assert failed_facts(claims) == [name]
+    assert next(c for c in claims if c["id"] == name)["verdict"] == "not supported"
+    assert "1.1e-10" in next(c for c in claims if c["id"] == name)["measured"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "verdict"),
+    [
+        ({"rms": 0.0, "active_fraction": 0.0}, "global minimum", "holds"),
+        ({"rms": 0.0, "active_fraction": 1.0, "dead_layers": 1}, "flat, a layer is dead", "holds"),
+        ({"rms": 0.0, "active_fraction": 1.0}, "flat, H = 0", "holds"),
+        ({"active_fraction": 1.0}, "strict saddle", "holds"),
+        ({"active_fraction": 1.0, "minimum": 0.0}, "unexplained", "not supported"),
+        ({"active_fraction": 1.0, "maximum": -1e-3}, "unexplained", "not supported"),
+    ],
+)
+def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, verdict: str) -> None:
+    claims = judge([record(), record(7, 0.5, order_parameter=0.0, **changes)], LEARNING_RATE)
+    claim = next(c for c in claims if c["id"] == "E5")
+    assert claim["measured"] == f"epoch 7: {kind}"
+    assert claim["verdict"] == verdict
+    assert failed_facts(claims) == ([] if verdict == "holds" else ["E5"])
+
+
+def test_the_numbers_that_are_shown() -> None:
+    shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE)}
+    assert shown["fig4b.decade"] == "median 1.00 decades, from 1.00 to 1.00"
+    assert shown["fig4b.proportional"].startswith("log-log slope 1.00 ± 0.00, correlation 1.00")
+    assert shown["fig8a.prediction.R2"] == "L1 0.020 to 0.020"
+    assert shown["fig8a.shares"] == f"|f₋ - f₊|/(f₋ + f₊) up to {0.01 / 0.61:.3f}"
+    geometric = math.exp(np.mean(np.log([1.1, 0.9, 1.0])))
+    assert shown["M1.growth"] == f"c from {geometric:.2f} to {geometric:.2f}"
+    assert shown["E3"] == "relative error ≤ 1.0e-15"

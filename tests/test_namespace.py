@@ -1,0 +1,109 @@
+"""The mathematics on any array namespace: array-api-strict, on a device that is not the default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+from cases import SMALL, Case, assert_close
+
+from backends import Array, Backend, HostArray, get_backend
+from simulator import (
+    HessianOperator,
+    evaluate,
+    gradient,
+    order_parameter,
+    output,
+    risk,
+    signal_powers,
+    spectral_density,
+    train,
+)
+
+DEVICE = array_api_strict.Device("device1")
+
+
+class StrictBackend(Backend):
+    """Refuses NumPy's extras, implicit transfers, and arrays of two devices in one expression."""
+
+    def to_numpy(self, x: Array) -> HostArray:
+        assert x.device == DEVICE
+        return np.asarray(x.to_device(array_api_strict.Device("CPU_DEVICE")))
+
+
+def strict(dtype: str = "float64") -> Backend:
+    return StrictBackend("strict", array_api_strict, dtype, device=DEVICE)
+
+
+def _product(case: Case, ops: Backend, part: str) -> Any:
+    operator = HessianOperator(*case.problem, "logistic", part, backend=ops, batch_size=4)
+    v = np.random.default_rng(0).standard_normal((case.network.n_weights, 2))
+    return np.hstack([operator @ v, (operator @ v[:, 0])[:, None], ops.to_numpy(operator.product(ops.asarray(v)))])
+
+
+def _layer(case: Case, ops: Backend) -> Any:
+    operator = HessianOperator(*case.problem, "logistic", backend=ops)
+    products = [operator.layer_rows(i, ops.asarray(w.reshape(1, -1))) for i, w in enumerate(case.weights)]
+    return np.stack([ops.to_numpy(p) for p in products])
+
+
+def _given(case: Case, ops: Backend) -> Any:
+    c = np.linspace(-1, 1, case.examples)
+    return HessianOperator(case.network, case.weights, case.x, None, c=c, backend=ops).dense()
+
+
+def _spectrum(case: Case, ops: Backend) -> Any:
+    result = spectral_density(HessianOperator(*case.problem, backend=ops), 2, 8)
+    return result.stieltjes((result.rms or 1.0) * (np.linspace(-3, 3, 9) + 1j)).imag
+
+
+def _trained(case: Case, ops: Backend, loss: str) -> Any:
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 4, "learning_rate": 0.003, "momentum": 0.9}
+    result = train(*case.problem, loss=loss, backend=ops, **settings)
+    return np.concatenate([case.network.flatten(result.weights), result.history["risk"]])
+
+
+CALLS: dict[str, Callable[[Case, Backend], Any]] = {
+    "output": lambda case, ops: output(case.network, case.weights, case.x, ops),
+    "risk": lambda case, ops: risk(*case.problem, "logistic", ops),
+    "gradient hinge": lambda case, ops: case.network.flatten(gradient(*case.problem, "hinge", ops)),
+    "gradient squared": lambda case, ops: case.network.flatten(gradient(*case.problem, "squared", ops)),
+    "order parameter": lambda case, ops: order_parameter(*case.problem, "logistic", ops),
+    "evaluate": lambda case, ops: evaluate(*case.problem, backend=ops, batch_size=4).active_fraction,
+    "signal powers": lambda case, ops: signal_powers(case.network, case.weights, case.x, ops),
+    "full": lambda case, ops: _product(case, ops, "full"),
+    "gauss-newton": lambda case, ops: _product(case, ops, "gauss_newton"),
+    "residual": lambda case, ops: _product(case, ops, "residual"),
+    "one layer": _layer,
+    "given c": _given,
+    "spectrum": _spectrum,
+    "train hinge": lambda case, ops: _trained(case, ops, "hinge"),
+    "train logistic": lambda case, ops: _trained(case, ops, "logistic"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_agrees_with_numpy(case: Case, name: str) -> None:
+    expected = CALLS[name](case, get_backend("numpy"))
+    assert_close(CALLS[name](case, strict()), expected, 1e-12)
+
+
+@pytest.mark.parametrize("name", ["gradient hinge", "full", "spectrum", "train logistic"])
+def test_float32_stays_float32(name: str) -> None:
+    for case in SMALL:
+        expected = CALLS[name](case, get_backend("numpy", "float32"))
+        assert_close(CALLS[name](case, strict("float32")), expected, 1e-3)
+
+
+def test_thermal_gates_are_drawn_on_the_host() -> None:
+    """One seed, one draw: every namespace sees the same gates."""
+    for case in SMALL:
+        if any(kind == "pool" for kind, *_ in case.spec):
+            continue
+        call = partial(output, case.network, case.weights, case.x, temperature=0.5, seed=4)
+        assert_close(call(strict()), call(get_backend("numpy")), 1e-12)
