@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_batch_size, check_examples, check_labels, check_weights
+from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import get_loss
 from .network import Network
 from .propagation import Signals, backpropagate, linear, linear_adjoint, linear_gradient, propagate
@@ -46,7 +46,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
 
     Parameters: `part` is "full", "gauss_newton" or "residual"; `c` (m,) overrides ∂ℓ/∂T/m: the operator is then
-    Σ c_i ∇²T_i, and `y` and `loss` are ignored. `batch_size` examples are in flight at a time.
+    Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. `batch_size` examples are in flight at a time.
     Attributes: ``network``, ``backend``, ``c`` (m,), ``active`` (indices of the examples that take part).
     """
 
@@ -64,17 +64,18 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     ) -> None:
         if part not in PARTS:
             raise ValueError(f"part {part!r} is unknown: use one of {', '.join(PARTS)}")
-        self.network, self.backend, self.part = network, get_backend(backend), part
+        self.network, self.backend = network, get_backend(backend)
+        self.part = part if c is None else "residual"
         super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
         self._weights = check_weights(network, weights, self.backend)
-        self._batch_size = check_batch_size(BATCH_SIZE if batch_size is None else batch_size)
+        self._batch_size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
         x = check_examples(network, x)
         if c is None:
             self.c, curvature = self._coefficients(x, y, loss)
         else:
             self.c, curvature = _check_coefficients(c, x.shape[0]), np.zeros(x.shape[0])
-        self._has_curvature = part != "residual" and bool(np.any(curvature))
-        self._has_residual = part != "gauss_newton" and bool(np.any(self.c))
+        self._has_curvature = self.part != "residual" and bool(np.any(curvature))
+        self._has_residual = self.part != "gauss_newton" and bool(np.any(self.c))
         takes_part = (self._has_residual & (self.c != 0)) | (self._has_curvature & (curvature != 0))
         self.active: HostArray = np.flatnonzero(takes_part)
         self._x = x[self.active]
@@ -191,6 +192,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         return self.backend.to_numpy(self.product(self.backend.asarray(v.reshape(-1))))
 
     def _matmat(self, v: HostArray) -> HostArray:
+        if v.shape[1] == 0:
+            return np.zeros(v.shape, dtype=self.dtype)
         return self.backend.to_numpy(self.product(self.backend.asarray(v)))
 
     def _adjoint(self) -> HessianOperator:

@@ -17,6 +17,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from backends import Array, Backend, HostArray, get_backend
 
+from .checks import check_count
 from .hessian import HessianOperator
 from .streams import Seed, spawn_streams
 
@@ -81,6 +82,8 @@ class SpectralDensity:
         """`terminated_density` of every probe by itself: (..., n_probes)."""
         z = _upper(np.asarray(energies, dtype=float) + 1j * eta)[..., None]
         steps = self.alpha.shape[1] if n_steps is None else n_steps
+        if not 1 <= steps <= self.alpha.shape[1]:
+            raise ValueError(f"n_steps {steps} is not usable: this spectrum has {self.alpha.shape[1]} steps")
         alpha, beta = self.alpha[:, :steps], self.beta[:, :steps]
         last = slice(max(0, steps - TERMINATOR_WINDOW), steps)
         gap = alpha[:, last].mean(axis=1) - z
@@ -130,9 +133,7 @@ def spectral_density(
     n = operator.shape[0]
     if tuple(operator.shape) != (n, n):
         raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
-    for value, what in ((n_probes, "n_probes"), (n_steps, "n_steps")):
-        if int(value) != value or value < 1:
-            raise ValueError(f"{what} {value!r} is not usable: use an integer >= 1")
+    n_probes, n_steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
     steps = min(n_steps, n)
     ops, rows = _device_product(operator)
     group = _group_size(n, steps, np.dtype(ops.dtype).itemsize, memory_budget)
