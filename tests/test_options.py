@@ -215,7 +215,7 @@ def images(folder: Path, names: dict[str, bytes | None]) -> str:
     return str(folder)
 
 
-PICTURES = {f"train/{kind}/{i}.png": None for kind in "ab" for i in range(3)}
+PICTURES: dict[str, bytes | None] = {f"train/{kind}/{i}.png": None for kind in "ab" for i in range(3)}
 USAGE: dict[str, tuple[str, str]] = {
     "unknown option": ("--frobnicate 3", "unrecognized arguments: --frobnicate 3"),
     "abbreviated option": ("--net mlp:8", "unrecognized arguments: --net mlp:8"),
@@ -262,9 +262,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def usage_error(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line on stderr of a command line that ends with exit 2, having printed and written nothing."""
-    out = [] if "--out" in line else ["--out", str(folder / "never")]
+    given = [] if "--out" in line else ["--out", str(folder / "never")]
+    given += [] if "--data " in line else ["--data", "digits"]
+    status: object
     try:
-        status = main([*line.split(), *out])
+        status = main([*line.split(), *given])
     except SystemExit as stopped:  # how argparse ends
         status = stopped.code
     printed = capsys.readouterr()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import DENSE, IMAGES, Array, Case, assert_close
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cases import DENSE, IMAGES, Array, Case, assert_close
 from simulator import HessianOperator, Network, mlp
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
