@@ -13,8 +13,11 @@ from .enumeration import (
     gate_law,
     log_marginals,
 )
+from .feasibility import InfeasibleError
 from .hessian import HessianOperator
+from .hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from .lanczos import SpectralDensity, spectral_density
+from .maxent import MaxEntropyLaw, solve_maxent
 from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from .risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
 from .training import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
@@ -29,7 +32,9 @@ __all__ = [
     "FreeEnergy",
     "GateLaw",
     "HessianOperator",
+    "InfeasibleError",
     "MarginalEstimate",
+    "MaxEntropyLaw",
     "MaxPool",
     "Network",
     "SpectralDensity",
@@ -39,10 +44,13 @@ __all__ = [
     "evaluate",
     "exact_marginal",
     "exact_posterior",
+    "expand_multipliers",
     "expectation_maximization",
+    "fit_hierarchy",
     "free_energy",
     "gate_law",
     "gradient",
+    "hierarchical_logits",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",
@@ -51,7 +59,9 @@ __all__ = [
     "risk",
     "sequential",
     "signal_powers",
+    "solve_maxent",
     "spectral_density",
+    "tensor_logits",
     "train",
     "train_epochs",
     "vgg12",

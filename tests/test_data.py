@@ -24,9 +24,7 @@ from sklearn.datasets import load_digits
 from validation.data import DataError, Dataset, check_finite, load_dataset
 from validation.data.selection import Split, balanced_draw, parse_split, water_fill
 
-CIFAR_ZIP = Path(
-    os.environ.get("UMWELT_CIFAR_ZIP", Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.zip")
-)
+CIFAR_ZIP = Path(os.environ.get("UMWELT_CIFAR_ZIP", Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.zip"))
 DIGITS = load_digits()
 ROOT = Path(__file__).parents[1]
 
@@ -81,9 +79,7 @@ def recovered_rows(x: np.ndarray[Any, Any], pictures: np.ndarray[Any, Any]) -> n
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.data())
-def test_water_fill_is_one_at_a_time_to_the_first_smallest_share(
-    capacity: list[int], data: st.DataObject
-) -> None:
+def test_water_fill_is_one_at_a_time_to_the_first_smallest_share(capacity: list[int], data: st.DataObject) -> None:
     total = data.draw(st.integers(0, sum(capacity)))
     shares = [0] * len(capacity)
     for _ in range(total):
@@ -155,9 +151,7 @@ def test_bad_splits(text: str, message: str) -> None:
 
 
 def test_a_long_list_of_known_classes_is_cut() -> None:
-    with pytest.raises(
-        DataError, match=r"choose among a0, .*, a19, \.\.\. \(30 in all\), or indices 0 to 29"
-    ):
+    with pytest.raises(DataError, match=r"choose among a0, .*, a19, \.\.\. \(30 in all\), or indices 0 to 29"):
         parse_split("x:y", [f"a{i}" for i in range(30)])
 
 
@@ -343,9 +337,7 @@ def test_archives_give_what_the_folder_gives(tmp_path: Path, files: dict[str, by
     assert_array_equal(folder.x_test, wrapped.x_test)
 
 
-def test_nothing_is_extracted(
-    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_extracted(tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_zip(tmp_path / "b.zip", files)
     (tmp_path / "a").mkdir()
     monkeypatch.chdir(tmp_path / "a")
@@ -357,17 +349,13 @@ def test_nothing_is_extracted(
 
 
 def test_suffixes_and_jpeg(tmp_path: Path) -> None:
-    contents = {
-        f"train/{c}/{i}.{e}": (c, i, e) for c in "ab" for i, e in enumerate(("JPG", "jpeg", "PnG", "png"))
-    }
+    contents = {f"train/{c}/{i}.{e}": (c, i, e) for c in "ab" for i, e in enumerate(("JPG", "jpeg", "PnG", "png"))}
     flat = {k: np.full((8, 8, 3), 40 * i + 9 * (c == "b"), np.uint8) for k, (c, i, _) in contents.items()}
     files = {k: encoded(v, "PNG" if k.lower().endswith("png") else "JPEG") for k, v in flat.items()}
     assert load_dataset(write_folder(tmp_path, files)).x.shape == (8, 8, 8, 3)
 
 
-@pytest.mark.parametrize(
-    ("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 3), ("P", 3), ("1", 3), ("LA", 3)]
-)
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 3), ("P", 3), ("1", 3), ("LA", 3)])
 def test_modes(tmp_path: Path, mode: str, channels: int) -> None:
     files = {f"train/{c}/{i}.png": encoded(picture(ord(c) + i), mode=mode) for c in "ab" for i in range(2)}
     assert load_dataset(write_folder(tmp_path, files)).x.shape == (4, 4, 3, channels)
@@ -515,9 +503,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, on_
     assert [(c["train"], c["download"]) for c in calls] == [(True, not on_disk), (False, False)]
     assert {c["root"] for c in calls} == {str(tmp_path)}
     assert d.name == "cifar10"
-    assert d.source.startswith(
-        f"CIFAR-10 under '{tmp_path}': 24 training and 8 test examples of shape 32x32x3"
-    )
+    assert d.source.startswith(f"CIFAR-10 under '{tmp_path}': 24 training and 8 test examples of shape 32x32x3")
     assert (d.negative, d.positive) == (("cat", "dog"), ("ship", "truck"))
     raw = np.random.default_rng(True).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
     kept = np.array([i for i in range(60) if i % 10 in (3, 5, 8, 9)])
@@ -573,9 +559,7 @@ def test_check_finite(bad: float) -> None:
     check_finite(x, "the inputs")
     check_finite(x[:0], "nothing")
     x[1, 1] = bad
-    with pytest.raises(
-        DataError, match=rf"the inputs has the value {bad} at index \(1, 1\), expected finite"
-    ):
+    with pytest.raises(DataError, match=rf"the inputs has the value {bad} at index \(1, 1\), expected finite"):
         check_finite(x, "the inputs")
 
 

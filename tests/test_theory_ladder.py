@@ -34,9 +34,7 @@ def block_totals(n_layers: int, seed: int) -> Real:
 def moments_from(factors: Real, sizes: list[int], totals: Real) -> Real:
     """row_moments (N, L) with block sums proportional to `totals` and Σ = N, so that rms = 1."""
     layers = np.split(factors, np.cumsum(sizes)[:-1])
-    moments = np.concatenate(
-        [layer / layer.sum(axis=0) * total for layer, total in zip(layers, totals, strict=True)]
-    )
+    moments = np.concatenate([layer / layer.sum(axis=0) * total for layer, total in zip(layers, totals, strict=True)])
     return np.asarray(moments * len(moments) / moments.sum())
 
 
@@ -144,9 +142,7 @@ def test_row_moments_of_a_random_matrix_predict_its_spectrum() -> None:
     assert l1(measured, block_law(Z, square, sizes).g) > 0.5
 
 
-@pytest.mark.parametrize(
-    ("shared", "bound"), [(False, 0.012), (True, 1e-4)], ids=["own factors", "one factor"]
-)
+@pytest.mark.parametrize(("shared", "bound"), [(False, 0.012), (True, 1e-4)], ids=["own factors", "one factor"])
 @pytest.mark.parametrize("dead", [0.0, 0.8])
 def test_sampled_rows_stand_for_all(shared: bool, bound: float, dead: float) -> None:
     sizes = [9000, 6000, 4000, 1000]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -14,11 +16,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import NDArray
 
 from .captions import Report, content
+from .storage import write_atomic
 
 Array = NDArray[np.float64]
 Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
 
 WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
+DPI = 160
 TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
 # Colour (Okabe and Ito's, distinct to the colour-blind), line style and marker (for grey prints).
 RUNGS: dict[str, tuple[str, Any, str]] = {
@@ -53,18 +57,46 @@ STYLE: Any = {
 }
 
 
-def styled(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
-    """Unwrap the report, insist on a recorded epoch, and draw in the house style without leaking it."""
+def house_style(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+    """Unwrap the report and draw in the house style without leaking it."""
 
     @wraps(draw)
     def drawn(report: object) -> Figure:
-        data = content(report)
-        if not data.get("epochs"):
-            raise ValueError("expected a report with at least one recorded epoch, got none: nothing to draw")
         with mpl.rc_context(STYLE):
-            return draw(data)
+            return draw(content(report))
 
     return drawn
+
+
+def styled(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+    """`house_style` for the figures of a comparison, which need a recorded epoch."""
+    in_style = house_style(draw)
+
+    @wraps(draw)
+    def drawn(report: object) -> Figure:
+        if not content(report).get("epochs"):
+            raise ValueError("expected a report with at least one recorded epoch, got none: nothing to draw")
+        return in_style(report)
+
+    return drawn
+
+
+def save_figures(
+    figures: Mapping[str, Callable[[object], Figure]], report: object, folder: str | os.PathLike[str]
+) -> dict[str, Path]:
+    """Draw every figure to `folder`/<name>.png (created if missing) and return the paths by name.
+
+    A file is either the old or the new picture, never half of one.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name, draw in figures.items():
+        paths[name] = target / f"{name}.png"
+        # Without matplotlib's version line the same report gives the same bytes.
+        save = partial(draw(report).savefig, format="png", dpi=DPI, metadata={"Software": None})
+        write_atomic(paths[name], save)
+    return paths
 
 
 def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:

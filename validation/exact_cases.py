@@ -27,11 +27,13 @@ from simulator import (
 )
 from simulator.streams import spawn_streams
 
+from .captions import Report
+
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
 
 MARGINAL_WIDTHS, INPUTS, INPUT_SCALE = (2, 6, 5, 1), 6, 2.0
-COLDEST, HOTTEST, COIN = 0.01, 10.0, 1e9  # at COIN every gate is a fair coin, to nine digits
+COLDEST, HOTTEST, COIN = 0.03, 100.0, 1e9  # at COIN every gate is a fair coin, to nine digits
 UNRESOLVED = 1e-6  # a standard error below it: all draws agreed, and say nothing of what they missed
 
 LEARNING_WIDTHS, REPEATS, WRONG_LABELS = (2, 4, 3, 1), 8, (1, 2, 0, 1)
@@ -194,6 +196,6 @@ def _ascend(case: LearningCase, start: int, sizes: Sizes, ops: Backend) -> Run:
     return Run("exact", TEMPERATURE, "fixed step", start, series, weights)
 
 
-def select(runs: Sequence[Record], **wanted: Any) -> list[Record]:
+def select(runs: Sequence[Report], **wanted: Any) -> list[Report]:
     """The runs of a report whose settings are the ones given."""
     return [run for run in runs if all(run[key] == value for key, value in wanted.items())]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -49,6 +51,56 @@ def named_values(values: Mapping[str, Any], label: str) -> str:
     """A table of names and values."""
     rows = ([f"<code>{escape(str(name))}</code>", number(value)] for name, value in values.items())
     return table(("name", "value"), rows, "words", label)
+
+
+def page(title: str, kicker: str, parts: Iterable[str]) -> str:
+    """A whole page that refers to nothing outside itself and runs no script; `parts` are HTML, empty ones left out."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
+        f"<header><p class='kicker'>{escape(kicker)}</p><h1>{escape(title)}</h1></header>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main></body></html>\n"
+    )
+
+
+def captioned(name: str, words: str, png: bytes) -> str:
+    """A figure inline, with its caption; the first sentence is the title ("fig." and "eq." do not end it)."""
+    head, _, rest = re.sub(r"(?<!fig)(?<!figs)(?<!eq)(?<!eqs)\. ", ".\n", words, count=1).partition("\n")
+    return (
+        f'<figure id="{escape(name)}"><div class="scroll" tabindex="0"><img alt="{escape(head)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
+        f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>"
+    )
+
+
+def verdicts(claims: Sequence[Mapping[str, Any]], name: str) -> str:
+    """A titled table of claims with a badge for each verdict; empty without claims."""
+    if not claims:
+        return ""
+    tally = ", ".join(f"{verdict}: {count}" for verdict, count in Counter(c["verdict"] for c in claims).items())
+    head = ("id", "verdict", "claim", "measured", "expected", "source")
+    return f"<h3>{escape(name)} <small>{escape(tally)}</small></h3>" + table(
+        head, map(_claim_row, claims), "words claims", name
+    )
+
+
+def _claim_row(claim: Mapping[str, Any]) -> list[str]:
+    kind = {"holds": "good", "supported": "good", "not supported": "bad"}.get(claim["verdict"], "none")
+    verdict = f'<span class="verdict {kind}">{escape(claim["verdict"])}</span>'
+    rest = (prose(claim.get(key)) for key in ("claim", "measured", "expected", "source"))
+    return [f"<code>{escape(claim['id'])}</code>", verdict, *rest]
+
+
+def settings(data: Mapping[str, Any]) -> str:
+    """The section of a report's options and environment, side by side."""
+    tables = [
+        f"<div><h3>{name}</h3>{named_values(data[name.lower()], name)}</div>"
+        for name in ("Options", "Environment")
+        if data.get(name.lower())
+    ]
+    return f"<section><h2>Settings</h2><div class='pair'>{''.join(tables)}</div></section>" if tables else ""
 
 
 CSS = """

@@ -138,9 +138,7 @@ def _select(
 
 def _check_count(name: str, value: int, least: int, available: int, what: str) -> None:
     if not least <= value <= available:
-        raise DataError(
-            f"{name} is {value}, but {available:,} {what} are available; choose {least} to {available:,}."
-        )
+        raise DataError(f"{name} is {value}, but {available:,} {what} are available; choose {least} to {available:,}.")
 
 
 def _inputs(levels: NDArray[np.uint8], m: int, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray | None]:

@@ -44,9 +44,7 @@ def image_tree(path: Path) -> Tree:
             "archive or a damaged one; give another path or copy it again."
         ) from error
     except OSError as error:
-        raise DataError(
-            f"data is '{path}', which cannot be read ({error.strerror}); check its permissions."
-        ) from error
+        raise DataError(f"data is '{path}', which cannot be read ({error.strerror}); check its permissions.") from error
     if "train" not in tree:
         raise DataError(f"'{path}' has no train/ folder, expected {_LAYOUT} in it; arrange the images so.")
     return tree
@@ -145,13 +143,10 @@ def _decode(path: Path, name: str, read_bytes: Callable[[str], bytes]) -> NDArra
         raise
     except Exception as error:  # damaged input makes Pillow and zipfile raise OSError, SyntaxError and others
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(
-            f"'{name}' in '{path}' cannot be decoded ({reason}); replace or remove this image."
-        ) from error
+        raise DataError(f"'{name}' in '{path}' cannot be decoded ({reason}); replace or remove this image.") from error
     # Conversion would clip these to 255 without a word.
     if mode == "F" or mode.startswith("I"):
         raise DataError(
-            f"'{name}' in '{path}' has mode {mode}, expected 8 bits a channel; convert it to 8-bit grey or "
-            "RGB."
+            f"'{name}' in '{path}' has mode {mode}, expected 8 bits a channel; convert it to 8-bit grey or RGB."
         )
     return levels[:, :, None] if mode == "L" else levels

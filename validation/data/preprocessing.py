@@ -51,6 +51,5 @@ def check_finite(x: FloatArray, name: str) -> None:
         return
     index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
     raise DataError(
-        f"{name} has the value {x[index]} at index {index}, expected finite numbers; "
-        "repair or remove that example."
+        f"{name} has the value {x[index]} at index {index}, expected finite numbers; repair or remove that example."
     )

@@ -69,9 +69,7 @@ def _parse_side(side: str, text: str, names: Sequence[str]) -> tuple[int, ...]:
     indices = [_class_index(word, text, names) for word in words]
     for index in indices:
         if indices.count(index) > 1:
-            raise DataError(
-                f"classes is {text!r} with {names[index]!r} twice on one side, expected once; remove one."
-            )
+            raise DataError(f"classes is {text!r} with {names[index]!r} twice on one side, expected once; remove one.")
     return tuple(sorted(indices))
 
 

@@ -148,9 +148,7 @@ def _image_folder(path: Path) -> Source:
 def _check_tree(path: Path, tree: Tree) -> None:
     train = tree["train"]
     if len(train) < 2:
-        raise DataError(
-            f"train/ in '{path}' has {len(train)} classes, expected at least 2; add one folder per class."
-        )
+        raise DataError(f"train/ in '{path}' has {len(train)} classes, expected at least 2; add one folder per class.")
     for name, images in train.items():
         if not images:
             raise DataError(
@@ -158,6 +156,4 @@ def _check_tree(path: Path, tree: Tree) -> None:
             )
     for name in tree.get("test", {}):
         if name not in train:
-            raise DataError(
-                f"test/ in '{path}' has the class {name!r}, which train/ lacks; rename it or remove it."
-            )
+            raise DataError(f"test/ in '{path}' has the class {name!r}, which train/ lacks; rename it or remove it.")

@@ -1,0 +1,214 @@
+"""`python -m validation.exact`: a report on small cases where every sum over gate configurations is done.
+
+Marginals against temperature, exact EM beside its approximations, and the statements that must hold to rounding.
+From Python: ``run_exact(seed=0, out="runs/exact", quick=False, backend=None)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from backends import Backend, BackendUnavailableError, get_backend
+from simulator.enumeration import n_gates
+from simulator.streams import spawn_streams
+
+from .exact_cases import (
+    DRAWS,
+    LEARNING_WIDTHS,
+    QUICK,
+    RATE,
+    REPEATS,
+    TEMPERATURE,
+    WRONG_LABELS,
+    LearningCase,
+    Record,
+    Sizes,
+    learn,
+    learning_case,
+    marginal_case,
+    measure_marginals,
+)
+from .exact_checks import check_all, failed
+from .job import _version, environment, table
+from .options import OptionError
+from .storage import REPORT_SCHEMA, StorageError, write_atomic, write_json
+
+EXIT_FACT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True)
+class ExactReport:
+    """A finished run: ``data`` is the content of report.json, ``path`` the folder it stands in."""
+
+    data: dict[str, Any]
+    path: Path
+
+    @property
+    def failed_checks(self) -> list[str]:
+        """Exact statements that did not hold; anything here is a bug."""
+        return failed(self.data["checks"])
+
+
+@dataclass(frozen=True)
+class ExactOptions:
+    """What the command line takes."""
+
+    backend: str | None = None
+    seed: int = 0
+    out: str = "runs/exact"
+    quick: bool = False
+
+    def check(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise OptionError(f"--seed {self.seed!r}: expected an integer >= 0")
+
+
+def run_exact(**options: Any) -> ExactReport:
+    """Compute the small cases, check them, and write report.json, report.html and figures/*.png to `out`.
+
+    Options: `backend`, `seed`, `out`, `quick`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
+    any work is done; nothing is written unless the run comes to its end.
+    """
+    chosen = ExactOptions(**options)
+    chosen.check()
+    ops = get_backend(chosen.backend)
+    folder = _empty_folder(chosen.out)
+    clock = _Clock()
+    data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
+    _write(folder, data, clock)
+    return ExactReport(data, folder)
+
+
+def _empty_folder(out: str) -> Path:
+    """The folder, made if need be; `StorageError` where something is in it already or it cannot be written."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise StorageError(f"--out {folder}: a file is in the way; name a folder that can be made") from None
+    except OSError as error:
+        raise StorageError(f"--out {folder} cannot be made ({error.strerror}): name a writable folder") from None
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"--out {folder} is read-only: name a writable folder")
+    if any(folder.iterdir()):
+        raise StorageError(f"--out {folder} is not empty: name another folder, or remove it")
+    return folder
+
+
+class _Clock:
+    """Seconds per stage, printed as they pass; ``cpu`` is the processor's own time, which a busy machine stretches."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+        self._cpu = time.process_time()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self.seconds |= {"total": now - self._start, "cpu": time.process_time() - self._cpu}
+        self._last = now
+        print(f"{stage:<10} {self.seconds[stage]:6.1f} s", flush=True)
+
+
+def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: _Clock) -> dict[str, Any]:
+    """The content of the report, but for the time it took."""
+    case_seed, sample_seed, start_seed, run_seed, check_seed = spawn_streams(options.seed, 5)
+    marginal, learning = marginal_case(case_seed), learning_case(sizes, start_seed)
+    marginals = measure_marginals(marginal, sizes, sample_seed, ops)
+    clock.lap("marginals")
+    runs = learn(learning, sizes, run_seed, ops)
+    clock.lap("learning")
+    checks = check_all(marginals, marginal, runs, learning, sizes, check_seed, ops)
+    clock.lap("checks")
+    return {
+        "schema": REPORT_SCHEMA,
+        "kind": "exact",
+        "version": _version("umwelt-dnn"),
+        "options": {"backend": options.backend, "quick": options.quick, **asdict(sizes)},
+        "seed": options.seed,
+        "backend": {"name": ops.name, "dtype": ops.dtype},
+        "environment": environment(),
+        "marginal": marginals,
+        "learning": _describe(learning, float(runs[0].history["entropy"][0])),
+        "runs": [run.record() for run in runs],
+        "checks": checks,
+    }
+
+
+def _describe(case: LearningCase, entropy: float) -> Record:
+    return {
+        "widths": list(LEARNING_WIDTHS),
+        "gates": n_gates(case.network),
+        "repeats": REPEATS,
+        "wrong_labels": list(WRONG_LABELS),
+        "entropy": entropy,
+        "temperature": TEMPERATURE,
+        "rate": RATE,
+        "draws": DRAWS,
+    }
+
+
+def _write(folder: Path, data: dict[str, Any], clock: _Clock) -> None:
+    """Figures, then the report and the page, which tell how long all of it took."""
+    from .drawing import save_figures
+    from .exact_figures import FIGURES
+    from .exact_page import render_exact
+
+    figures = {name: path.read_bytes() for name, path in save_figures(FIGURES, data, folder / "figures").items()}
+    clock.lap("figures")
+    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
+    write_json(folder / "report.json", data)
+    page = render_exact(data, figures)
+    write_atomic(folder / "report.html", lambda stream: stream.write(page.encode()))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Bad usage is one line on stderr, exit 2."""
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line; defaults as in `ExactOptions`."""
+    d = ExactOptions()
+    p = _Parser(
+        prog="python -m validation.exact",
+        description="Small cases in full: exact marginals, exact EM beside its approximations, checks with verdicts.",
+        allow_abbrev=False,
+    )
+    p.add_argument("--backend", help="numba (default), numpy or cupy")
+    p.add_argument("--seed", type=int, default=d.seed)
+    p.add_argument("--out", default=d.out, metavar="DIR", help="a new or empty folder (default runs/exact)")
+    p.add_argument("--quick", action="store_true", help="a short run: fewer temperatures, iterations and starts")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status (0 done, 1 an exact statement failed, 2 usage, 130 interrupted)."""
+    try:
+        report = run_exact(**vars(parser().parse_args(arguments)))
+    except (OptionError, StorageError, BackendUnavailableError, ValueError) as error:
+        return _stop(error, EXIT_USAGE)
+    except KeyboardInterrupt:
+        return _stop("interrupted: nothing was written", EXIT_INTERRUPTED)
+    print(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'report.html'}")
+    if report.failed_checks:
+        return _stop(f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}", EXIT_FACT_FAILED)
+    return 0
+
+
+def _stop(message: object, status: int) -> int:
+    print(f"validation.exact: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
