@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import skew
 
 from backends import get_backend
-from simulator import free_energy
-from simulator.em import GateSample
+from simulator import exact_marginal, free_energy
+from simulator.em import GateSample, draw_gates
 from simulator.streams import spawn_streams
 from validation import exact_checks
 from validation.exact_cases import (
+    SKEWED,
     LearningCase,
     MarginalCase,
     Run,
@@ -26,6 +28,7 @@ from validation.exact_cases import (
     marginal_case,
     measure_marginals,
     mixed_xor,
+    near_normal,
 )
 from validation.exact_checks import check_all, failed
 
@@ -63,17 +66,34 @@ def test_entropy_of_the_mixed_labels() -> None:
     assert np.sum(y != -x[:, 0] * x[:, 1]) == 4
 
 
-def test_calibration_counts_what_has_an_error() -> None:
+def test_calibration() -> None:
     rng = np.random.default_rng(0)
-    exact_values = rng.random((400, 5))
-    error = rng.uniform(0.01, 0.1, exact_values.shape)
-    estimate = exact_values + error * rng.standard_normal(exact_values.shape)
-    assert calibration(exact_values, estimate, error)["within_two"] == pytest.approx(0.9545, abs=0.015)
-    assert calibration(exact_values, estimate, error / 2)["within_two"] == pytest.approx(0.683, abs=0.03)
-    error[:100] = 0.0
-    part = calibration(exact_values, estimate, error)
-    assert (part["counted"], part["not_counted"]) == (1500, 500)
-    assert calibration(exact_values, estimate, 0 * error) == {"within_two": None, "counted": 0, "not_counted": 2000}
+    error = rng.uniform(0.01, 0.1, 2000)
+    deviation = error * rng.standard_normal(2000)
+    assert calibration(deviation, error) == pytest.approx(0.9545, abs=0.015)
+    assert calibration(deviation, error / 2) == pytest.approx(0.683, abs=0.03)
+    assert calibration(np.empty(0), np.empty(0)) is None
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 3.0])
+def test_estimates_are_trusted_where_their_law_is_not_skewed(cases: Any, temperature: float) -> None:
+    """Skewness of the mean of n draws = skewness of one draw / √n, from a million draws."""
+    case = cases[0]
+    marginal = exact_marginal(case.network, case.weights, case.x, temperature, OPS)
+    for samples in (10, 1000):
+        trusted = near_normal(case, temperature, marginal, samples, OPS)
+        for i, x in enumerate(case.x):
+            bits = draw_gates(case.weights, x[None], temperature, 200_000, OPS, np.random.default_rng(i))[0]
+            draws = 1 / (1 + np.exp(-outputs(case.weights, x, bits)))
+            skewness = abs(skew(draws)) / np.sqrt(samples) if np.ptp(draws) > 0 else np.inf
+            if abs(np.log(skewness / SKEWED)) > 0.2:  # else the draws cannot tell
+                assert trusted[i] == (skewness < SKEWED)
+
+
+def outputs(weights: list[Array], x: Array, bits: Array) -> Array:
+    """T(x, h) of every row of gates."""
+    first = bits[:, : weights[0].shape[1]]
+    return np.asarray((bits[:, first.shape[1] :] * ((first * (x @ weights[0])) @ weights[1])) @ weights[2])[:, 0]
 
 
 def worse(history: dict[str, Array], key: str, by: float) -> dict[str, Array]:

@@ -157,12 +157,13 @@ def _zero_strip(ax: Axes, middle: float, low: float, high: float, strip: tuple[f
     ax.set_ylim(strip[0], high)
 
 
-def plain_log_ticks(ax: Axes, fine: float) -> None:
+def plain_log_ticks(ax: Axes, fine: float, horizontal: bool = False) -> None:
     """Label a log axis in plain decimals: 1, 2 and 5 of each decade, beyond `fine` decades only the decades."""
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 10**fine else (1,)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
+    axis = ax.xaxis if horizontal else ax.yaxis
+    low, high = ax.get_xlim() if horizontal else ax.get_ylim()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 10**fine else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def decades(low: float, high: float) -> list[float]:

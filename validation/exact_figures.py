@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .captions import Report
-from .drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, figure, house_style
-from .exact_cases import UNRESOLVED, select
+from .drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, figure, house_style, plain_log_ticks
+from .exact_cases import select
 
 COLOURS = [colour for colour, _, _ in RUNGS.values()]
 STRIP = "#ececec"
@@ -34,6 +34,7 @@ def marginal(report: Report) -> Figure:
     data = report["marginal"]
     at = np.array(data["temperatures"])
     exact, estimate, error = (np.array(data[key]) for key in ("exact", "estimate", "standard_error"))
+    trusted = np.array(data["trusted"])
     fig, (top, bottom) = figure(5.6, 2, 1, sharex=True, gridspec_kw={"height_ratios": [2.6, 1]})
     ends = at[0] / 1.8, at[-1] * 1.8
     for ax in (top, bottom):
@@ -45,8 +46,9 @@ def marginal(report: Report) -> Figure:
         top.plot(at, exact[:, i], color=colour)
         for x, key in zip(ends, ("cold_limit", "hot_limit"), strict=True):
             top.plot(x, data[key][i], color=colour, marker="o", ms=6, mfc="none", mew=1.3)
-        known = error[:, i] > UNRESOLVED
-        _deviations(bottom, at[known], (estimate[known, i] - exact[known, i]) / error[known, i], colour)
+        for part, alpha in ((trusted[:, i], 1.0), (~trusted[:, i] & (error[:, i] > 0), 0.35)):
+            z = (estimate[part, i] - exact[part, i]) / error[part, i]
+            _deviations(bottom, at[part], z, {"color": colour, "alpha": alpha, "ls": "none"})
     top.set_ylabel(r"$\mu(y=+1\,|\,x)$")
     bottom.axhspan(-2, 2, color=STRIP, lw=0, zorder=0)
     bottom.axhline(0, color=INK, lw=0.6, ls=":")
@@ -60,13 +62,13 @@ def marginal(report: Report) -> Figure:
     return fig
 
 
-def _deviations(ax: Axes, at: Array, z: Array, colour: str) -> None:
+def _deviations(ax: Axes, at: Array, z: Array, style: dict[str, Any]) -> None:
     """Points, and triangles at the edge for those beyond it."""
     inside = np.abs(z) <= BEYOND
-    ax.plot(at[inside], z[inside], color=colour, marker=".", ms=4, ls="none")
+    ax.plot(at[inside], z[inside], marker=".", ms=4, **style)
     for sign, marker in ((1, "^"), (-1, "v")):
         out = at[sign * z > BEYOND]
-        ax.plot(out, np.full(out.size, sign * BEYOND), color=colour, marker=marker, ms=5, mfc="none", ls="none")
+        ax.plot(out, np.full(out.size, sign * BEYOND), marker=marker, ms=5, mfc="none", **style)
 
 
 def _temperature_axis(ax: Axes, ends: tuple[float, float]) -> None:
@@ -149,6 +151,7 @@ def e_steps(report: Report) -> Figure:
     left.set(xlabel="iteration", ylabel="log-likelihood (nats an example)")
     _iterations(left, len(runs[0]["kl"]))
     right.set(xscale="log", xlabel="divergence left at the end (nats)", ylim=(len(E_STEPS) - 0.5, -0.5))
+    plain_log_ticks(right, fine=2.5, horizontal=True)
     right.set_yticks(range(len(E_STEPS)), [""] * len(E_STEPS))
     right.tick_params(axis="y", length=0)
     keys.append(Line2D([], [], color=INK, ls=":", label="minus the entropy of the labels"))
