@@ -77,7 +77,7 @@ def test_calibration() -> None:
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 3.0])
 def test_estimates_are_trusted_where_their_law_is_not_skewed(cases: Any, temperature: float) -> None:
-    """Skewness of the mean of n draws = skewness of one draw / √n, from a million draws."""
+    """Skewness of the mean of n draws = skewness of one draw / √n, seen in 200,000 of them."""
     case = cases[0]
     marginal = exact_marginal(case.network, case.weights, case.x, temperature, OPS)
     for samples in (10, 1000):

@@ -5,24 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import types
-from typing import Any, NoReturn
+from typing import Any
 
 from backends import BackendUnavailableError
 from simulator import TrainingDivergedError
 
+from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
 from .data import DataError
 from .job import Report, compare, table
 from .options import OptionError, Options
 from .storage import StorageError
-
-EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Bad usage is one line on stderr, exit 2."""
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
 
 
 def _epochs(text: str) -> tuple[int, ...]:
@@ -32,7 +24,7 @@ def _epochs(text: str) -> tuple[int, ...]:
 def parser() -> argparse.ArgumentParser:
     """The options of the main job; defaults as in `Options`."""
     d = Options()
-    p = _Parser(
+    p = OneLineParser(
         prog="python -m validation.compare",
         description="Train a ReLU network, measure its Hessian spectrum through training, predict it, and compare.",
         allow_abbrev=False,
@@ -77,8 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stop(message: object, status: int) -> int:
-    print(f"validation.compare: {' '.join(str(message).split())}", file=sys.stderr)
-    return status
+    return stop("validation.compare", message, status)
 
 
 def _conclude(report: Report) -> int:

@@ -12,12 +12,13 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from backends import Backend, BackendUnavailableError, get_backend
 from simulator.enumeration import n_gates
 from simulator.streams import spawn_streams
 
+from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
 from .exact_cases import (
     DRAWS,
     LEARNING_WIDTHS,
@@ -35,11 +36,9 @@ from .exact_cases import (
     measure_marginals,
 )
 from .exact_checks import check_all, failed
-from .job import _version, environment, table
+from .job import environment, package_version, table
 from .options import OptionError
 from .storage import REPORT_SCHEMA, StorageError, write_atomic, write_json
-
-EXIT_FACT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: _Clock) -
     return {
         "schema": REPORT_SCHEMA,
         "kind": "exact",
-        "version": _version("umwelt-dnn"),
+        "version": package_version("umwelt-dnn"),
         "options": {"backend": options.backend, "quick": options.quick, **asdict(sizes)},
         "seed": options.seed,
         "backend": {"name": ops.name, "dtype": ops.dtype},
@@ -169,17 +168,10 @@ def _write(folder: Path, data: dict[str, Any], clock: _Clock) -> None:
     write_atomic(folder / "report.html", lambda stream: stream.write(page.encode()))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Bad usage is one line on stderr, exit 2."""
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `ExactOptions`."""
     d = ExactOptions()
-    p = _Parser(
+    p = OneLineParser(
         prog="python -m validation.exact",
         description="Small cases in full: exact marginals, exact EM beside its approximations, checks with verdicts.",
         allow_abbrev=False,
@@ -206,8 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stop(message: object, status: int) -> int:
-    print(f"validation.exact: {' '.join(str(message).split())}", file=sys.stderr)
-    return status
+    return stop("validation.exact", message, status)
 
 
 if __name__ == "__main__":

@@ -233,7 +233,8 @@ def _calibrated(marginals: Record) -> Record:
     nominal = 0.9545
     least = nominal - 3 * np.sqrt(nominal * (1 - nominal) / max(count, 1))
     return _check(
-        "MC.marginal", "eq. (6)", "Monte Carlo marginals lie within two of their standard errors, where the law of the mean is not skewed",
+        "MC.marginal", "eq. (6)",
+        "Monte Carlo marginals lie within two of their standard errors, where the law of the mean is not skewed",
         "no estimate counts" if share is None else f"{100 * share:.1f} % of {count} estimates",
         f"95.4 %, at least {100 * least:.1f} %", share is not None and share >= least,
         exact=False,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ from .drawing import (
     figure,
     plain_log_ticks,
     plot_with_zeros,
+    save_figures,
     styled,
 )
 from .spectra import prediction_error, spectrum, spectrum_overlay
-from .storage import write_atomic
 
 __all__ = [
     "FIGURES",
@@ -46,8 +45,6 @@ __all__ = [
     "spectrum_overlay",
     "symmetry",
 ]
-
-DPI = 160
 
 
 @styled
@@ -169,12 +166,4 @@ def save_all(report: object, folder: str | os.PathLike[str]) -> dict[str, Path]:
 
     A file is either the old or the new picture, never half of one.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for name, draw in FIGURES.items():
-        paths[name] = target / f"{name}.png"
-        # Without matplotlib's version line the same report gives the same bytes.
-        save = partial(draw(report).savefig, format="png", dpi=DPI, metadata={"Software": None})
-        write_atomic(paths[name], save)
-    return paths
+    return save_figures(FIGURES, report, folder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from .captions import CAPTIONS, Report, caption, content, facts, named, rungs_of
-from .markup import CSS, named_values, number, prose, table
+from .markup import captioned, number, page, settings, table, verdicts
 
 
 def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
@@ -22,21 +21,14 @@ def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None
     data = content(report)
     title = f"{data['network']['name']} on {data['dataset']['name']}"
     parts = [
-        f"<header><p class='kicker'>Umwelt {escape(str(data.get('version', '')))}</p><h1>{escape(title)}</h1></header>",
         _summary(data),
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
         _left_out(data),
-        _settings(data),
+        settings(data),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n"
-    )
+    return page(title, f"Umwelt {data.get('version', '')}", parts)
 
 
 def _summary(data: Report) -> str:
@@ -72,14 +64,7 @@ def _verdicts(data: Report) -> str:
         groups["Exact facts" if exact else "Claims of the paper"].append(claim)
     if not claims:
         return "<section><h2>Verdicts</h2><p>No claim has been judged yet.</p></section>"
-    tables = [
-        f"<h3>{name} <small>{_tally(members)}</small></h3>"
-        + table(
-            ("id", "verdict", "claim", "measured", "expected", "source"), map(_claim_row, members), "words claims", name
-        )
-        for name, members in groups.items()
-        if members
-    ]
+    tables = [verdicts(members, name) for name, members in groups.items()]
     note = (
         "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a "
         "bug. Claims of the paper are put to the test; one that is not supported is reported so.</p>"
@@ -87,32 +72,12 @@ def _verdicts(data: Report) -> str:
     return "<section><h2>Verdicts</h2>" + note + "".join(tables) + "</section>"
 
 
-def _claim_row(claim: Report) -> list[str]:
-    kind = {"holds": "good", "supported": "good", "not supported": "bad"}.get(claim["verdict"], "none")
-    verdict = f'<span class="verdict {kind}">{escape(claim["verdict"])}</span>'
-    rest = (prose(claim.get(key)) for key in ("claim", "measured", "expected", "source"))
-    return [f"<code>{escape(claim['id'])}</code>", verdict, *rest]
-
-
-def _tally(claims: Sequence[Report]) -> str:
-    counts: dict[str, int] = {}
-    for claim in claims:
-        counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
-    return escape(", ".join(f"{verdict}: {count}" for verdict, count in counts.items()))
-
-
 def _figures(data: Report, figures: Mapping[str, str | Path | bytes]) -> str:
     shown = []
     for name, source in figures.items():
         png = source if isinstance(source, bytes) else Path(source).read_bytes()
         words = caption(name, data) if name in CAPTIONS and data["epochs"] else name
-        # The first sentence is the title; "fig." does not end it.
-        head, _, rest = re.sub(r"(?<!fig)(?<!figs)\. ", ".\n", words, count=1).partition("\n")
-        shown.append(
-            f'<figure id="{escape(name)}"><div class="scroll" tabindex="0"><img alt="{escape(head)}" '
-            f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
-            f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>"
-        )
+        shown.append(captioned(name, words, png))
     return f"<section><h2>Figures</h2>{''.join(shown)}</section>" if shown else ""
 
 
@@ -191,12 +156,3 @@ def _left_out(data: Report) -> str:
         + table(("rung", "epochs", "reason"), rows, "words", "Predictions left out")
         + "</section>"
     )
-
-
-def _settings(data: Report) -> str:
-    tables = [
-        f"<div><h3>{name}</h3>{named_values(data[name.lower()], name)}</div>"
-        for name in ("Options", "Environment")
-        if data.get(name.lower())
-    ]
-    return f"<section><h2>Settings</h2><div class='pair'>{''.join(tables)}</div></section>" if tables else ""

@@ -81,7 +81,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
     data, options = bench.dataset, bench.options
     return {
         "schema": REPORT_SCHEMA,
-        "version": _version("umwelt-dnn"),
+        "version": package_version("umwelt-dnn"),
         "complete": False,
         "options": options.identity(),
         "dataset": _describe_data(data),
@@ -125,7 +125,7 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
 def environment() -> dict[str, str]:
     """Versions and machine, for the report."""
     packages = ("numpy", "scipy", "numba", "cupy")
-    found = {name: _version(name) for name in packages}
+    found = {name: package_version(name) for name in packages}
     return {
         "python": platform.python_version(),
         **{name: version for name, version in found.items() if version},
@@ -134,7 +134,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The installed version, or nothing."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
