@@ -3,7 +3,8 @@
 Every function takes ``backend``: a name, a `backends.Backend`, or None for the default.
 """
 
-from .em import EMResult, FreeEnergy, MarginalEstimate, expectation_maximization, free_energy, monte_carlo_marginal
+from .e_step import MarginalEstimate, monte_carlo_marginal
+from .em import EMResult, FreeEnergy, expectation_maximization, free_energy
 from .enumeration import (
     EnumerationError,
     GateLaw,

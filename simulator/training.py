@@ -12,7 +12,8 @@ import numpy as np
 from backends import Array, Backend, HostArray, get_backend
 
 from .checks import check_count, check_examples, check_labels, check_weights
-from .em import check_e_step, complete_likelihood, exact_gates
+from .e_step import check_e_step, exact_gates
+from .em import complete_likelihood
 from .enumeration import log_marginals
 from .losses import get_loss
 from .network import Network

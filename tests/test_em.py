@@ -25,7 +25,8 @@ from simulator import (
     sequential,
     train,
 )
-from simulator.em import complete_likelihood, draw_gates, expect
+from simulator.e_step import draw_gates, expect
+from simulator.em import complete_likelihood
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
@@ -124,7 +125,7 @@ def test_training_at_a_temperature_follows_the_bound_on_average() -> None:
 
 def forward_law(network: Any, weights: list[Array], x: Array, temperature: float) -> Any:
     """All configurations weighted by µ(h|x)."""
-    from simulator.em import GateSample
+    from simulator.e_step import GateSample
     from simulator.enumeration import iterate_leaves, n_gates, state_bits
 
     gates = n_gates(network)

@@ -13,7 +13,7 @@ from scipy.stats import skew
 
 from backends import get_backend
 from simulator import exact_marginal, free_energy
-from simulator.em import GateSample, draw_gates
+from simulator.e_step import GateSample, draw_gates
 from simulator.streams import spawn_streams
 from validation import exact_checks
 from validation.exact_cases import (

@@ -13,7 +13,8 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import circuit_moments, exact_marginal, gate_law, gradient, log_marginals, output
-from simulator.em import GateSample, complete_likelihood, expect
+from simulator.e_step import GateSample, expect
+from simulator.em import complete_likelihood
 from simulator.enumeration import iterate_leaves, layer_matrices, n_gates, state_bits
 from simulator.streams import spawn_streams
 
