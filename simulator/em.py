@@ -44,7 +44,7 @@ def complete_likelihood(
     block = max(1, STATE_BLOCK // (m * max(w.shape[1] for w in weights)))
     value, total = 0.0, [ops.zeros(tuple(w.shape)) for w in weights]
     for first in range(0, states, block):
-        part = slice(first, first + block)
+        part = slice(first, min(first + block, states))
         piece = GateSample(sample.bits[:, part, :], sample.q[:, part])
         v, gradient = _block_likelihood(weights, x, y, piece, temperature, ops)
         value, total = value + v, [a + b for a, b in zip(total, gradient, strict=True)]

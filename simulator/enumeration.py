@@ -113,7 +113,7 @@ def _descend(
     low = min(n, int(math.log2(leaves)))
     per_block = max(1, leaves >> low)
     for first in range(0, prefixes.states.size, per_block):
-        part = slice(first, first + per_block)
+        part = slice(first, min(first + per_block, prefixes.states.size))
         z = prefixes.z[:, part, :]
         # log µ(h_l | prefix) = Σ_j [h_j z_j/T - log(1 + e^{z_j/T})]
         normaliser = xp.sum(xp.logaddexp(xp.zeros_like(z), z / temperature), axis=2)

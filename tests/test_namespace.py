@@ -14,8 +14,15 @@ from cases import SMALL, Case, assert_close
 from backends import Array, Backend, HostArray, get_backend
 from simulator import (
     HessianOperator,
+    circuit_moments,
     evaluate,
+    exact_marginal,
+    exact_posterior,
+    expectation_maximization,
+    gate_law,
     gradient,
+    mlp,
+    monte_carlo_marginal,
     order_parameter,
     output,
     risk,
@@ -107,3 +114,40 @@ def test_thermal_gates_are_drawn_on_the_host() -> None:
             continue
         call = partial(output, case.network, case.weights, case.x, temperature=0.5, seed=4)
         assert_close(call(strict()), call(get_backend("numpy")), 1e-12)
+
+
+def _enumerated(ops: Backend) -> list[Any]:
+    network = mlp([3, 3, 2, 1])
+    weights, rng = network.init(0), np.random.default_rng(1)
+    x, y = rng.normal(size=(5, 3)), np.array([1.0, -1.0, 1.0, 1.0, -1.0])
+    law = gate_law(network, weights, x, 0.5, ops)
+    fits = [
+        expectation_maximization(
+            network, weights, x, y, temperature=t, e_step=e, iterations=3, samples=4, backend=ops
+        ).history["log_likelihood"]
+        for e, t in (("exact", 0.5), ("monte_carlo", 0.5), ("zero_temperature", 0.0))
+    ]
+    steps = [
+        train(
+            network, weights, x, y, epochs=2, batch_size=2, learning_rate=0.1, loss="logistic", temperature=0.5,
+            e_step=e, backend=ops,
+        ).history["risk"]
+        for e in ("exact", "monte_carlo")
+    ]  # fmt: skip
+    return [
+        exact_marginal(network, weights, x, 0.5, ops),
+        exact_posterior(network, weights, x, y, 0.5, ops),
+        exact_posterior(network, weights, x, y, 0.0, ops),
+        law.entropy,
+        law.kl,
+        circuit_moments(network, weights, x, [[0, 1, 1, 0]], 0.5, backend=ops),
+        monte_carlo_marginal(network, weights, x, 0.5, 50, backend=ops).value,
+        output(network, weights, x, ops, temperature=0.5, seed=0),
+        *fits,
+        *steps,
+    ]
+
+
+def test_exact_small_cases_and_em() -> None:
+    for found, expected in zip(_enumerated(strict()), _enumerated(get_backend("numpy")), strict=True):
+        assert_close(found, expected)
