@@ -70,6 +70,20 @@ class Backend:
         """log µ(y|x) (m, 2) by a specialised enumeration, or None: use the generic one of the simulator."""
         return None
 
+    def enumerate_signs(
+        self, matrices: Sequence[Array], x: Array, bits: HostArray
+    ) -> tuple[HostArray, HostArray, HostArray] | None:
+        """All sign patterns by a specialised kernel: see `simulator.ensembles.enumerate_patterns`, or None."""
+        return None
+
+    def count_circuits(self, gates: HostArray, masks: HostArray, parities: HostArray) -> HostArray | None:
+        """Signs of circuits over all patterns: see `simulator.ensembles.count_circuits`, or None."""
+        return None
+
+    def count_changes(self, gates: HostArray, masks: HostArray, above: HostArray, flips: HostArray) -> HostArray | None:
+        """Gates that change with one sign: see `simulator.ensembles.count_changes`, or None."""
+        return None
+
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         """z = Σ W^T x over the pairs (x, w): see `reference.convolve`."""
         return reference.convolve(self.xp, *pairs)

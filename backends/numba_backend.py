@@ -17,7 +17,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from . import reference
-from .base import Array, Backend, BackendUnavailableError
+from .base import Array, Backend, BackendUnavailableError, HostArray
 
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
@@ -73,6 +73,28 @@ class NumbaBackend(Backend):
         from . import numba_enumeration
 
         return numba_enumeration.log_marginals(list(matrices), x, temperature)
+
+    @cached_property
+    def _ensembles(self) -> Any:
+        from . import numba_ensembles
+
+        return numba_ensembles
+
+    def enumerate_signs(
+        self, matrices: Sequence[Array], x: Array, bits: HostArray
+    ) -> tuple[HostArray, HostArray, HostArray] | None:
+        if self.dtype != "float64":  # gates at exact ties depend on the precision
+            return None
+        found: tuple[HostArray, HostArray, HostArray] = self._ensembles.enumerate_signs(list(matrices), x, bits)
+        return found
+
+    def count_circuits(self, gates: HostArray, masks: HostArray, parities: HostArray) -> HostArray:
+        counts: HostArray = self._ensembles.count_circuits(gates, masks, parities)
+        return counts
+
+    def count_changes(self, gates: HostArray, masks: HostArray, above: HostArray, flips: HostArray) -> HostArray:
+        counts: HostArray = self._ensembles.count_changes(gates, masks, above, flips)
+        return counts
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         own = [(x, w) for x, w in pairs if w.ndim == 4]

@@ -3,8 +3,17 @@
 Every function takes ``backend``: a name, a `backends.Backend`, or None for the default.
 """
 
+from .assemblies import (
+    OrderParameterPairs,
+    gradient_assemblies,
+    hessian_assemblies,
+    order_parameter_pairs,
+    output_assembly,
+)
+from .circuits import Circuits, circuit_values, enumerate_circuits
 from .e_step import MarginalEstimate, monte_carlo_marginal
 from .em import EMResult, FreeEnergy, expectation_maximization, free_energy
+from .ensembles import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
 from .enumeration import (
     EnumerationError,
     GateLaw,
@@ -18,13 +27,20 @@ from .feasibility import InfeasibleError
 from .hessian import HessianOperator
 from .hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from .lanczos import SpectralDensity, spectral_density
+from .live_paths import LivePaths, sample_live_paths
 from .maxent import MaxEntropyLaw, solve_maxent
 from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from .path_sampling import AssemblyEstimate, SampledCircuits, estimate_assemblies, sample_circuits, sample_paths
+from .paths import count_paths, enumerate_paths, path_weights
 from .risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
 from .training import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 
 __all__ = [
+    "AssemblyEstimate",
+    "CircuitLaw",
+    "Circuits",
     "Conv",
+    "CouplingLaw",
     "Dense",
     "EMResult",
     "EnumerationError",
@@ -34,14 +50,24 @@ __all__ = [
     "GateLaw",
     "HessianOperator",
     "InfeasibleError",
+    "LivePaths",
     "MarginalEstimate",
     "MaxEntropyLaw",
     "MaxPool",
     "Network",
+    "OrderParameterPairs",
+    "SampledCircuits",
+    "SignEnsemble",
     "SpectralDensity",
     "TrainingDivergedError",
     "TrainingResult",
     "circuit_moments",
+    "circuit_values",
+    "count_paths",
+    "enumerate_circuits",
+    "enumerate_paths",
+    "enumerate_signs",
+    "estimate_assemblies",
     "evaluate",
     "exact_marginal",
     "exact_posterior",
@@ -51,13 +77,21 @@ __all__ = [
     "free_energy",
     "gate_law",
     "gradient",
+    "gradient_assemblies",
+    "hessian_assemblies",
     "hierarchical_logits",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",
     "order_parameter",
+    "order_parameter_pairs",
     "output",
+    "output_assembly",
+    "path_weights",
     "risk",
+    "sample_circuits",
+    "sample_live_paths",
+    "sample_paths",
     "sequential",
     "signal_powers",
     "solve_maxent",

@@ -27,7 +27,7 @@ LEAVES = 1 << 18  # leaves of the tree in memory at a time
 
 
 class EnumerationError(ValueError):
-    """A case with more gate configurations than an exact sum should attempt; the message has the number."""
+    """A case with more terms than an exact sum should attempt; the message has the number."""
 
 
 @dataclass(frozen=True)
