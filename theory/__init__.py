@@ -2,23 +2,76 @@
 
 The package never sees a network: every function takes arrays measured or postulated elsewhere and returns
 what the theory makes of them. Rungs R0 to R2 of the ladder live in `laws` and `ladder`, their equations in
-`dyson`, the iteration that solves them in `fixed_point`.
+`dyson`, the iteration that solves them in `fixed_point`. Matrix Dyson equations are in `matrix_dyson` (their
+map in `siegel`), the covariance operators that they take in `covariance`, eigenvalues outside the support in
+`outliers`.
+
+Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """
 
+from .brackets import mean_bracket, second_moment_bracket
+from .covariance import (
+    Covariance,
+    DenseCovariance,
+    FunctionCovariance,
+    KrausCovariance,
+    KroneckerCovariance,
+    ProfileCovariance,
+)
 from .dyson import ConvergenceError, DysonSolution, LowRankProfile, solve_vector_dyson
 from .fixed_point import FixedPoint, solve_fixed_point
 from .ladder import LadderLaw, block_law, separable_law
 from .laws import semicircle
+from .matrix_dyson import MatrixDysonSolution, dyson_moments, solve_matrix_dyson
+from .moments import (
+    mean_output,
+    mean_output_bound,
+    positive_part_bound,
+    second_moment,
+    shifted_second_moment_bound,
+)
+from .outliers import axis_resolvent, outliers, spectral_edge
+from .symmetry import (
+    coupling_bound,
+    gate_flip_probability,
+    mean_flip_probability,
+    mirror_distance,
+    path_flip_bound,
+)
 
 __all__ = [
     "ConvergenceError",
+    "Covariance",
+    "DenseCovariance",
     "DysonSolution",
     "FixedPoint",
+    "FunctionCovariance",
+    "KrausCovariance",
+    "KroneckerCovariance",
     "LadderLaw",
     "LowRankProfile",
+    "MatrixDysonSolution",
+    "ProfileCovariance",
+    "axis_resolvent",
     "block_law",
+    "coupling_bound",
+    "dyson_moments",
+    "gate_flip_probability",
+    "mean_bracket",
+    "mean_flip_probability",
+    "mean_output",
+    "mean_output_bound",
+    "mirror_distance",
+    "outliers",
+    "path_flip_bound",
+    "positive_part_bound",
+    "second_moment",
+    "second_moment_bracket",
     "semicircle",
     "separable_law",
+    "shifted_second_moment_bound",
     "solve_fixed_point",
+    "solve_matrix_dyson",
     "solve_vector_dyson",
+    "spectral_edge",
 ]
