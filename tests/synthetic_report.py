@@ -1,8 +1,8 @@
 """A made-up comparison report of the right shape, for tests of everything that only reads reports.
 
-Its spectra are those of small random symmetric matrices with an atom at 0 and heavy tails, measured and
-described by the job's own functions, so that figures drawn from it look like real ones; nothing in it was
-measured on a network.
+Its spectra are those of small random symmetric matrices with an atom at 0 and heavy tails, its weights, gradients and
+circuits random numbers, all measured and described by the job's own functions, so that figures drawn from it look like
+real ones; nothing in it was measured on a network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from simulator import SpectralDensity, spectral_density
 from validation.captions import RUNG_NAMES
 from validation.distances import energy_grid, l1_distance
+from validation.empirical import CIRCUIT_EDGES, WEIGHT_EDGES, gradient_histograms, histogram, rms
+from validation.empirical import symmetry as describe_symmetry
 from validation.measure import describe_spectrum
+from validation.symmetry import false_discoveries
 
 Array = NDArray[np.float64]
 
@@ -42,6 +45,8 @@ CASES: dict[str, dict[str, Any]] = {
     "no predictions": {"recorded": (0, 1, 2), "complete": False, "rungs": ()},
     "nothing active": {"recorded": (7,), "zero_last": True},
     "one probe": {"recorded": (0, 1), "probes": 1},
+    "one layer": {"layers": 1, "recorded": (0,), "rungs": ()},
+    "no live circuit": {"recorded": (0, 1), "live": 0.0, "rungs": ("R0",)},
 }
 
 
@@ -59,18 +64,22 @@ def build(
     zero_last: bool = False,
     rungs: Sequence[str] = ("R0", "R1", "R2", "R5"),
     probes: int = 4,
+    live: float = 0.1,
     seed: int = 0,
 ) -> dict[str, Any]:
     """A report with `layers` weight layers at the epochs `recorded`; plain JSON types, no NaN.
 
-    With `zero_last` no example is active at the last recorded epoch: risk 0, Hessian 0, gradient 0.
+    A share `live` of the circuits is not 0. With `zero_last` no example is active at the last recorded epoch: risk 0,
+    Hessian 0, gradient 0.
     With `complete` false the run was planned for 40 epochs more than were recorded.
     """
     rng = np.random.default_rng(seed)
     last = recorded[-1]
     shapes = _shapes(layers)
     zero_epochs = {last} if zero_last else set()
-    epochs = [_epoch(rng, epoch, layers, rungs, probes, epoch in zero_epochs) for epoch in recorded]
+    epochs = [_epoch(rng, epoch, shapes, rungs, probes, epoch in zero_epochs) for epoch in recorded]
+    for epoch in (epochs[0], epochs[-1]):
+        epoch["circuits"] = _circuits(rng, layers, live)
     return {
         "schema": 1,
         "version": "0.1.0",
@@ -107,6 +116,7 @@ def build(
             "history": _history(rng, last, zero_last),
         },
         "epochs": epochs,
+        "symmetry_tests": false_discoveries(epochs),
         "claims": [
             dict(zip(("id", "source", "claim", "measured", "expected", "verdict"), c, strict=True)) for c in CLAIMS
         ],
@@ -134,11 +144,12 @@ def _risk(epoch: Array | float) -> Array:
 
 
 def _epoch(
-    rng: np.random.Generator, epoch: int, layers: int, rungs: Sequence[str], probes: int, zero: bool
+    rng: np.random.Generator, epoch: int, shapes: list[list[int]], rungs: Sequence[str], probes: int, zero: bool
 ) -> dict[str, Any]:
     risk = 0.0 if zero else float(_risk(epoch))
     spectrum = describe_spectrum(_zeros(probes) if zero else _measured(rng, 0.3 * risk, probes), ETA, rng)
     drawn = [] if zero else rungs
+    weights, gradient = _weights(rng, shapes, epoch), _gradient(rng, shapes, 0.0 if zero else risk)
     return {
         "epoch": epoch,
         "risk": risk,
@@ -147,16 +158,58 @@ def _epoch(
         "order_parameter": 40 * risk**1.1,
         "active_fraction": 0.9 * risk,
         "dead_layers": 0,
-        "growth": (1 + 0.05 * rng.normal(size=layers - 1)).tolist(),
+        "growth": (1 + 0.05 * rng.normal(size=len(shapes) - 1)).tolist(),
         "seconds": 1.5,
-        "weight_symmetry": [{"value": 0.02 + 0.03 * rng.random() + epoch / 2000, "null": 0.02} for _ in range(layers)],
-        "gradient_symmetry": [
-            {"value": None if zero else 0.05 + 0.2 * rng.random(), "null": 0.05} for _ in range(layers)
-        ],
+        "weight_symmetry": [describe_symmetry(w, rng) for w in weights],
+        "gradient_symmetry": [describe_symmetry(g, rng) for g in gradient],
+        "gradient_symmetry_all": describe_symmetry(np.concatenate(gradient), rng),
+        "weight_histograms": {
+            "edges": WEIGHT_EDGES.tolist(),
+            "layers": [histogram(w, WEIGHT_EDGES, 1.0) for w in weights],
+        },
+        "gradient_histograms": gradient_histograms(gradient),
+        "circuits": None,
         "spectrum": spectrum,
         "predictions": {r: _prediction(r, spectrum) for r in drawn},
         "left_out": {"R3": "weights are no longer at initialisation"},
         "exact": {"E1": {"value": 1.1e-16, "tolerance": 1e-12}, "E3": {"value": 2e-15, "tolerance": 1e-12}},
+    }
+
+
+def _sizes(shapes: list[list[int]]) -> list[int]:
+    return [min(int(np.prod(shape)), 600) for shape in shapes]
+
+
+def _weights(rng: np.random.Generator, shapes: list[list[int]], epoch: int) -> list[Array]:
+    """In units of their initial law; with the epochs they widen, and the last layer turns positive."""
+    laws = [(1 + epoch / 200) * rng.normal(size=size) for size in _sizes(shapes)]
+    return [*laws[:-1], np.where(rng.random(laws[-1].size) < epoch / 100, np.abs(laws[-1]), laws[-1])]
+
+
+def _gradient(rng: np.random.Generator, shapes: list[list[int]], scale: float) -> list[Array]:
+    """Heavy tails and an atom at 0, layer by layer a little lopsided."""
+    return [
+        scale * np.exp(rng.normal(size=size)) * (rng.random(size) > 0.2) * rng.choice([-1.0, 0.9, 1.1], size)
+        for size in _sizes(shapes)
+    ]
+
+
+def _circuits(rng: np.random.Generator, layers: int, live: float, count: int = 3000) -> dict[str, Any]:
+    """Products of normal numbers: one for the input and one for every weight that is not left out."""
+    orders = []
+    for order in range(min(2, layers) + 1 if live else 0):
+        values = np.prod(rng.normal(size=(count, layers + 1 - order)), axis=1)
+        found = describe_symmetry(values, rng)
+        orders.append({
+            "order": order, "histogram": histogram(values, CIRCUIT_EDGES, rms(values)), "symmetry": found,
+            "last_removed": found if order else None,
+        })  # fmt: skip
+    return {
+        "examples": 64,
+        "count": count if live else 0,
+        "live": {"value": live, "standard_error": 0.02 * live},
+        "edges": CIRCUIT_EDGES.tolist(),
+        "orders": orders,
     }
 
 

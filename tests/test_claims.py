@@ -18,11 +18,27 @@ VERDICTS = {"holds", "supported", "not supported", "not applicable"}
 LEARNING_RATE = 0.01
 
 
+def symmetry(excess: float | None) -> Record:
+    """What is left of symmetry of one law; None: its values are all 0."""
+    if excess is None:
+        return {"value": None, "null": None, "null_95": None, "test": None}
+    test = {"p_value": 0.5 if excess < 0.1 else 1e-9, "statistic": abs(excess)}
+    return {"value": 0.05 + excess, "null": 0.05, "null_95": 0.07, "test": test}
+
+
 def symmetries(*excess: float | None) -> list[Record]:
-    """One entry per layer; None: a layer whose values are all 0."""
-    return [
-        {"value": None if e is None else 0.05 + e, "null": None if e is None else 0.05, "null_95": 0.07} for e in excess
-    ]
+    """One entry per layer."""
+    return [symmetry(e) for e in excess]
+
+
+def circuits(*excess: float, last_removed: float | None = 0.02) -> Record:
+    """Circuits by order."""
+    return {
+        "orders": [
+            {"order": k, "symmetry": symmetry(e), "last_removed": symmetry(last_removed) if k else None}
+            for k, e in enumerate(excess)
+        ]
+    }
 
 
 def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
@@ -37,7 +53,8 @@ def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
     known: Record = {
         "epoch": epoch, "risk": risk, "accuracy": 1 - risk / 2, "order_parameter": 10 * risk,
         "active_fraction": min(1.0, risk), "dead_layers": 0, "growth": [1.1, 0.9, 1.0],
-        "weight_symmetry": symmetries(0.0, -0.01, 0.05), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
+        "weight_symmetry": symmetries(0.0, -0.01, 0.06), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
+        "gradient_symmetry_all": symmetry(0.03), "circuits": None if epoch else circuits(0.0, 0.01, -0.01),
         "exact": exact, "spectrum": spectrum, "predictions": {"R0": {"l1": 0.09}, "R2": {"l1": 0.02}},
     }  # fmt: skip
     of_spectrum = {k: v for k, v in changed.items() if k in spectrum}
@@ -50,6 +67,7 @@ def at_rest(epoch: int = 40, **changed: Any) -> Record:
     empty: Record = {
         "risk": 0.0, "order_parameter": 0.0, "active_fraction": 0.0, "exact": {}, "predictions": {}, "rms": 0.0,
         "minimum": 0.0, "maximum": 0.0, "gradient_symmetry": symmetries(None, None, None),
+        "gradient_symmetry_all": symmetry(None),
         "fraction_negative": {"value": 0.0}, "fraction_positive": {"value": 0.0},
         "symmetry": {"value": 0.0, "null_95": 0.0},
     }  # fmt: skip
@@ -90,7 +108,10 @@ def changed(**changes: Any) -> list[Record]:
 
 NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
     "fig3a.symmetry": lambda: [*GOOD[:-1], at_rest(weight_symmetry=symmetries(0.2, 0.3, 0.0))],
-    "fig4a.symmetry": lambda: [*GOOD[:1], record(1, 0.1, gradient_symmetry=symmetries(0.0, 0.4, 0.1)), *GOOD[2:]],
+    "fig3a.layers": lambda: [*GOOD[:-1], at_rest(weight_symmetry=symmetries(0.1, 0.09, 0.08))],
+    "fig3b.symmetry": lambda: [record(circuits=circuits(0.0, 0.11, 0.0)), *GOOD[1:]],
+    "fig4a.symmetry": lambda: [*GOOD[:1], record(1, 0.1, gradient_symmetry_all=symmetry(0.11)), *GOOD[2:]],
+    "fig4a.layers": lambda: [*GOOD[:1], record(1, 0.1, gradient_symmetry=symmetries(0.0, 0.4, 0.1)), *GOOD[2:]],
     "fig4b.proportional": lambda: [record(e, 0.1**e, order_parameter=10 * 0.01**e) for e in range(5)],
     "fig4b.decade": lambda: [record(e, 0.1**e, order_parameter=0.1 * 0.1**e) for e in range(5)],
     "fig8a.symmetry": lambda: changed(symmetry={"value": 0.05, "null_95": 0.03}),
@@ -113,7 +134,10 @@ def test_not_supported(name: str) -> None:
 
 
 NOT_APPLICABLE: dict[str, list[Record]] = {
+    "fig3a.layers": [record(weight_symmetry=symmetries(0.01, 0.0, 0.04))],
+    "fig3b.symmetry": GOOD[1:],
     "fig4a.symmetry": [at_rest(0)],
+    "fig4a.layers": [at_rest(0)],
     "fig4b.proportional": GOOD[:2],
     "fig4b.decade": [at_rest(0)],
     "fig8a.symmetry": [at_rest(0)],
@@ -201,3 +225,32 @@ def test_the_numbers_that_are_shown() -> None:
     geometric = math.exp(np.mean(np.log([1.1, 0.9, 1.0])))
     assert shown["M1.growth"] == f"c from {geometric:.2f} to {geometric:.2f}"
     assert shown["E3"] == "relative error ≤ 1.0e-15"
+    assert shown["fig4a.symmetry"] == ("broken part 0.030 to 0.030 above chance; D rejects symmetry in 0 of 4 tests")
+    assert shown["fig3b.symmetry"] == (
+        "broken part above chance order 0: 0.000, order 1: 0.010, order 2: -0.010; without the last weight up to "
+        "0.020; D rejects symmetry in 0 of 3 tests"
+    )
+
+
+def test_the_layers_that_broke_are_named() -> None:
+    """First by epoch, most at the last epoch; a layer within the 95 % point of its null is not broken."""
+    records = [
+        record(0, weight_symmetry=symmetries(0.0, 0.0, 0.0, 0.0)),
+        record(5, 0.1, weight_symmetry=symmetries(0.06, 0.01, 0.0, 0.07)),
+        record(9, 0.1, weight_symmetry=symmetries(0.3, 0.2, 0.01, 0.07)),
+    ]
+    records[1]["weight_symmetry"][3]["null_95"] = records[2]["weight_symmetry"][3]["null_95"] = 0.13
+    claim = next(c for c in judge(records, LEARNING_RATE) if c["id"] == "fig3a.layers")
+    assert claim["measured"] == (
+        "first above 0.05: layer 1 at epoch 5; most at epoch 9: layer 1 (0.300 above chance), median 0.135"
+    )
+    assert claim["verdict"] == "supported"
+    rejecting = next(c for c in judge(records, LEARNING_RATE) if c["id"] == "fig3a.symmetry")
+    assert rejecting["measured"].endswith("D rejects symmetry in 2 of 12 tests")
+
+
+def test_circuits_are_judged_at_initialisation_only() -> None:
+    """The first record is no initialisation, or nothing is live there: not applicable, and no test is counted."""
+    for first in (record(1, circuits=circuits(0.0, 0.0, 0.0)), record(circuits=circuits()), record(circuits=None)):
+        claim = next(c for c in judge([first], LEARNING_RATE) if c["id"] == "fig3b.symmetry")
+        assert (claim["verdict"], claim["measured"]) == ("not applicable", None)

@@ -122,13 +122,38 @@ def test_every_key_of_the_report(finished: tuple[Path, str]) -> None:
         assert all(0 < share < 1 for share in shares)
 
 
+def test_laws_of_the_report(finished: tuple[Path, str]) -> None:
+    """Every weight and gradient entry counted once; symmetry layer by layer; circuits at the ends of the run only."""
+    report = read(finished[0])
+    sizes = [int(np.prod(shape)) for shape in report["network"]["weight_shapes"]]
+    for record in report["epochs"]:
+        for kind in ("weight", "gradient"):
+            layers = record[f"{kind}_histograms"]["layers"]
+            counted = [sum(sum(v) if isinstance(v, list) else v for k, v in h.items() if k != "scale") for h in layers]
+            assert counted == sizes
+            for law, n in zip(record[f"{kind}_symmetry"], sizes, strict=True):
+                assert 0 <= law["null"] < law["null_95"]
+                assert 0 <= law["value"] <= 1
+                assert law["test"]["n"] == n
+                assert 0 <= law["test"]["p_value"] <= 1
+        assert record["gradient_symmetry_all"]["test"]["n"] == sum(sizes)
+        assert (record["circuits"] is None) == (record["epoch"] == 1)
+    orders = report["epochs"][0]["circuits"]["orders"]
+    assert [law["order"] for law in orders] == [0, 1, 2]
+    assert all(law["symmetry"]["test"]["n"] == 20_000 for law in orders)
+    tests = report["symmetry_tests"]
+    assert len(tests["tests"]) == sum(kind["tests"] for kind in tests["kinds"].values()) == 3 * (3 + 3 + 1) + 2 * 3
+    assert all(t["p_value"] <= t["adjusted"] <= 1 for t in tests["tests"])
+
+
 def test_claims_and_facts_of_the_report(finished: tuple[Path, str]) -> None:
     claims = {c["id"]: c for c in read(finished[0])["claims"]}
     assert {c["verdict"] for c in claims.values()} <= VERDICTS
     assert set(FACTS) < set(claims)
     assert {claims[name]["verdict"] for name in ("E1", "E2", "E3", "E4", "E6", "E8")} == {"holds"}
     assert claims["E7"]["verdict"] == "not applicable"
-    assert {"fig3a.symmetry", "fig8a.symmetry", "fig8a.prediction.R2", "fig8b.risk"} <= set(claims)
+    assert {"fig3a.symmetry", "fig3a.layers", "fig3b.symmetry", "fig4a.symmetry", "fig4a.layers"} <= set(claims)
+    assert {"fig8a.symmetry", "fig8a.prediction.R2", "fig8b.risk"} <= set(claims)
 
 
 def test_files_of_the_run(finished: tuple[Path, str]) -> None:

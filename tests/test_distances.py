@@ -10,12 +10,11 @@ import pytest
 from cases import DENSE, IMAGES, Array
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import trapezoid
 
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from validation.distances import broken_symmetry, energy_grid, l1_distance, mirror_symmetry, w1_distance
+from validation.distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
 
 GRID = energy_grid()
 FINE = energy_grid(2000)
@@ -165,61 +164,6 @@ def test_one_probe_and_no_spectrum() -> None:
     assert (one.patterns, one.null_95, one.m3_standard_error) == (1, one.value, 0.0)
     zero = symmetry(spectral_density(np.zeros((9, 9))))
     assert (zero.value, zero.null_95, zero.patterns, zero.m3, zero.m3_standard_error) == (0.0, 0.0, 0, 0.0, 0.0)
-
-
-def broken(sample: Array) -> Any:
-    return broken_symmetry(sample, np.random.default_rng(0))
-
-
-def test_a_symmetric_sample_lies_at_its_null() -> None:
-    """Above the 95 % point in about 5 of 100 samples; the mean over samples is the null's mean."""
-    found = [broken(np.random.default_rng([1, s]).standard_normal(3000)) for s in range(200)]
-    beyond = np.mean([f.value > f.null_95 for f in found])
-    assert 0.005 < beyond < 0.12
-    values = [f.value for f in found]
-    assert abs(np.mean(values) - found[0].null) < 4 * np.std(values) / np.sqrt(200) + 0.002
-
-
-@pytest.mark.parametrize("n", [1000, 8000, 64_000, 512_000])
-def test_the_null_shrinks_as_the_cube_root_of_the_size(n: int) -> None:
-    """n^{1/3} bins of n^{2/3}: E|2B - k| ≈ √(2k/π) gives √(2/π) n^{-1/3}."""
-    found = broken(np.random.default_rng(0).standard_normal(n))
-    assert found.null * n ** (1 / 3) == pytest.approx(np.sqrt(2 / np.pi), rel=0.05)
-    assert found.null < found.null_95 < 2 * found.null
-
-
-def test_broken_laws_have_their_number() -> None:
-    """½∫|p(w) - p(-w)|: 1 for |w|; ½ with half of the signs lost, anywhere; a shift μ: 2Φ(μ) - 1."""
-    w = np.random.default_rng(0).standard_normal(200_000)
-    assert broken(np.abs(w)).value == 1.0
-    assert broken(-np.abs(w)).value == 1.0
-    any_half = np.where(np.arange(w.size) % 2, np.abs(w), w)
-    large_half = np.where(np.abs(w) > np.median(np.abs(w)), np.abs(w), w)
-    shifted = w + 0.5
-    noise = broken(w).null_95
-    for sample, expected in ((any_half, 0.5), (large_half, 0.5), (shifted, 0.382925)):
-        assert broken(sample).value == pytest.approx(expected, abs=noise)
-
-
-def test_exact_zeros_count_as_symmetric() -> None:
-    w = np.abs(np.random.default_rng(0).standard_normal(1000))
-    assert broken(np.concatenate([w, np.zeros(3000)])).value == 0.25
-    assert broken(np.zeros(10)) is None
-    assert broken(np.zeros((0, 3))) is None
-
-
-levels = st.integers(-1000, 1000).map(lambda level: level / 64)
-
-
-@given(arrays(np.float64, st.integers(1, 60), elements=levels), st.integers(-20, 20))
-def test_broken_symmetry_knows_no_side_and_no_scale(sample: Array, power: int) -> None:
-    """Powers of two, so that scaling merges no values and changes no order."""
-    found = broken(sample)
-    if found is None:
-        assert not sample.any()
-        return
-    assert 0 <= found.value <= 1
-    assert broken(-sample) == broken(2.0**power * sample) == found
 
 
 class Probed:

@@ -16,12 +16,16 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from synthetic_report import CASES, ETA, report
 
-from validation import drawing, figures, spectra
+from validation import drawing, figures, spectra, symmetry_figures
 from validation.captions import CAPTIONS, RUNG_NAMES
+from validation.drawing import TEST, TRAIN
+from validation.empirical import WEIGHT_EDGES
+from validation.symmetry_figures import COMMON
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -226,6 +230,68 @@ def test_symmetry_shows_every_layer_and_marks_the_missing_gradient() -> None:
     assert len(weights.get_yticks()) == 12
     assert sum(text.get_text() == "n/a" for text in gradient.texts) == 12
     assert not any(text.get_text() == "n/a" for text in weights.texts)
+
+
+def areas(ax: Axes, colour: str) -> float:
+    """The area that an axis shows in a colour, in its data's units."""
+    found = 0.0
+    for patch in ax.patches:
+        if isinstance(patch, mpl.patches.StepPatch) and patch.get_fill() and patch.get_facecolor() == to_rgba(colour):
+            values, edges, baseline = patch.get_data()
+            found += float(np.sum((values - baseline) * np.diff(edges)))
+    return found
+
+
+@pytest.mark.parametrize("case", ["twelve layers", "one layer"])
+def test_the_coloured_share_of_a_ridge_is_what_is_broken(case: str) -> None:
+    """½ Σ |p(w) - p(-w)| on the drawn bins, of all epochs of a layer together."""
+    data = report(case)
+    panels = drawn(case, "weight_histograms").axes
+    assert len(panels) == len(data["network"]["weight_shapes"])
+    for layer, ax in enumerate(panels):
+        laws = [e["weight_histograms"]["layers"][layer] for e in data["epochs"]]
+        whole, surplus = (sum(areas(ax, c) for c in colours) for colours in ((TRAIN, TEST), (TRAIN, TEST, COMMON)))
+        # Full histograms in blue and orange, then the common part in grey over them.
+        common = surplus - whole
+        shares = []
+        for law in laws:
+            halves = symmetry_figures._halves(law, np.asarray(WEIGHT_EDGES), np.asarray(WEIGHT_EDGES))[1:]
+            width = np.diff(WEIGHT_EDGES)[0] * (len(law["positive"]) // len(halves[0]))
+            shares.append([width * np.abs(halves[0] - halves[1]).sum(), width * (halves[0] + halves[1]).sum()])
+        broken, total = np.sum(shares, axis=0)
+        assert 1 - common / whole == pytest.approx(broken / total, abs=1e-9)
+        texts = [text.get_text() for text in ax.texts]
+        assert len(texts) == len(laws)
+        for text, epoch in zip(texts, data["epochs"], strict=True):
+            law = epoch["weight_symmetry"][layer]
+            assert float(text.replace("−", "-")) == pytest.approx(law["value"] - law["null"], abs=0.005 + 1e-9)
+
+
+def test_gradients_that_are_0_are_said_to_be() -> None:
+    top, *panels = drawn("digits", "gradient_histograms").axes
+    assert all(ax.texts[-1].get_text() == "all 0" for ax in panels)
+    assert [text.get_text() for text in drawn("nothing active", "gradient_histograms").axes[0].texts] == [
+        "every entry is 0"
+    ]
+    assert not top.texts
+    for epoch, line in zip(report("digits")["epochs"], top.lines[::2], strict=False):
+        law = epoch["gradient_histograms"]["all"]
+        counted = sum(sum(law[key]) for key in ("positive", "negative", "below", "above")) + law["zeros"]
+        assert line.get_label() == f"{epoch['epoch']}   ({100 * law['zeros'] / counted:.3g} %)"
+
+
+def test_circuits_have_a_panel_per_order_and_epoch() -> None:
+    """Shares per decade: the two signs add up to the circuits drawn, less the few that lie off the bins."""
+    for case, orders, rows in (("digits", 3, 2), ("one layer", 2, 1)):
+        axes = drawn(case, "circuits").axes
+        assert [ax.get_title() for ax in axes] == [f"order {k}" for k in range(orders)] * rows
+        for ax in axes:
+            outlines = [p for p in ax.patches if isinstance(p, mpl.patches.StepPatch) and not p.get_fill()]
+            total = sum(float(np.sum(p.get_data().values * np.diff(p.get_data().edges))) for p in outlines)
+            assert len(outlines) == 2
+            assert total == pytest.approx(1, abs=0.01)
+    (text,) = drawn("no live circuit", "circuits").axes[0].texts
+    assert text.get_text() == "Circuits: every one is 0 (epoch 0 and 1)."
 
 
 @every_figure

@@ -136,6 +136,25 @@ def test_captions_of_the_digits_run() -> None:
     assert f"{min(ratios):.2g} to {max(ratios):.2g}" in caption("order_parameter", data)
 
 
+def test_symmetry_is_told_in_numbers() -> None:
+    """Captions name the most broken layer and how much of the gradient is 0; the page counts the tests that reject."""
+    data = report("digits")
+    worst = max((law["value"] - law["null"], e["epoch"]) for e in data["epochs"] for law in e["weight_symmetry"])
+    assert f"Largest: {worst[0]:.2f} (layer 4, epoch {worst[1]})" in caption("weight_histograms", data)
+    assert "0.1 at epoch 0, 0.1 at epoch 40" in caption("circuits", data)
+    assert "every" not in caption("circuits", report("no live circuit"))
+    assert "exactly 0" in caption("gradient_histograms", data)
+    text = Page(render_html(data)).text
+    kinds = data["symmetry_tests"]["kinds"]
+    assert set(kinds) == {"weights", "gradient", "whole gradient", "circuits"}
+    for kind, counts in kinds.items():
+        assert f"{kind}{counts['tests']}{counts['rejected']}" in text
+    assert (
+        "Tests of symmetry"
+        not in Page(render_html({**data, "symmetry_tests": {**data["symmetry_tests"], "tests": []}})).text
+    )
+
+
 def test_the_reason_for_a_zero_hessian_is_the_right_one() -> None:
     data = deepcopy(report("digits"))
     none, subset, dead = deepcopy(data["epochs"][-1]), deepcopy(data["epochs"][-1]), data["epochs"][-1]

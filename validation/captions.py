@@ -6,6 +6,7 @@ Nothing here draws, so that the page needs no matplotlib.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -58,6 +59,21 @@ CAPTIONS = {
         "near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient exactly 0. "
         "Largest: weights {weights_most}; gradient {gradient_most}."
     ),
+    "weight_histograms": (
+        "Laws of the weights (fig. 3a). A panel per layer, a ridge per recorded epoch, in standard deviations of the "
+        "law that the layer was drawn from. Grey: what a law has in common with its mirror image; orange and blue: "
+        "the surplus of negative and of positive values; where a layer has few weights most of it is chance. Numbers: "
+        "broken symmetry, as in the figure above, less its value for a symmetrised sample. Largest: {weights_most}; "
+        "at the last epoch the median layer has {weights_median}.{outside}{weights_tests}"
+    ),
+    "circuits": "Laws of the circuits (fig. 3b). {circuits}",
+    "gradient_histograms": (
+        "Laws of the gradient's entries (fig. 4a). Above: all entries, in units of their rms, by epoch; dotted: the "
+        "mirror image; a straight fall would be a power law. {gradient_zeros} of the entries are exactly 0 (weights "
+        "that no active example reaches), drawn nowhere. Below: layer by layer, as shares per unit of the axis, "
+        "coloured like the weights, with the broken symmetry less its null. All entries: {gradient_range}; largest in "
+        "a layer: {gradient_most}.{gradient_tests}"
+    ),
 }
 
 
@@ -101,6 +117,13 @@ def facts(data: Report) -> dict[str, str]:
         **_resolution(epochs),
         "weights_most": _most(epochs, "weight_symmetry"),
         "gradient_most": _most(epochs, "gradient_symmetry"),
+        "weights_median": _median(epochs[-1]["weight_symmetry"]),
+        "outside": _outside(epochs),
+        "circuits": _circuits(epochs),
+        "gradient_zeros": _zeros(epochs),
+        "gradient_range": _range([e["gradient_symmetry_all"] for e in epochs]),
+        "weights_tests": _tests(data, "weights"),
+        "gradient_tests": _tests(data, "gradient"),
     }
     for when, epoch in ends.items():
         found[when] = str(epoch["epoch"])
@@ -160,6 +183,79 @@ def _best(epochs: Sequence[Report]) -> str:
     rung = min(distances, key=lambda r: sum(distances[r]) / len(distances[r]))
     low, high = min(distances[rung]), max(distances[rung])
     return f"The closest on average is {named(rung)}, with L1 from {low:.3f} to {high:.3f}."
+
+
+def _sizes(laws: Sequence[Report]) -> list[float]:
+    """Broken symmetry less its null, of the laws that have one."""
+    return [law["value"] - (law["null"] or 0) for law in laws if law["value"] is not None]
+
+
+def _median(laws: Sequence[Report]) -> str:
+    sizes = _sizes(laws)
+    return f"{round(median(sizes), 2) + 0.0:.2f}" if sizes else "none"
+
+
+def _range(laws: Sequence[Report]) -> str:
+    sizes = _sizes(laws)
+    return f"{min(sizes):.3f} to {max(sizes):.3f}" if sizes else "not defined"
+
+
+def _count_all(law: Report) -> int:
+    counted = sum(map(sum, (law["positive"], law["negative"], law["below"], law["above"])))
+    return int(counted + law["zeros"])
+
+
+def _outside(epochs: Sequence[Report]) -> str:
+    """A sentence on weights beyond the bins, where there are any."""
+    edge = epochs[0]["weight_histograms"]["edges"][-1]
+    shares = [
+        (sum(law["above"]) / _count_all(law), layer, e["epoch"])
+        for e in epochs
+        for layer, law in enumerate(e["weight_histograms"]["layers"], 1)
+    ]
+    worst, layer, epoch = max(shares)
+    if worst == 0:
+        return ""
+    return f" Beyond {edge:g} standard deviations lie at most {100 * worst:.2g} % (layer {layer}, epoch {epoch})."
+
+
+def _zeros(epochs: Sequence[Report]) -> str:
+    laws = [e["gradient_histograms"]["all"] for e in epochs]
+    shares = [100 * law["zeros"] / _count_all(law) for law in laws]
+    return f"{min(shares):.3g} to {max(shares):.3g} %"
+
+
+def _tests(data: Report, kind: str) -> str:
+    """A sentence on the tests of one kind, adjusted for their number."""
+    counts = data["symmetry_tests"]["kinds"].get(kind)
+    if not counts:
+        return ""
+    rate = 100 * data["symmetry_tests"]["level"]
+    return (
+        f" Symmetry is rejected in {counts['rejected']} of {_count(counts['tests'], 'test')} (false discovery rate "
+        f"{rate:g} %), which takes entries for independent and says nothing of the size."
+    )
+
+
+def _circuits(epochs: Sequence[Report]) -> str:
+    drawn = [e for e in epochs if e["circuits"]]
+    if not drawn:
+        return "None were drawn at these epochs."
+    live = ", ".join(f"{e['circuits']['live']['value']:.2g} at epoch {e['epoch']}" for e in drawn)
+    examples = _count(drawn[0]["circuits"]["examples"], "example")
+    share = f"The share of circuits that are not 0, counted exactly at {examples}: {live}."
+    orders = [(law, e["epoch"]) for e in drawn for law in e["circuits"]["orders"]]
+    if not orders:
+        return share
+    first = [f"{law['symmetry']['value'] - law['symmetry']['null']:.3f}" for law in drawn[0]["circuits"]["orders"]]
+    count = f"{drawn[0]['circuits']['count']:,}"
+    return (
+        f"Positive (blue) and negative ones (orange) over one another, {count} of each order, "
+        "drawn uniformly from those that are not 0: on all others some gate is off, or the input is 0. Order k lacks k "
+        "of its weights. While the last weight is there and its law symmetric, the circuit's law is so exactly (S1); "
+        "without it, up to the chance that a gate changes (S2, S3). "
+        f"{share} Broken symmetry less its null at epoch {drawn[0]['epoch']}, by order: {', '.join(first)}."
+    )
 
 
 def _most(epochs: Sequence[Report], key: str) -> str:

@@ -74,33 +74,3 @@ def mirror_symmetry(spectrum: SpectralDensity, eta: float, rng: np.random.Genera
         m3 / rms**3,
         error / rms**3 if probes > 1 else 0.0,
     )
-
-
-@dataclass(frozen=True)
-class BrokenSymmetry:
-    """½ ∫ |p(w) - p(-w)| dw of an empirical law: 0 symmetric, 1 one-signed.
-
-    ``value``; ``null``, its mean for a symmetrised sample of the same size; ``null_95``, the 95 % point.
-    """
-
-    value: float
-    null: float
-    null_95: float
-
-
-def broken_symmetry(sample: Array, rng: np.random.Generator, draws: int = 200) -> BrokenSymmetry | None:
-    """How far the law of a sample is from its mirror image, on bins of equal mass in |w|.
-
-    n^{1/3} bins (at most 200): few enough that the null, which grows as sqrt(bins/n), stays small. Exact zeros are
-    symmetric and count as such. None when every value is 0.
-    """
-    w = np.asarray(sample, dtype=np.float64).reshape(-1)
-    signed = w[w != 0.0]
-    if signed.size == 0:
-        return None
-    order = np.argsort(np.abs(signed), kind="stable")
-    bins = np.array_split(np.sign(signed[order]), min(200, int(np.ceil(signed.size ** (1 / 3)))))
-    sizes = np.array([b.size for b in bins])
-    value = sum(abs(b.sum()) for b in bins) / w.size
-    null = np.abs(2 * rng.binomial(sizes, 0.5, (draws, sizes.size)) - sizes).sum(axis=1) / w.size
-    return BrokenSymmetry(float(value), float(null.mean()), float(np.quantile(null, 0.95)))

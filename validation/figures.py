@@ -3,7 +3,7 @@
 Every function takes a report (the content of `report.json` as a mapping, or an object whose `data` is one),
 which may hold only some of its epochs, and returns a matplotlib `Figure`. It raises `ValueError` if the
 report has no recorded epoch. No figure touches pyplot or its global state. Those of the spectrum stand in
-`spectra`.
+`spectra`, the laws of weights, circuits and gradient in `symmetry_figures`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ from .drawing import (
     styled,
 )
 from .spectra import prediction_error, spectrum, spectrum_overlay
+from .symmetry_figures import circuits, gradient_histograms, weight_histograms
 
 __all__ = [
     "FIGURES",
+    "circuits",
+    "gradient_histograms",
     "order_parameter",
     "prediction_error",
     "risk_accuracy",
@@ -44,6 +47,7 @@ __all__ = [
     "spectrum",
     "spectrum_overlay",
     "symmetry",
+    "weight_histograms",
 ]
 
 
@@ -158,6 +162,9 @@ FIGURES: dict[str, Callable[[object], Figure]] = {
     "spectrum_overlay": spectrum_overlay,
     "prediction_error": prediction_error,
     "symmetry": symmetry,
+    "weight_histograms": weight_histograms,
+    "circuits": circuits,
+    "gradient_histograms": gradient_histograms,
 }
 
 

@@ -25,6 +25,7 @@ def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
+        _symmetry_tests(data),
         _left_out(data),
         settings(data),
     ]
@@ -138,6 +139,29 @@ def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
         f"{law['resolution']:.3f}" if law["rms"] > 0 else number(None),
         *(f"{made[rung]['l1']:.3f}" if rung in made else number(None) for rung in rungs),
     ]
+
+
+def _symmetry_tests(data: Report) -> str:
+    """A row per kind of law: how often symmetry is rejected, beside the size of what is broken."""
+    found = data["symmetry_tests"]
+    if not found["tests"]:
+        return ""
+    note = (
+        "<p class='note'>D = sup<sub>t</sub> |F(t) − (1 − F(−t))| against its null law (given |x| the signs are fair "
+        f"coins). Rejected: at false discovery rate {100 * found['level']:g} % over all {len(found['tests'])} tests "
+        f"({escape(found['method'])}). The p-values take the entries of a sample for independent, as circuits drawn "
+        "from one network are, and trained weights and gradient entries are not. Large samples reject whatever the "
+        "size: claims are judged on the broken symmetry, ½∫|p(w)−p(−w)|dw, less its value for a symmetrised sample.</p>"
+    )
+    head = ("law", "tests", "rejected", "D", "smallest adjusted p", "broken symmetry less null")
+    rows = [_kind_row(kind, summary) for kind, summary in found["kinds"].items()]
+    return f"<section><h2>Tests of symmetry</h2>{note}{table(head, rows, 'numbers', 'Tests of symmetry')}</section>"
+
+
+def _kind_row(kind: str, summary: Report) -> list[str]:
+    statistic, excess = (" to ".join(number(end, 2) for end in summary[key]) for key in ("statistic", "excess"))
+    counts = (number(summary[key]) for key in ("tests", "rejected"))
+    return [escape(kind), *counts, statistic, number(summary["smallest_adjusted"]), excess]
 
 
 def _left_out(data: Report) -> str:

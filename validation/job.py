@@ -23,6 +23,7 @@ from .data import Dataset, load_dataset
 from .measure import Bench, measure
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
+from .symmetry import false_discoveries
 
 SAVE_SECONDS = 60.0  # a checkpoint between records once this long has passed
 
@@ -105,6 +106,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
+        "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
 
@@ -155,9 +157,15 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
                 report["epochs"].append(_measured(bench, state))
-                report["claims"] = judge(report["epochs"], options.learning_rate)
+                _judge(report)
                 write_json(run.report_path, report)
                 _say(report["epochs"][-1])
+
+
+def _judge(report: dict[str, Any]) -> None:
+    """What is said of all recorded epochs together: claims, and the symmetry tests adjusted for their number."""
+    report["symmetry_tests"] = false_discoveries(report["epochs"])
+    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"])
 
 
 def _first_state(network: Network, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:
@@ -215,7 +223,7 @@ def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
     from .figures import save_all
     from .html import render_html
 
-    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"])
+    _judge(report)
     report["complete"] = True
     write_json(run.report_path, report)
     figures = save_all(report, run.root / "figures")

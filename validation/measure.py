@@ -27,7 +27,8 @@ from simulator.streams import spawn_streams
 from theory import ConvergenceError
 
 from .data import Dataset
-from .distances import broken_symmetry, energy_grid, l1_distance, mirror_symmetry, w1_distance
+from .distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
+from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .facts import check_facts
 from .options import Options
 from .predict import RUNGS, HessianMoments, default_moment_probes, hessian_moments, predict_from_moments
@@ -63,8 +64,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
     """The record of one epoch, as it stands in report.json; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    statistics, facts, lanczos, hutchinson = spawn_streams(
-        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 4
+    statistics, facts, lanczos, hutchinson, circuits = spawn_streams(
+        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 5
     )
     with np.errstate(over="ignore", invalid="ignore"):
         whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
@@ -83,11 +84,12 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
         "active_fraction": whole.active_fraction,
         "dead_layers": int(np.sum(powers[1:] == 0.0)),
         "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
-        "weight_symmetry": _symmetries(weights, statistics),
-        "gradient_symmetry": _symmetries(whole.gradient, statistics),
+        "weight_symmetry": [symmetry(w, statistics) for w in weights],
+        "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": dict(LEFT_OUT),
     }
+    record |= _laws(bench, weights, whole.gradient, epoch, circuits)
     spectrum = spectral_density(operator, options.probes, options.steps or 1, lanczos, progress=progress)
     record["spectrum"] = describe_spectrum(spectrum, options.eta, statistics)
     record["predictions"] = {}
@@ -105,9 +107,23 @@ def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:
     return float(np.mean(margins > 0))
 
 
-def _symmetries(arrays: Sequence[Array], rng: np.random.Generator) -> list[dict[str, float | None]]:
-    found = [broken_symmetry(a, rng) for a in arrays]
-    return [{"value": None, "null": None, "null_95": None} if s is None else asdict(s) for s in found]
+def _laws(
+    bench: Bench, weights: Sequence[Array], gradient: Sequence[Array], epoch: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Histograms of weights and gradient; at the first and the last recorded epoch the laws of the circuits."""
+    data, network, options = bench.dataset, bench.network, bench.options
+    whole, drawn = spawn_streams(rng, 2)
+    found: dict[str, Any] = {
+        "weight_histograms": weight_histograms(network, weights),
+        "gradient_histograms": gradient_histograms(gradient),
+        "gradient_symmetry_all": symmetry(network.flatten(gradient), whole),
+        "circuits": None,
+    }
+    record = options.record or ()
+    if epoch in (record[0], record[-1]):
+        count = QUICK_CIRCUITS if options.quick else CIRCUITS
+        found["circuits"] = circuit_laws(network, weights, data.x[data.spectrum], count, bench.backend, drawn)
+    return found
 
 
 def describe_spectrum(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> dict[str, Any]:
