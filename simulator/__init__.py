@@ -14,6 +14,8 @@ from .circuits import Circuits, circuit_values, enumerate_circuits
 from .e_step import MarginalEstimate, monte_carlo_marginal
 from .em import EMResult, FreeEnergy, expectation_maximization, free_energy
 from .ensembles import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
+from .entries import HessianEntries, entry_values, hessian_entries
+from .entry_pairs import EntryPairs, sample_pairs
 from .enumeration import (
     EnumerationError,
     GateLaw,
@@ -43,11 +45,13 @@ __all__ = [
     "CouplingLaw",
     "Dense",
     "EMResult",
+    "EntryPairs",
     "EnumerationError",
     "Epoch",
     "Evaluation",
     "FreeEnergy",
     "GateLaw",
+    "HessianEntries",
     "HessianOperator",
     "InfeasibleError",
     "LivePaths",
@@ -64,6 +68,7 @@ __all__ = [
     "circuit_moments",
     "circuit_values",
     "count_paths",
+    "entry_values",
     "enumerate_circuits",
     "enumerate_paths",
     "enumerate_signs",
@@ -79,6 +84,7 @@ __all__ = [
     "gradient",
     "gradient_assemblies",
     "hessian_assemblies",
+    "hessian_entries",
     "hierarchical_logits",
     "log_marginals",
     "mlp",
@@ -91,6 +97,7 @@ __all__ = [
     "risk",
     "sample_circuits",
     "sample_live_paths",
+    "sample_pairs",
     "sample_paths",
     "sequential",
     "signal_powers",

@@ -107,6 +107,13 @@ def test_kronecker_covariance_is_that_of_a_correlated_block() -> None:
     np.testing.assert_allclose(separable(r), KrausCovariance(terms)(r), atol=1e-12)
 
 
+def test_real_coefficients_take_the_real_route() -> None:
+    a, r = np.random.default_rng(5).normal(size=(2, 4, 4)), gaussian(np.random.default_rng(6), 3, 4, 4)
+    expected = sum(k @ r @ k.T for k in a)
+    np.testing.assert_allclose(KrausCovariance(a)(r), expected, atol=1e-13)
+    np.testing.assert_allclose(KrausCovariance(a + 0j)(r), expected, atol=1e-13)
+
+
 def test_profile_covariance_sees_the_diagonal() -> None:
     profile = np.random.default_rng(5).random((4, 4))
     r = gaussian(np.random.default_rng(6), 4, 4)

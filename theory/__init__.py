@@ -4,11 +4,13 @@ The package never sees a network: every function takes arrays measured or postul
 what the theory makes of them. Rungs R0 to R2 of the ladder live in `laws` and `ladder`, their equations in
 `dyson`, the iteration that solves them in `fixed_point`. Matrix Dyson equations are in `matrix_dyson` (their
 map in `siegel`), the covariance operators that they take in `covariance`, eigenvalues outside the support in
-`outliers`.
+`outliers`. Rungs R4 to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of
+`signals`; R3 and R4 start from the kernels of `population`. `tails` counts the eigenvalues far out.
 
 Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """
 
+from .arc_cosine_law import EntryCovariance, arc_cosine_law, entry_covariance
 from .brackets import mean_bracket, second_moment_bracket
 from .covariance import (
     Covariance,
@@ -22,6 +24,7 @@ from .dyson import ConvergenceError, DysonSolution, LowRankProfile, solve_vector
 from .fixed_point import FixedPoint, solve_fixed_point
 from .ladder import LadderLaw, block_law, separable_law
 from .laws import semicircle
+from .linearised_law import LinearisedLaw, linearised_law
 from .matrix_dyson import MatrixDysonSolution, dyson_moments, solve_matrix_dyson
 from .moments import (
     mean_output,
@@ -31,6 +34,8 @@ from .moments import (
     shifted_second_moment_bound,
 )
 from .outliers import axis_resolvent, outliers, spectral_edge
+from .population import PopulationKernels, population_kernels, population_signals
+from .signals import LayerSignals, NetworkSignals
 from .symmetry import (
     coupling_bound,
     gate_flip_probability,
@@ -38,25 +43,36 @@ from .symmetry import (
     mirror_distance,
     path_flip_bound,
 )
+from .tails import expected_largest, mass_beyond
 
 __all__ = [
     "ConvergenceError",
     "Covariance",
     "DenseCovariance",
     "DysonSolution",
+    "EntryCovariance",
     "FixedPoint",
     "FunctionCovariance",
     "KrausCovariance",
     "KroneckerCovariance",
     "LadderLaw",
+    "LayerSignals",
+    "LinearisedLaw",
     "LowRankProfile",
     "MatrixDysonSolution",
+    "NetworkSignals",
+    "PopulationKernels",
     "ProfileCovariance",
+    "arc_cosine_law",
     "axis_resolvent",
     "block_law",
     "coupling_bound",
     "dyson_moments",
+    "entry_covariance",
+    "expected_largest",
     "gate_flip_probability",
+    "linearised_law",
+    "mass_beyond",
     "mean_bracket",
     "mean_flip_probability",
     "mean_output",
@@ -64,6 +80,8 @@ __all__ = [
     "mirror_distance",
     "outliers",
     "path_flip_bound",
+    "population_kernels",
+    "population_signals",
     "positive_part_bound",
     "second_moment",
     "second_moment_bracket",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from .covariance import (
     Complex,
@@ -34,6 +35,8 @@ COARSE = 4
 """Number of points solved from cold; the others start between solved ones."""
 BATCH_BYTES = 2**28
 """Memory for the iterates of the points that are solved together."""
+SERIAL = 256
+"""Matrices smaller than this take one BLAS thread: two gain little, and lose much where cores are shared."""
 
 
 @dataclass(frozen=True)
@@ -197,10 +200,11 @@ def solve_matrix_dyson(
     )
     if first is not None:
         first = np.where(mirrored[:, None, None], -adjoint(first), first)[chosen]
-    found = _sweep(equation, unique, first, max_iterations)
-    values = found.g[place]
-    values = np.where(mirrored[:, None, None], -adjoint(values), values)
-    residual = _certified(equation, points, values, found.spent[place])
+    with threadpool_limits(1 if n < SERIAL else None, user_api="blas"):
+        found = _sweep(equation, unique, first, max_iterations)
+        values = found.g[place]
+        values = np.where(mirrored[:, None, None], -adjoint(values), values)
+        residual = _certified(equation, points, values, found.spent[place])
     return MatrixDysonSolution(values, residual, int(found.spent.max()))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from .entry_captions import ENTRY_CAPTIONS, entry_facts
+
 Report = Mapping[str, Any]
 
 RUNG_NAMES = {
@@ -87,6 +89,8 @@ def content(report: object) -> Report:
 
 def caption(name: str, report: object) -> str:
     """What the figure `name` shows, as plain text with the report's numbers. `KeyError`: no such figure."""
+    if name in ENTRY_CAPTIONS:
+        return ENTRY_CAPTIONS[name].format_map(entry_facts(content(report)))
     return CAPTIONS[name].format_map(facts(content(report))).strip()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import linregress
 
+from .entry_claims import judge_entries
 from .symmetry import false_discoveries
 
 Record = dict[str, Any]
@@ -37,6 +38,7 @@ def judge(records: Sequence[Record], learning_rate: float) -> list[Claim]:
         _gradient_layers(records),
         _proportional(records),
         _decade(records, learning_rate),
+        *judge_entries(records),
         _spectrum_symmetry(records),
         _both_signs(records),
         _shares(records),

@@ -1,9 +1,10 @@
-"""What the command lines share: exit statuses, and errors of one line."""
+"""What the command lines share: exit statuses, errors of one line, a clock of their stages."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import NoReturn
 
 EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -21,3 +22,19 @@ def stop(program: str, message: object, status: int) -> int:
     """Say on one line of stderr why a program ends, and return its exit status."""
     print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
     return status
+
+
+class Clock:
+    """Seconds per stage, printed as they pass; ``cpu`` is the processor's own time, which a busy machine stretches."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+        self._cpu = time.process_time()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self.seconds |= {"total": now - self._start, "cpu": time.process_time() - self._cpu}
+        self._last = now
+        print(f"{stage:<10} {self.seconds[stage]:6.1f} s", flush=True)

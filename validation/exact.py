@@ -7,9 +7,7 @@ From Python: ``run_exact(seed=0, out="runs/exact", quick=False, backend=None)``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from backends import Backend, BackendUnavailableError, get_backend
 from simulator.enumeration import n_gates
 from simulator.streams import spawn_streams
 
-from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
+from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Clock, OneLineParser, stop
 from .exact_cases import (
     DRAWS,
     LEARNING_WIDTHS,
@@ -38,7 +36,7 @@ from .exact_cases import (
 from .exact_checks import check_all, failed
 from .job import environment, package_version, table
 from .options import OptionError
-from .storage import REPORT_SCHEMA, StorageError, write_atomic, write_json
+from .storage import REPORT_SCHEMA, StorageError, empty_folder, write_atomic, write_json
 
 
 @dataclass(frozen=True)
@@ -77,46 +75,14 @@ def run_exact(**options: Any) -> ExactReport:
     chosen = ExactOptions(**options)
     chosen.check()
     ops = get_backend(chosen.backend)
-    folder = _empty_folder(chosen.out)
-    clock = _Clock()
+    folder = empty_folder(chosen.out)
+    clock = Clock()
     data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
     _write(folder, data, clock)
     return ExactReport(data, folder)
 
 
-def _empty_folder(out: str) -> Path:
-    """The folder, made if need be; `StorageError` where something is in it already or it cannot be written."""
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise StorageError(f"--out {folder}: a file is in the way; name a folder that can be made") from None
-    except OSError as error:
-        raise StorageError(f"--out {folder} cannot be made ({error.strerror}): name a writable folder") from None
-    if not os.access(folder, os.W_OK):
-        raise StorageError(f"--out {folder} is read-only: name a writable folder")
-    if any(folder.iterdir()):
-        raise StorageError(f"--out {folder} is not empty: name another folder, or remove it")
-    return folder
-
-
-class _Clock:
-    """Seconds per stage, printed as they pass; ``cpu`` is the processor's own time, which a busy machine stretches."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._start = self._last = time.perf_counter()
-        self._cpu = time.process_time()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._last
-        self.seconds |= {"total": now - self._start, "cpu": time.process_time() - self._cpu}
-        self._last = now
-        print(f"{stage:<10} {self.seconds[stage]:6.1f} s", flush=True)
-
-
-def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: _Clock) -> dict[str, Any]:
+def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
     """The content of the report, but for the time it took."""
     case_seed, sample_seed, start_seed, run_seed, check_seed = spawn_streams(options.seed, 5)
     marginal, learning = marginal_case(case_seed), learning_case(sizes, start_seed)
@@ -154,7 +120,7 @@ def _describe(case: LearningCase, entropy: float) -> Record:
     }
 
 
-def _write(folder: Path, data: dict[str, Any], clock: _Clock) -> None:
+def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
     """Figures, then the report and the page, which tell how long all of it took."""
     from .drawing import save_figures
     from .exact_figures import FIGURES

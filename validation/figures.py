@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .captions import Report
+from .captions import Report, content
 from .drawing import (
     INK,
     ORDER,
@@ -33,6 +33,8 @@ from .drawing import (
     save_figures,
     styled,
 )
+from .entry_captions import with_entries
+from .entry_figures import ENTRY_FIGURES
 from .spectra import prediction_error, spectrum, spectrum_overlay
 from .symmetry_figures import circuits, gradient_histograms, weight_histograms
 
@@ -171,6 +173,9 @@ FIGURES: dict[str, Callable[[object], Figure]] = {
 def save_all(report: object, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Draw every figure to `folder`/<name>.png (created if missing) and return the paths by name.
 
+    Those of Hessian entries (`entry_figures`) only where some record has them.
+
     A file is either the old or the new picture, never half of one.
     """
-    return save_figures(FIGURES, report, folder)
+    entries = ENTRY_FIGURES if with_entries(content(report)) else {}
+    return save_figures(FIGURES | entries, report, folder)

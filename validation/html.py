@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from .captions import CAPTIONS, Report, caption, content, facts, named, rungs_of
+from .entry_captions import ENTRY_CAPTIONS
 from .markup import captioned, number, page, settings, table, verdicts
 
 
@@ -77,7 +78,7 @@ def _figures(data: Report, figures: Mapping[str, str | Path | bytes]) -> str:
     shown = []
     for name, source in figures.items():
         png = source if isinstance(source, bytes) else Path(source).read_bytes()
-        words = caption(name, data) if name in CAPTIONS and data["epochs"] else name
+        words = caption(name, data) if name in CAPTIONS | ENTRY_CAPTIONS and data["epochs"] else name
         shown.append(captioned(name, words, png))
     return f"<section><h2>Figures</h2>{''.join(shown)}</section>" if shown else ""
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from simulator import Network, train_epochs
 from simulator.streams import spawn_streams
 
+from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .measure import Bench, measure
@@ -38,7 +39,7 @@ class Report:
     @property
     def failed_facts(self) -> list[str]:
         """Exact facts that did not hold; anything here is a bug."""
-        return failed_facts(self.data["claims"])
+        return failed_facts(self.data["claims"]) + failed_theorems(self.data["claims"])
 
 
 def compare(**options: Any) -> Report:
@@ -106,6 +107,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
+        "theorems": bound_claims(bench.network, np.random.default_rng([options.seed, 1]), bench.backend),
         "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
@@ -165,7 +167,7 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
 def _judge(report: dict[str, Any]) -> None:
     """What is said of all recorded epochs together: claims, and the symmetry tests adjusted for their number."""
     report["symmetry_tests"] = false_discoveries(report["epochs"])
-    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"])
+    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"]) + report["theorems"]
 
 
 def _first_state(network: Network, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:

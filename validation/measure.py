@@ -24,24 +24,20 @@ from simulator import (
     spectral_density,
 )
 from simulator.streams import spawn_streams
-from theory import ConvergenceError
 
 from .data import Dataset
-from .distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
+from .distances import energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
+from .entries import QUICK_ENTRIES, entry_statistics
 from .facts import check_facts
 from .options import Options
-from .predict import RUNGS, HessianMoments, default_moment_probes, hessian_moments, predict_from_moments
+from .predict import default_moment_probes, hessian_moments
+from .rungs import predict_moments, predict_signals
 from .storage import finite_or_none
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
 DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of the Hessian overflow
-LEFT_OUT = {
-    "R3": "not part of this version: population kernels of a multilayer perceptron at initialisation",
-    "R4": "not part of this version: the linearised equation with population kernels",
-    "R5": "not part of this version: the linearised equation with measured signals",
-}
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
     """The record of one epoch, as it stands in report.json; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    statistics, facts, lanczos, hutchinson, circuits = spawn_streams(
-        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 5
+    statistics, facts, lanczos, hutchinson, circuits, on_sets = spawn_streams(
+        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 6
     )
     with np.errstate(over="ignore", invalid="ignore"):
         whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
@@ -87,15 +83,20 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
         "weight_symmetry": [symmetry(w, statistics) for w in weights],
         "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
-        "left_out": dict(LEFT_OUT),
+        "left_out": {},
     }
     record |= _laws(bench, weights, whole.gradient, epoch, circuits)
+    record["entries"] = _entries(bench, weights) if options.entries else None
     spectrum = spectral_density(operator, options.probes, options.steps or 1, lanczos, progress=progress)
     record["spectrum"] = describe_spectrum(spectrum, options.eta, statistics)
     record["predictions"] = {}
     if spectrum.rms > 0:
         moments = hessian_moments(operator, seed=hutchinson, progress=progress)
-        _predict(record, moments, spectrum.rms, options.eta)
+        predict_moments(record, moments, spectrum.rms, options.eta)
+        predict_signals(
+            record, network, weights, x, operator.c, rms=spectrum.rms, eta=options.eta,
+            budget=options.prediction_seconds, seed=on_sets, backend=ops,
+        )  # fmt: skip
     return record | {"seconds": round(time.perf_counter() - begun, 2)}
 
 
@@ -124,6 +125,16 @@ def _laws(
         count = QUICK_CIRCUITS if options.quick else CIRCUITS
         found["circuits"] = circuit_laws(network, weights, data.x[data.spectrum], count, bench.backend, drawn)
     return found
+
+
+def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
+    """Statistics of Hessian entries on all training examples: the same entries, from one stream, at every epoch."""
+    data, network, options = bench.dataset, bench.network, bench.options
+    size = QUICK_ENTRIES if options.quick else {}
+    rng = spawn_streams(options.seed, 4)[3]  # the first three are those of data, weights and batches
+    return entry_statistics(
+        network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=rng, **size
+    )
 
 
 def describe_spectrum(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> dict[str, Any]:
@@ -181,21 +192,3 @@ def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
     values = {"fraction_negative": low, "fraction_zero": 1.0 - low - high, "fraction_positive": high}
     errors = {k: float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else math.nan for k, v in values.items()}
     return {k: {"value": float(v.mean()), "standard_error": finite_or_none(errors[k])} for k, v in values.items()}
-
-
-def _predict(record: dict[str, Any], moments: HessianMoments, rms: float, eta: float) -> None:
-    """Add each rung's density and distances at the measured spectrum's own η; a rung that fails is named."""
-    grid = np.array(record["spectrum"]["energies"])
-    measured = np.array(record["spectrum"]["density"])
-    z = rms * (grid + 1j * eta)
-    for rung in RUNGS:
-        try:
-            density = predict_from_moments(moments, z, rung).imag / np.pi * rms
-        except ConvergenceError as error:
-            record["left_out"][rung] = f"its equations did not converge: {error}"
-            continue
-        record["predictions"][rung] = {
-            "l1": l1_distance(grid, measured, density),
-            "w1": w1_distance(grid, measured, density),
-            "density": density.tolist(),
-        }

@@ -42,6 +42,8 @@ class Options:
     probes: int = 4
     steps: int | None = None
     eta: float = 0.05
+    prediction_seconds: float = 60.0
+    entries: bool = False
     seed: int = 0
     out: str = "runs/compare"
     resume: bool = False
@@ -65,7 +67,7 @@ class Options:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
-        for name in ("learning_rate", "eta"):
+        for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
         if not 0 <= self.momentum < 1:

@@ -10,11 +10,19 @@ import numpy as np
 
 from backends import Backend
 from simulator import HessianOperator, Network
+from simulator.checks import check_examples
 from simulator.streams import Seed, spawn_streams
-from theory import block_law, semicircle, separable_law
+from theory import arc_cosine_law, block_law, linearised_law, population_signals, semicircle, separable_law
+from theory.linearised_law import estimate_seconds
+from theory.signals import NetworkSignals
+
+from .signals import measure_signals
 
 Array = np.ndarray[Any, Any]
-RUNGS = ("R0", "R1", "R2")
+MOMENT_RUNGS = ("R0", "R1", "R2")
+SIGNAL_RUNGS = {"R4": "mean_field", "R5": "mean_field", "R6": "cavity"}
+RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
+ON_SETS = 128  # sampled by R4 for every layer
 
 
 @dataclass(frozen=True)
@@ -84,12 +92,54 @@ def predict_from_moments(moments: HessianMoments, z: Array, rung: str) -> Array:
     return separable_law(z, moments.rows, np.array(moments.sizes)).g
 
 
+def initial_variances(network: Network) -> list[float]:
+    """s_l² of `Network.init`: 2/fan-in, 1/fan-in in the last layer."""
+    gains = [2.0] * (network.depth - 1) + [1.0]
+    return [gain / layer.fan_in for gain, layer in zip(gains, network.layers, strict=True)]
+
+
+def perceptron_case(network: Network, x: Any, c: Any, rung: str) -> tuple[Array, Array, list[int], list[float]]:
+    """(x, c) of the examples with c_i ≠ 0, widths [n_0, ..., 1] and s_1²..s_L² of a perceptron at initialisation."""
+    if any(layer.convolutional for layer in network.layers) or network.input_pools:
+        raise ValueError(f"rung {rung} treats multilayer perceptrons only: use R5 or R6 with weights= for this network")
+    weight = np.asarray(c, dtype=np.float64)
+    active = np.flatnonzero(weight)
+    rows = check_examples(network, x)[active].reshape(active.size, network.layers[0].fan_in).astype(np.float64)
+    widths = [layer.fan_in for layer in network.layers] + [1]
+    return rows, weight[active], widths, initial_variances(network)
+
+
+def rung_signals(
+    network: Network,
+    x: Any,
+    c: Any,
+    rung: str,
+    weights: Sequence[Any] | None,
+    seed: Seed = 0,
+    backend: str | Backend | None = None,
+) -> NetworkSignals:
+    """What R4 (population kernels), R5 and R6 (measured signals) start from."""
+    if rung == "R4":
+        rows, weight, widths, variances = perceptron_case(network, x, c, rung)
+        if weight.size == 0:
+            return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
+        return population_signals(rows, weight, widths, variances, ON_SETS, spawn_streams(seed, 1)[0])
+    if weights is None:
+        raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
+    return measure_signals(network, weights, x, c, backend)
+
+
+def predicted_seconds(signals: NetworkSignals, n_points: int, rung: str) -> float:
+    """About how long rung R4, R5 or R6 will take at n_points energies, said in advance."""
+    return estimate_seconds(signals, n_points, SIGNAL_RUNGS[rung])
+
+
 def predict_spectrum(
     network: Network,
     x: Any,
     c: Any,
     z: Any,
-    rung: str = "R2",
+    rung: str = "R5",
     weights: Sequence[Any] | None = None,
     seed: Seed = 0,
     backend: str | Backend | None = None,
@@ -97,14 +147,21 @@ def predict_spectrum(
     """Predicted Stieltjes transform g(z) of H = Σ_i c_i ∇²T(x_i), without diagonalising or fitting anything.
 
     x (m, ...), c (m,), z complex with Im z > 0, any shape. R0, R1 and R2 see the second moments of the Hessian of
-    `weights` through products with random vectors drawn from `seed`. Raises `ValueError` for a rung that is not
-    known or cannot treat the case, `theory.ConvergenceError` where the equations were not solved.
+    `weights` through products with random vectors drawn from `seed`. R3 and R4 see no weights: population kernels of a
+    multilayer perceptron at initialisation, R4's on-sets drawn from `seed`. R5 and R6 see the signals that `weights`
+    make and of the weights themselves the mean square of each layer; they take any network. Raises `ValueError` for a
+    rung that is not known or cannot treat the case, `theory.ConvergenceError` where the equations were not solved.
     """
     if rung not in RUNGS:
         raise ValueError(f"rung {rung!r} is not available: use one of {', '.join(RUNGS)}")
+    points = np.asarray(z, dtype=complex)
+    if rung == "R3":
+        return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
+    if rung in SIGNAL_RUNGS:
+        signals = rung_signals(network, x, c, rung, weights, seed, backend)
+        return linearised_law(signals, points, SIGNAL_RUNGS[rung]).g
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
-    points = np.asarray(z, dtype=complex)
     operator = HessianOperator(network, weights, x, None, c=c, backend=backend)
     moments = hessian_moments(operator, seed=seed)
     return predict_from_moments(moments, points.reshape(-1), rung).reshape(points.shape)

@@ -36,6 +36,22 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def empty_folder(out: str) -> Path:
+    """The folder, made if need be; `StorageError` where something is in it already or it cannot be written."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise StorageError(f"--out {folder}: a file is in the way; name a folder that can be made") from None
+    except OSError as error:
+        raise StorageError(f"--out {folder} cannot be made ({error.strerror}): name a writable folder") from None
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"--out {folder} is read-only: name a writable folder")
+    if any(folder.iterdir()):
+        raise StorageError(f"--out {folder} is not empty: name another folder, or remove it")
+    return folder
+
+
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """JSON without NaN or Infinity (a bug if one is met: `ValueError`)."""
     text = json.dumps(data, indent=1, allow_nan=False)

@@ -1,0 +1,298 @@
+r"""The linearised self-consistent equations of the Hessian (R4, R5, R6): a spectrum from signals and no weights.
+
+H is the Schur complement onto V (a direction in weight space) of the Hessian of
+
+    Φ = Σ_i { Σ_{l<L} t_l^T (W_l^T u_{l-1} + V_l^T x_{l-1} - u_l) + Σ_{l≥2} u_{l-1}^T V_l δ̂_l },   u_0 = 0,
+
+where the tangent signals t_l, u_l of a neuron live on the sites where it is on. A weight appears twice: as W it
+couples t_b of the neuron it enters to u_a of the neuron it leaves, as V it couples to t_b through the input
+x_a and to u_a through the back-propagated δ̂_b. Replacing W by symmetric randomness of variance s_l² gives, for
+a neuron with on-set σ,
+
+    Q = (I - A_σσ B_σσ)^{-1},   T = B_σσ Q,   U = Q A_σσ,
+    A_b = s_l² n_{l-1} Σ_o gather_o(U^{l-1}) + Σ_{o,a} ν_{oab} x_{oa} x_{oa}^T,               A^1 = -K_0/z,
+    B_a = s_{l+1}² n_{l+1} Σ_o scatter_o(T^{l+1}) + Σ_{o,b} µ_{oab} δ̂_{ob} δ̂_{ob}^T,          B^{L-1} = -c c^T/z,
+
+U^l, T^l being means over the neurons of layer l. What a weight contributes as V depends on the closure:
+
+*mean field* (R4, R5; theory page): ν = µ = g_l = -1/(z + ⟨t⟩ + ⟨u⟩), with t = x^T T_b x, u = δ̂^T U_a δ̂ of every weight
+and ⟨·⟩ the mean over the layer's weights.
+
+*cavity* (R6; ours): every weight for itself, and never reacting to itself. With t' = t/(1 + νt), u' = u/(1 + µu), the
+same forms of a network in which this V is absent (Sherman-Morrison),
+
+    µ = -1/(z + t'),   ν = -1/(z + u'),   g = -1/(z + t' + u').
+
+The x_a and δ̂_b are known vectors, few of them, so a rank-one term is no small part of the sum it stands in: the mean
+field is right for widths beyond the number of directions that the signals have, the cavity for any.
+
+Cost: A^1 has the rank of the inputs and B^{L-1} that of the last layer's offsets, and where layer L-1 is dense
+B^{L-2} has rank n_{L-1} only, so that L = 3 needs no matrix over sites at all and L = 4 needs a single one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .signals import Complex, Index, LayerSignals, NetworkSignals, Real, gather, scatter, scatter_columns
+
+CLOSURES = ("mean_field", "cavity")
+RANK_CUT = 1e-12
+"""Singular values below this share of the largest are rounding."""
+
+
+def _times(matrix: Complex, real: Real) -> Complex:
+    """Complex @ real without promoting the real factor."""
+    product: Complex = np.matmul(matrix.real, real) + 1j * np.matmul(matrix.imag, real)
+    return product
+
+
+def _real_times(real: Real, matrix: Complex) -> Complex:
+    product: Complex = np.matmul(real, matrix.real) + 1j * np.matmul(real, matrix.imag)
+    return product
+
+
+def _turn(columns: Real) -> Real:
+    """(k, n, r) -> (k, r, n)."""
+    return columns.transpose(0, 2, 1)
+
+
+@dataclass(frozen=True)
+class OnSets:
+    """Columns seen by each channel where it is on: ``sites`` k index arrays, ``columns`` k arrays (sites on, r).
+
+    Half of the sites are off as a rule; leaving them out saves three quarters of a product of two of them.
+    """
+
+    sites: tuple[Index, ...]
+    columns: tuple[Real, ...]
+
+    def sandwich(self, matrix: Complex) -> Complex:
+        """V_b^T M V_b of every channel: M (n_z, n, n) -> (n_z, k, r, r)."""
+        forms = np.empty((len(matrix), len(self.sites), *(2 * self.columns[0].shape[1:])), dtype=np.complex128)
+        for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
+            forms[:, b] = _real_times(v.T, _times(matrix[:, sites[:, None], sites], v))
+        return forms
+
+    def mean_outer(self, matrices: Complex, n: int) -> Complex:
+        """(1/k) Σ_b V_b M_b V_b^T: M (n_z, k, r, r) -> (n_z, n, n)."""
+        mean = np.zeros((len(matrices), n, n), dtype=np.complex128)
+        for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
+            mean[:, sites[:, None], sites] += _times(_real_times(v, matrices[:, b]), v.T) / len(self.sites)
+        return mean
+
+    def seen(self, columns: Real) -> Real:
+        """V_b^T F of every channel: F (n, q) -> (k, r, q)."""
+        return np.stack([v.T @ columns[sites] for sites, v in zip(self.sites, self.columns, strict=True)])
+
+    @property
+    def operations(self) -> float:
+        """Of a sandwich and a mean outer product at one z."""
+        return float(sum(8.0 * v.shape[0] * v.shape[1] * sum(v.shape) for v in self.columns))
+
+
+def on_below(layer: LayerSignals, columns: Real) -> OnSets:
+    """Columns (S'_l, r) behind the pools, where each channel's own sites S_l read them."""
+    above = [np.flatnonzero(source >= 0) for source in layer.source.T]
+    sites = tuple(source[a] for source, a in zip(layer.source.T, above, strict=True))
+    return OnSets(sites, tuple(columns[a] for a in above))
+
+
+def on_above(layer: LayerSignals, columns: Real) -> OnSets:
+    """Columns (S_l, r) before the gates, where they come out behind each channel's pools on S'_l."""
+    above = tuple(np.flatnonzero(source >= 0) for source in layer.source.T)
+    return OnSets(above, tuple(columns[source[a]] for source, a in zip(layer.source.T, above, strict=True)))
+
+
+def _weighted(columns: Real, weights: Complex) -> Complex:
+    """Σ_j w_bj v_bj v_bj^T: v (k, n, j), w (n_z, k or 1, j or 1) -> (n_z, k, n, n)."""
+    if weights.shape[1:] == (1, 1):  # the mean field: one product serves every z
+        shared: Complex = weights[:, :, :, None] * np.matmul(columns, _turn(columns))
+        return shared
+    return _times(columns * weights[:, :, None, :], _turn(columns))
+
+
+def _forms(columns: Real, matrices: Complex) -> Complex:
+    """v_bj^T M_b v_bj: v (k, n, j), M (n_z, k, n, n) -> (n_z, k, j)."""
+    forms: Complex = (_times(matrices, columns) * columns).sum(axis=-2)
+    return forms
+
+
+def minus_inverse(z: Complex, field: Complex) -> Complex:
+    """-(z + field)^{-1}, field (n_z, k, r, r)."""
+    return np.asarray(-np.linalg.inv(z[:, None, None, None] * np.eye(field.shape[-1]) + field), dtype=np.complex128)
+
+
+def independent_columns(columns: Real) -> Real:
+    """F' with F' F'^T = F F^T and as many columns as F has rank, at most those of F: (n, p) -> (n, rank)."""
+    left, values, _ = np.linalg.svd(columns, full_matrices=False)
+    kept = values > RANK_CUT * values.max(initial=0.0)
+    independent: Real = left[:, kept] * values[kept]
+    return independent
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a hidden layer answers: ``U`` its mean over neurons (n_z, S', S'), or ``quadratic`` (n_z, r), the diagonal
+    of V^T U V where nothing else of it is needed; ``T`` (n_z, S, S); ``t`` (n_z, k, |O_l| p) and ``u`` (n_z, k,
+    |O_{l+1}| q), the forms of the weights that enter and leave."""
+
+    u: Complex
+    U: Complex | None = None
+    quadratic: Complex | None = None
+    T: Complex | None = None
+    t: Complex | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """B of a layer: the part that all its neurons share, dense ``common`` (n_z, S', S') or ``diagonal`` (n_z, r) in the
+    basis V, and ``links`` µ (n_z, k or 1, |O_{l+1}| q or 1)."""
+
+    links: Complex
+    common: Complex | None = None
+    diagonal: Complex | None = None
+
+
+class TopBasis:
+    """B^{L-2} on the columns v = scatter_o(D_b c) of the last hidden layer, where they are fewer than its sites.
+
+    ``columns`` (S'_{L-2}, r), and ``ratio`` q (r,) with δ̂ = q v: a top layer with one offset has δ̂_b = w_b D_b c.
+    """
+
+    def __init__(self, columns: Real, errors: Real) -> None:
+        size = np.sum(columns**2, axis=0)
+        self.columns = columns
+        self.ratio: Real = np.divide(np.sum(columns * errors, axis=0), size, out=np.zeros_like(size), where=size > 0)
+
+    @classmethod
+    def of(cls, signals: NetworkSignals) -> TopBasis | None:
+        """The basis of a network where it pays: one offset in the last layer, fewer columns than sites."""
+        top, below = signals.layers[-1], signals.layers[-2]
+        channels = top.source.shape[1]
+        if signals.top.shape[1] != 1 or top.errors is None or top.n_offsets * channels >= below.n_pooled:
+            return None
+        gated = np.zeros((top.n_sites, channels))
+        above, channel = np.nonzero(top.source >= 0)
+        gated[top.source[above, channel], channel] = signals.top[above, 0]
+        columns = scatter_columns(gated, top.offsets, below.n_pooled)
+        if columns.shape != top.errors.shape:
+            return None
+        basis = cls(columns, top.errors)
+        exact = np.abs(top.errors - basis.ratio * columns).max() <= 1e-10 * np.abs(top.errors).max(initial=0.0)
+        return basis if exact else None
+
+    def links(self, field: Field) -> Complex:
+        """β of every neuron, (n_z, k or 1, r)."""
+        assert field.diagonal is not None
+        total: Complex = field.diagonal[:, None, :] + field.links * self.ratio**2
+        return total
+
+
+class FirstLayer:
+    """Layer 1, A = -F F^T/z: P_b = -(z + F_b^T B F_b)^{-1} is the resolvent on the weights into neuron b."""
+
+    def __init__(self, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
+        inputs = independent_columns(layer.inputs)
+        self.idle = layer.inputs.shape[1] - inputs.shape[1]  # directions of these weights that no input reaches
+        self.n_pooled = layer.n_pooled
+        self.gated = on_above(layer, inputs)
+        self.basis = basis
+        self.seen = self.gated.seen(errors if basis is None else basis.columns)
+
+    def respond(self, z: Complex, field: Field) -> tuple[Response, Complex]:
+        """(response, P (n_z, k, p, p))."""
+        if self.basis is not None:
+            resolvent = minus_inverse(z, _weighted(self.seen, self.basis.links(field)))
+            forms = _forms(self.seen, resolvent)
+            return Response(forms * self.basis.ratio**2, quadratic=forms.mean(axis=1)), resolvent
+        assert field.common is not None
+        resolvent = minus_inverse(z, self.gated.sandwich(field.common) + _weighted(self.seen, field.links))
+        return Response(_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled)), resolvent
+
+
+class InnerLayer:
+    """A layer 2 ≤ l ≤ L-2: both A and B are matrices over its sites, or B lives on the top basis."""
+
+    def __init__(self, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
+        self.layer, self.errors, self.basis = layer, errors, basis
+        if basis is not None:
+            self.gated = on_below(layer, basis.columns)
+            self.seen = self.gated.seen(layer.inputs)
+
+    def respond(self, common: Complex, links: Complex, field: Field) -> Response:
+        """From A = common + Σ ν x x^T, ν = links (n_z, k or 1, |O| p or 1), and the field B."""
+        return self._on_sites(common, links, field) if self.basis is None else self._on_basis(common, links, field)
+
+    def _on_basis(self, common: Complex, links: Complex, field: Field) -> Response:
+        """With C_b = V_b^T A_b V_b and B = V β V^T: V^T U V = (I - Cβ)^{-1} C and T = V (β + β V^T U V β) V^T."""
+        assert self.basis is not None
+        form = self.gated.sandwich(common) + _weighted(self.seen, links)
+        beta = self.basis.links(field)
+        identity = np.eye(form.shape[-1])
+        inside = np.linalg.solve(identity - form * beta[:, :, None, :], form)
+        kernel = beta[..., None] * (identity + inside * beta[:, :, None, :])
+        forms: Complex = np.diagonal(inside, axis1=-2, axis2=-1)
+        return Response(
+            forms * self.basis.ratio**2,
+            quadratic=forms.mean(axis=1),
+            T=self.gated.mean_outer(kernel, self.layer.n_sites),
+            t=_forms(self.seen, kernel),
+        )
+
+    def _on_sites(self, common: Complex, links: Complex, field: Field) -> Response:
+        """Neuron by neuron on the on-set: Q = (I - A B)^{-1}, U = Q A, T = B Q."""
+        assert field.common is not None
+        layer, n_z = self.layer, len(common)
+        k = layer.source.shape[1]
+        mean_u = np.zeros((n_z, layer.n_pooled, layer.n_pooled), dtype=np.complex128)
+        mean_t = np.zeros((n_z, layer.n_sites, layer.n_sites), dtype=np.complex128)
+        t = np.zeros((n_z, k, layer.inputs.shape[1]), dtype=np.complex128)
+        u = np.zeros((n_z, k, self.errors.shape[1]), dtype=np.complex128)
+        for b in range(k):
+            above = np.flatnonzero(layer.source[:, b] >= 0)
+            if above.size == 0:
+                continue
+            here = layer.source[above, b]
+            x, e = layer.inputs[here], self.errors[above]
+            nu, mu = links[:, b % links.shape[1]], field.links[:, b % field.links.shape[1]]
+            a = common[:, here[:, None], here] + _times(x * nu[:, None, :], x.T)
+            field_b = field.common[:, above[:, None], above] + _times(e * mu[:, None, :], e.T)
+            q = np.linalg.inv(np.eye(above.size) - a @ field_b)
+            answer_u, answer_t = q @ a, field_b @ q
+            mean_u[:, above[:, None], above] += answer_u / k
+            mean_t[:, here[:, None], here] += answer_t / k
+            t[:, b], u[:, b] = _forms(x, answer_t), _forms(e, answer_u)
+        return Response(u, U=mean_u, T=mean_t, t=t)
+
+
+class TopLayer:
+    """Layer L-1, B = -c c^T/z: R_b = -(z + c^T D_b A_b D_b c)^{-1} is the resolvent on the last weights of neuron b."""
+
+    def __init__(self, layer: LayerSignals, top: Real) -> None:
+        self.layer = layer
+        self.gated = on_below(layer, top)
+        self.seen = self.gated.seen(layer.inputs)
+
+    def respond(self, z: Complex, below: Response, links: Complex) -> tuple[Complex, Complex]:
+        """(R (n_z, k, r, r), t (n_z, k, |O| p)) from the layer below and ν of the weights that enter."""
+        layer, k = self.layer, len(self.gated.sites)
+        strength = layer.variance * layer.n_in
+        if below.quadratic is not None:
+            summed = below.quadratic.reshape(len(z), layer.n_offsets, k).sum(axis=1)
+            form = (strength * summed)[:, :, None, None]
+        else:
+            assert below.U is not None
+            form = self.gated.sandwich(strength * gather(below.U, layer.offsets))
+        resolvent = minus_inverse(z, form + _weighted(self.seen, links))
+        return resolvent, _forms(self.seen, resolvent)
+
+    def field(self, resolvent: Complex, links: Complex, basis: TopBasis | None, n_pooled: int) -> Field:
+        """B^{L-2} that the resolvents R of the last weights and µ of this layer's weights make."""
+        layer = self.layer
+        if basis is not None:
+            return Field(links, diagonal=layer.variance * np.tile(resolvent[:, :, 0, 0], (1, layer.n_offsets)))
+        spread = scatter(self.gated.mean_outer(resolvent, layer.n_sites), layer.offsets, n_pooled)
+        return Field(links, common=layer.variance * layer.n_out * spread)

@@ -1,0 +1,119 @@
+"""What the linearised equations know of a network: its coarse-grained signals, and none of its weights.
+
+A *site* is an (example, position) pair, an example where the layer is dense. Layer l reads its input on the S'_{l-1}
+sites behind the pools of layer l-1 through the maps φ_o of its kernel offsets o, has its gates on S_l sites and hands
+on, behind its own pools, S'_l sites. Everything is a plain array, so that the equations do not know an architecture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+Index = NDArray[np.int64]
+
+OFF = -1
+"""In a map of sites: outside the image; no site that is on."""
+
+
+@dataclass(frozen=True)
+class LayerSignals:
+    """Signals at hidden layer l, 1 ≤ l ≤ L-1.
+
+    inputs    (S_l, |O_l| p) x_{l-1} gathered at every offset, columns (o, a): column (o, a) is what the weight of
+              offset o from channel a multiplies. p = n_{l-1} for measured signals; any factor of the kernel
+              K_{l-1} = inputs @ inputs.T will do for the mean-field closure
+    errors    (S'_{l-1}, |O_l| q) δ̂_l scattered from every offset, columns (o, b), q = n_l for measured signals;
+              Σ_o scatter_o(Δ_l) = errors @ errors.T. None for layer 1, whose weights are eliminated exactly
+    source    (S'_l, k) the S_l site that each S'_l site of a channel reads (on and, under a pool, selected), or `OFF`;
+              k = n_l for a network's own gates, any number for sampled ones
+    n_sites   S_l
+    n_in      n_{l-1}, channels below;  n_out  n_l, channels here
+    variance  s_l², the mean square weight
+    offsets   (|O_l|, S_l) φ_o as indices of S'_{l-1} sites, or `OFF`; None: one offset, the identity (dense layers)
+    """
+
+    inputs: Real
+    errors: Real | None
+    source: Index
+    n_sites: int
+    n_in: int
+    n_out: int
+    variance: float
+    offsets: Index | None
+
+    @property
+    def n_offsets(self) -> int:
+        """|O_l|."""
+        return 1 if self.offsets is None else len(self.offsets)
+
+    @property
+    def n_pooled(self) -> int:
+        """S'_l."""
+        return int(self.source.shape[0])
+
+
+@dataclass(frozen=True)
+class NetworkSignals:
+    """Signals of a network of L weight layers.
+
+    layers  (L-1) of them, l = 1..L-1
+    top     (S'_{L-1}, |O_L|) c = ∂ℓ/∂T/m scattered from every offset of the last layer: the factor of -z B^{L-1}
+    sizes   (L) N_l, numbers of weights
+    """
+
+    layers: tuple[LayerSignals, ...]
+    top: Real
+    sizes: tuple[int, ...]
+
+    @property
+    def n_weights(self) -> int:
+        """N = Σ N_l."""
+        return sum(self.sizes)
+
+
+def gather(matrix: Complex, offsets: Index | None) -> Complex:
+    """Σ_o gather_o(M), M[φ_o α, φ_o β] and 0 outside: (..., S', S') -> (..., S, S)."""
+    if offsets is None:
+        return matrix
+    total = np.zeros((*matrix.shape[:-2], offsets.shape[1], offsets.shape[1]), dtype=matrix.dtype)
+    for offset in offsets:
+        inside = np.flatnonzero(offset >= 0)
+        seen = offset[inside]
+        total[..., inside[:, None], inside] += matrix[..., seen[:, None], seen]
+    return total
+
+
+def scatter(matrix: Complex, offsets: Index | None, n_pooled: int) -> Complex:
+    """Σ_o scatter_o(M), the adjoint of `gather`: (..., S, S) -> (..., S', S'). No two sites share a φ_o."""
+    if offsets is None:
+        return matrix
+    total = np.zeros((*matrix.shape[:-2], n_pooled, n_pooled), dtype=matrix.dtype)
+    for offset in offsets:
+        inside = np.flatnonzero(offset >= 0)
+        seen = offset[inside]
+        total[..., seen[:, None], seen] += matrix[..., inside[:, None], inside]
+    return total
+
+
+def gather_columns(columns: Real, offsets: Index | None) -> Real:
+    """Columns seen at every offset, (S', p) -> (S, |O| p), offset after offset."""
+    if offsets is None:
+        return columns
+    seen = np.where(offsets[..., None] >= 0, columns[np.maximum(offsets, 0)], 0.0)
+    return np.concatenate(list(seen), axis=1)
+
+
+def scatter_columns(columns: Real, offsets: Index | None, n_pooled: int) -> Real:
+    """Columns sent back through every offset, (S, q) -> (S', |O| q), offset after offset."""
+    if offsets is None:
+        return columns
+    sent = np.zeros((len(offsets), n_pooled, columns.shape[1]))
+    for part, offset in zip(sent, offsets, strict=True):
+        inside = np.flatnonzero(offset >= 0)
+        part[offset[inside]] = columns[inside]
+    return np.concatenate(list(sent), axis=1)

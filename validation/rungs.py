@@ -1,0 +1,146 @@
+"""Every rung of the ladder at one recorded epoch: predicted density, distances, tails, or the reason it is left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from backends import Backend
+from simulator import Network
+from simulator.streams import Seed
+from theory import ConvergenceError, expected_largest, linearised_law, mass_beyond
+from theory.linearised_law import memory_per_point
+from theory.signals import NetworkSignals
+
+from .distances import l1_distance, w1_distance
+from .predict import (
+    MOMENT_RUNGS,
+    SIGNAL_RUNGS,
+    HessianMoments,
+    predict_from_moments,
+    predict_spectrum,
+    predicted_seconds,
+    rung_signals,
+)
+
+Array = np.ndarray[Any, Any]
+TAILS = (4.0, 8.0, 12.0)  # in rms
+TAIL_POINTS = 24 * (len(TAILS) + 8)  # evaluations that the counts and the search for the largest eigenvalue take
+MEMORY = 4e9  # bytes that one energy may take
+
+
+def predict_moments(record: dict[str, Any], moments: HessianMoments, rms: float, eta: float) -> None:
+    """Add R0, R1 and R2 to a record's predictions."""
+    z = _points(record, rms, eta)
+    for rung in MOMENT_RUNGS:
+        begun = time.perf_counter()
+        try:
+            g = predict_from_moments(moments, z, rung)
+        except ConvergenceError as error:
+            record["left_out"][rung] = f"its equations did not converge: {error}"
+            continue
+        _add(record, rung, g, rms, begun)
+
+
+def predict_signals(
+    record: dict[str, Any],
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    c: Array,
+    *,
+    rms: float,
+    eta: float,
+    budget: float,
+    seed: Seed,
+    backend: Backend,
+) -> None:
+    """Add R3 to R6 to a record's predictions; a rung that takes longer than `budget` seconds, by the estimate made in
+    advance, is named in ``left_out`` with that estimate."""
+    z = _points(record, rms, eta)
+    if record["epoch"] == 0:
+        _arc_cosine(record, network, x, c, z, rms)
+    else:
+        record["left_out"] |= dict.fromkeys(("R3", "R4"), "it describes the initialisation, before any training")
+    for rung in SIGNAL_RUNGS:
+        if rung in record["left_out"]:
+            continue
+        try:
+            signals = rung_signals(network, x, c, rung, weights, seed, backend)
+        except ValueError as error:
+            record["left_out"][rung] = str(error)
+            continue
+        reason = too_much(signals, len(z), rung, budget)
+        if reason is not None:
+            record["left_out"][rung] = reason
+            continue
+        _solve(record, rung, signals, z, rms, budget)
+
+
+def too_much(signals: NetworkSignals, n_points: int, rung: str, budget: float) -> str | None:
+    """Why a rung is not to be solved: its time or its memory, said in advance; None where it may be."""
+    seconds, memory = predicted_seconds(signals, n_points, rung), memory_per_point(signals, SIGNAL_RUNGS[rung])
+    sites = max((layer.n_sites for layer in signals.layers), default=0)
+    if memory > MEMORY:
+        return f"{sites:,} sites in a layer take {memory / 1e9:.3g} GB for each energy: use fewer --spectrum-examples"
+    if seconds > budget:
+        return (
+            f"estimated at {seconds:.0f} s for {sites:,} sites in a layer, more than --prediction-seconds {budget:g}: "
+            "raise it, or use fewer --spectrum-examples"
+        )
+    return None
+
+
+def _points(record: dict[str, Any], rms: float, eta: float) -> Array:
+    z: Array = rms * (np.array(record["spectrum"]["energies"]) + 1j * eta)
+    return z
+
+
+def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, z: Array, rms: float) -> None:
+    begun = time.perf_counter()
+    try:
+        g = predict_spectrum(network, x, c, z, "R3")
+    except (ValueError, ConvergenceError) as error:
+        record["left_out"]["R3"] = str(error)
+        return
+    _add(record, "R3", g, rms, begun)
+
+
+def _solve(record: dict[str, Any], rung: str, signals: NetworkSignals, z: Array, rms: float, budget: float) -> None:
+    begun, closure = time.perf_counter(), SIGNAL_RUNGS[rung]
+    try:
+        _add(record, rung, linearised_law(signals, z, closure).g, rms, begun)
+        if predicted_seconds(signals, TAIL_POINTS, rung) <= budget:
+            record["predictions"][rung]["tails"] = tails(signals, rung, rms)
+    except ConvergenceError as error:
+        record["left_out"][rung] = f"its equations did not converge: {error}"
+
+
+def tails(signals: NetworkSignals, rung: str, rms: float) -> dict[str, Any]:
+    """Expected numbers of eigenvalues beyond 4, 8 and 12 rms on either side, and the expected largest one, in rms."""
+
+    def transform(z: Array) -> Array:
+        g: Array = linearised_law(signals, z, SIGNAL_RUNGS[rung]).g
+        return g
+
+    n = signals.n_weights
+    beyond = n * mass_beyond(transform, rms * np.array(TAILS))
+    return {
+        "thresholds": list(TAILS),
+        "beyond": np.maximum(beyond, 0.0).tolist(),
+        "largest": expected_largest(transform, n, rms) / rms,
+    }
+
+
+def _add(record: dict[str, Any], rung: str, g: Array, rms: float, begun: float) -> None:
+    grid, measured = np.array(record["spectrum"]["energies"]), np.array(record["spectrum"]["density"])
+    density = g.imag / np.pi * rms
+    record["predictions"][rung] = {
+        "l1": l1_distance(grid, measured, density),
+        "w1": w1_distance(grid, measured, density),
+        "density": density.tolist(),
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
