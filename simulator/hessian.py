@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,23 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         inputs = [int(np.prod(layer.input_shape)) for layer in self.network.layers]
         item = np.dtype(self.backend.dtype).itemsize
         return self.active.size * (item * (sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
+
+    def with_weights(self, weights: Sequence[Any]) -> HessianOperator:
+        """The operator of other weights in the tangent passes, with this one's frozen x, gates, δ̂ and ℓ''.
+
+        Not a Hessian of any network but the ensemble in which, given the signals, the weights are random: fresh
+        weights of the same mean square make a draw of it. Symmetric; `c` and `active` stay. Raises `ValueError`
+        where the frozen signals are too large to be kept (`SIGNAL_BYTES`).
+        """
+        if self.signal_bytes > SIGNAL_BYTES:
+            raise ValueError(
+                f"frozen signals take {self.signal_bytes / 1e9:.3g} GB, expected at most {SIGNAL_BYTES / 1e9:.3g}: "
+                "use fewer examples"
+            )
+        other = copy.copy(self)
+        other._kept = list(self._chunks())
+        other._weights = check_weights(self.network, weights, self.backend)
+        return other
 
     def rows(self, v: Array) -> Array:
         """H applied to each row of a device array v (K, N) -> (K, N)."""

@@ -1,6 +1,6 @@
 """The linearised equations a second time, literally: R4, R5 and the cavity by plain damped iteration at one z.
 
-Nothing is shared with the packages under test: a network is read through its shapes and weights alone, signals come
+No equation is shared with the packages under test: a network is read through its shapes and weights alone, signals come
 from loops over sites, gather and scatter are loops over pairs of sites, every neuron has its own inverse, and the
 Hessian of fixed signals is assembled from unit directions.
 """
@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from theory.signals import LayerSignals, NetworkSignals
+
 Array = np.ndarray[Any, Any]
 Site = tuple[int, ...]
 STEPS = 20_000
-SMALL = 1e-11
+SMALL = 1e-9
 
 
 @dataclass(frozen=True)
 class Layer:
     """Signals of weight layer l: x (S'_{l-1}, n_{l-1}) below, δ̂ (S_l, n_l), φ_o as lists with None outside, for each
-    channel the pairs (S_l site, S'_l site) of its on-set, S'_l, and s_l²."""
+    channel the pairs (S_l site, S'_l site) of its on-set, S'_l, s_l², and whether it reads images."""
 
     x: Array
     delta: Array
@@ -33,6 +35,7 @@ class Layer:
     on: list[list[tuple[int, int]]]
     n_pooled: int
     variance: float
+    placed: bool
 
     @cached_property
     def shifts(self) -> list[Array]:
@@ -104,18 +107,18 @@ def measured_layers(network: Any, weights: Sequence[Array], x: Array, c: Array) 
             if place is not None:
                 z[site] += below[place] @ kernel[o]
         on, above = pooled_sites(layer, z, m)
-        found.append((below, phi, on, len(above)))
+        found.append((below, phi, on, len(above), len(layer.input_shape) == 3))
         kernels.append(kernel)
         below = above
     delta, layers = np.asarray(c)[:, None], []
-    for (below, phi, on, n_pooled), kernel in reversed(list(zip(found, kernels, strict=True))):
+    for (below, phi, on, n_pooled, placed), kernel in reversed(list(zip(found, kernels, strict=True))):
         if layers:
             seen, delta = layers[0], np.zeros((max(len(phi[0]), 1), kernel.shape[2]))
             back = sum(sent @ k.T for sent, k in zip(seen.sent, kernels[len(found) - len(layers)], strict=True))
             for b, pairs in enumerate(on):
                 for site, place in pairs:
                     delta[site, b] = back[place, b]
-        layers.insert(0, Layer(below, delta, phi, on, n_pooled, float(np.mean(kernel**2))))
+        layers.insert(0, Layer(below, delta, phi, on, n_pooled, float(np.mean(kernel**2)), placed))
     return layers
 
 
@@ -415,6 +418,7 @@ def replicate(layers: list[Layer], r: int) -> list[Layer]:
                 on=[pairs for pairs in layer.on for _ in range(1 if last else r)],
                 n_pooled=layer.n_pooled,
                 variance=layer.variance / (1 if first else r),
+                placed=layer.placed,
             )
         )
     return copies
@@ -427,4 +431,31 @@ def fresh_spectra(layers: list[Layer], count: int, rng: np.random.Generator) -> 
             np.linalg.eigvalsh(hessian(layers, [math.sqrt(y.variance) * rng.normal(size=y.sizes) for y in layers]))
             for _ in range(count)
         ]
+    )
+
+
+def as_signals(layers: list[Layer]) -> NetworkSignals:
+    """The same signals in the form that the theory takes."""
+    hidden = []
+    for at, layer in enumerate(layers[:-1]):
+        source = np.full((layer.n_pooled, len(layer.on)), -1)
+        for b, pairs in enumerate(layer.on):
+            for site, above in pairs:
+                source[above, b] = site
+        hidden.append(
+            LayerSignals(
+                inputs=np.concatenate(layer.seen, axis=1),
+                errors=None if at == 0 else np.concatenate(layer.sent, axis=1),
+                source=source,
+                n_sites=len(layer.delta),
+                n_in=layer.x.shape[1],
+                n_out=layer.delta.shape[1],
+                variance=layer.variance,
+                offsets=None
+                if not layer.placed
+                else np.array([[-1 if p is None else p for p in o] for o in layer.phi]),
+            )
+        )
+    return NetworkSignals(
+        tuple(hidden), np.concatenate(layers[-1].sent, axis=1), tuple(math.prod(y.sizes) for y in layers)
     )

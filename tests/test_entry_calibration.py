@@ -83,19 +83,34 @@ def assert_rate(proportions: Array) -> None:
     assert proportions.mean() <= LEVEL + 2 * error, f"{proportions.mean():.3f} ± {error:.3f}"
 
 
-EVERY = [
-    *(Planted(law, loading, on) for law in LAWS for loading, on in ((0.8, 1.0), (0.8, 0.3), (0.0, 1.0))),
+COUPLED = [Planted(law, 0.8, on) for law in LAWS for on in (1.0, 0.3)]
+NULLS = [
+    Planted("product", 0.0, 0.1, shared=False),
     Planted("one-sided", 0.0, 0.02, shared=False),
-    Planted("product", 0.0, 0.02, shared=False),
+    Planted("log-normal", 0.0),
 ]
 
 
-@pytest.mark.parametrize("case", EVERY, ids=str)
+@pytest.mark.parametrize("case", COUPLED, ids=str)
 def test_false_discoveries_keep_their_rate(case: Planted) -> None:
-    for kind, found in measure(case).items():
+    for found in measure(case).values():
         assert_rate(found[:, 0])
-        if case.loading == 0.0 and (case.on == 1.0 or not case.shared):
-            assert np.mean(found[:, 0] > 0) <= LEVEL + 2 * math.sqrt(LEVEL / REPEATS), kind
+
+
+def discoveries_of_nothing(case: Planted, repeats: int, kept: int = 36) -> Array:
+    """How often independent entries have any discovery, by kind; with permutations enough for a single one."""
+    found = []
+    for repeat in range(repeats):
+        values = case.draw(np.random.default_rng([repeat, 3]))[:, :kept]
+        coupling = find_coupling(values[:, values.any(axis=0)], get_backend("numpy"), repeat)
+        found.append([coupling[kind].coupled.any() for kind in KINDS])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("case", NULLS, ids=str)
+def test_independent_entries_are_not_coupled(case: Planted) -> None:
+    repeats = 12
+    assert np.all(discoveries_of_nothing(case, repeats) <= LEVEL + 2 * math.sqrt(LEVEL / repeats))
 
 
 @pytest.mark.parametrize(
@@ -119,9 +134,9 @@ def test_planted_coupling_sets_are_found(case: Planted, kind: str, at_least: flo
 @pytest.mark.parametrize("on", [0.02, 0.1, 0.4])
 def test_entries_of_the_same_examples_with_random_signs_have_no_covariance(on: float) -> None:
     """Uncorrelated but dependent: permutations alone, which know no shared zeros, would not do."""
-    for repeat in range(REPEATS):
+    for repeat in range(REPEATS // 2):
         values = Planted("product", 0.0, on).draw(np.random.default_rng([repeat, 2]))
-        found = find_coupling(values[:, values.any(axis=0)], get_backend("numpy"), repeat, rounds=2)
+        found = find_coupling(values[:, values.any(axis=0)][:, :30], get_backend("numpy"), repeat)
         assert not found["covariance"].coupled.any()
         assert not found["third"].coupled.any()
 
@@ -141,10 +156,14 @@ def test_shared_zeros_make_a_fourth_cumulant_of_uncorrelated_entries() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", EVERY, ids=str)
+@pytest.mark.parametrize("case", [*COUPLED, *NULLS], ids=str)
 def test_false_discoveries_keep_their_rate_over_many_repeats(case: Planted) -> None:
-    for found in measure(case, 20 if os.environ.get("UMWELT_REDUCED") else 200).values():
-        assert_rate(found[:, 0])
+    repeats = 20 if os.environ.get("UMWELT_REDUCED") else 200
+    if case.loading == 0.0:
+        assert np.all(discoveries_of_nothing(case, repeats) <= LEVEL + 2 * math.sqrt(LEVEL / repeats))
+    else:
+        for found in measure(case, repeats).values():
+            assert_rate(found[:, 0])
 
 
 def test_found_sets_grow_with_the_examples() -> None:

@@ -13,10 +13,22 @@ from numpy.testing import assert_allclose, assert_array_equal
 from simulator import HessianOperator, Network, mlp
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
-from validation.predict import RUNGS, HessianMoments, default_moment_probes, hessian_moments, predict_from_moments
+from validation.predict import (
+    MOMENT_RUNGS,
+    RUNGS,
+    HessianMoments,
+    default_moment_probes,
+    hessian_moments,
+    predict_from_moments,
+    predicted_seconds,
+    rung_signals,
+)
 
 ETA = 0.05
 CONV = IMAGES[10]
+ANY_NETWORK = (*MOMENT_RUNGS, "R5", "R6")
+PERCEPTRONS = ("R3", "R4w", "R4")
+CASES = [("conv", rung) for rung in ANY_NETWORK] + [("mlp", rung) for rung in RUNGS]
 
 
 def dense_rows(operator: HessianOperator) -> Array:
@@ -107,7 +119,7 @@ def test_the_ladder_meets_the_reference_figures() -> None:
     for seed in range(3):
         network, weights, x, c, eigenvalues = smooth_problem(seed)
         rms = float(np.sqrt(np.mean(eigenvalues**2)))
-        for rung in RUNGS:
+        for rung in ANY_NETWORK:
             g = predict_spectrum(network, x, c, rms * (grid + 1j * ETA), rung, weights, seed)
             found.setdefault(rung, []).append(l1(g, eigenvalues, grid, rms))
     mean = {rung: np.mean(errors) for rung, errors in found.items()}
@@ -115,6 +127,35 @@ def test_the_ladder_meets_the_reference_figures() -> None:
     assert 1.05 < mean["R0"] < 1.4
     assert 0.75 < mean["R1"] < 1.05
     assert 0.2 < mean["R2"] < 0.5
+    assert 0.015 < mean["R5"] < 0.05
+    assert all(cavity < 0.7 * mean_field for cavity, mean_field in zip(found["R6"], found["R5"], strict=True))
+    assert mean["R6"] < 0.025
+
+
+def test_rungs_without_weights_meet_the_average_spectrum() -> None:
+    """R3 and R4w are the limit of wide layers, R4 is a few other networks: each nearer than the one before."""
+    network, _, x, *_ = smooth_problem(0)
+    c, grid = np.random.default_rng(3).choice([-1.0, 1.0], 60) / 60, energy_grid()
+    spectra = [
+        np.linalg.eigvalsh(HessianOperator(network, network.init(s), x, None, c=c, backend="numpy").dense())
+        for s in range(6)
+    ]
+    eigenvalues = np.concatenate(spectra)
+    rms = float(np.sqrt(np.mean(eigenvalues**2)))
+    z = rms * (grid + 1j * ETA)
+    errors = [l1(predict_spectrum(network, x, c, z, rung, seed=9), eigenvalues, grid, rms) for rung in PERCEPTRONS]
+    assert 0.5 > errors[0] > errors[1] > errors[2]
+    assert errors[1] < 0.15
+    assert errors[2] < 0.05
+
+
+def test_the_time_of_a_prediction_is_said_in_advance() -> None:
+    """It grows with the examples and the number of energies, and is there before anything is solved."""
+    network, weights, x, c, _ = smooth_problem(0)
+    many = rung_signals(mlp([16, 24, 24, 24, 1]), x, c, "R5", mlp([16, 24, 24, 24, 1]).init(0))
+    few = rung_signals(network, x, c, "R5", weights)
+    assert 0 < predicted_seconds(few, 60, "R5") < predicted_seconds(many, 60, "R5") < predicted_seconds(many, 200, "R5")
+    assert predicted_seconds(rung_signals(network, x, 0 * c, "R5", weights), 60, "R5") == 0
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -122,18 +163,21 @@ def test_both_backends_predict_the_same(rung: str) -> None:
     network, weights, x, c, _ = smooth_problem(0)
     z = np.array([0.1, -0.4]) + 0.02j
     one, other = (predict_spectrum(network, x, c, z, rung, weights, backend=name) for name in ("numpy", "numba"))
-    assert_allclose(one, other, rtol=1e-7)
+    assert_allclose(one, other, rtol=1e-7 if rung in MOMENT_RUNGS else 1e-6)
 
 
 def conv_problem() -> tuple[Network, list[Array], Array, Array]:
-    c = np.random.default_rng(5).standard_normal(CONV.examples) / CONV.examples
-    return CONV.network, CONV.weights, CONV.x, c
+    case = IMAGES[5]
+    c = np.random.default_rng(5).standard_normal(case.examples) / case.examples
+    return case.network, case.weights, case.x, c
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-@pytest.mark.parametrize("case", ["conv", "mlp"])
+@pytest.mark.parametrize(("case", "rung"), CASES)
 def test_predictions_are_stieltjes_transforms_with_the_second_moment(case: str, rung: str) -> None:
-    """Im g > 0, g ~ -1/z, and z²(1 + z g) → -tr H²/N: 4 a(2z) - a(z) leaves an error of order z⁻⁴."""
+    """Im g > 0, g ~ -1/z, and z²(1 + z g) → -tr H²/N: 4 a(2z) - a(z) leaves an error of order z⁻⁴.
+
+    Rungs that do not see every weight give the second moment of their ensemble, near that of one network.
+    """
     network, weights, x, c = conv_problem() if case == "conv" else smooth_problem(1)[:4]
     rms = hessian_moments(HessianOperator(network, weights, x, None, c=c), seed=3).rms
 
@@ -145,34 +189,38 @@ def test_predictions_are_stieltjes_transforms_with_the_second_moment(case: str, 
     far = 30j * rms * np.array([1, 2, 1e4])
     a = -(far**2) * (1 + far * g(far))
     assert abs(far[2] * g(far)[2] + 1) < 1e-8
-    assert (4 * a[1] - a[0]) / 3 == pytest.approx(rms**2, rel=2e-3)
+    assert (4 * a[1] - a[0]) / 3 == pytest.approx(rms**2, rel=2e-3 if rung in MOMENT_RUNGS else 0.5)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_predictions_scale_with_c(rung: str) -> None:
+def problem(case: str) -> tuple[Network, list[Array], Array, Array]:
+    return conv_problem() if case == "conv" else smooth_problem(1)[:4]
+
+
+@pytest.mark.parametrize(("case", "rung"), CASES)
+def test_predictions_scale_with_c(case: str, rung: str) -> None:
     """H is linear in c: g_{rc}(r z) = g_c(z)/r; and -c has the same second moments."""
-    network, weights, x, c = conv_problem()
-    z = np.array([0.2, -0.5, 0.0]) + 0.1j
+    network, weights, x, c = problem(case)
+    z, close = np.array([0.2, -0.5, 0.0]) + 0.1j, 1e-8 if rung in (*MOMENT_RUNGS, "R3") else 1e-5
     expected = predict_spectrum(network, x, c, z, rung, weights)
-    assert_allclose(predict_spectrum(network, x, 1e3 * c, 1e3 * z, rung, weights), expected / 1e3, rtol=1e-8)
-    assert_allclose(predict_spectrum(network, x, -c, z, rung, weights), expected, rtol=1e-8)
+    assert_allclose(predict_spectrum(network, x, 1e3 * c, 1e3 * z, rung, weights), expected / 1e3, rtol=close)
+    assert_allclose(predict_spectrum(network, x, -c, z, rung, weights), expected, rtol=close)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_z_of_any_shape(rung: str) -> None:
-    network, weights, x, c = conv_problem()
-    z = np.linspace(-1, 1, 6) + 0.3j
+@pytest.mark.parametrize(("case", "rung"), CASES)
+def test_z_of_any_shape(case: str, rung: str) -> None:
+    network, weights, x, c = problem(case)
+    z, close = np.linspace(-1, 1, 6) + 0.3j, 1e-9 if rung in (*MOMENT_RUNGS, "R3") else 1e-5
     flat = predict_spectrum(network, x, c, z, rung, weights)
     assert_allclose(
-        predict_spectrum(network, x, c, z.reshape(2, 1, 3), rung, weights), flat.reshape(2, 1, 3), rtol=1e-9
+        predict_spectrum(network, x, c, z.reshape(2, 1, 3), rung, weights), flat.reshape(2, 1, 3), rtol=close
     )
     single = predict_spectrum(network, x, c, complex(z[2]), rung, weights)
     assert single.shape == ()
-    assert single == pytest.approx(flat[2], rel=1e-9)
+    assert single == pytest.approx(flat[2], rel=close)
 
 
 def test_two_layers_are_what_r0_cannot_say() -> None:
-    """L = 2: H = 0 on all but ±||v_b||; the atom at 0 (E7) is in R2's law and not in the semicircle."""
+    """L = 2: H = 0 on all but ±||v_b||; the atom at 0 (E7) is in R2's law, not in the semicircle; R5, R6 are exact."""
     network = mlp([16, 12, 1])
     weights, rng = network.init(0), np.random.default_rng(0)
     x, c = rng.standard_normal((40, 16)), rng.standard_normal(40) / 40
@@ -184,13 +232,14 @@ def test_two_layers_are_what_r0_cannot_say() -> None:
         for r in RUNGS
     }
     assert errors["R2"] < 0.5 < errors["R0"]
+    assert max(errors["R5"], errors["R6"]) < 1e-12
 
 
 def test_no_hessian_at_all() -> None:
     """c = 0: every rung says -1/z."""
-    network, weights, x, c = conv_problem()
     z = np.array([0.3 + 0.1j, -2 + 1e-3j])
-    for rung in RUNGS:
+    for case, rung in CASES:
+        network, weights, x, c = problem(case)
         assert_allclose(predict_spectrum(network, x, 0 * c, z, rung, weights), -1 / z, rtol=1e-12)
 
 
@@ -199,7 +248,7 @@ def test_the_prediction_is_that_of_the_moments() -> None:
     z = np.array([0.05 + 0.01j])
     moments = hessian_moments(HessianOperator(network, weights, x, None, c=c), seed=9)
     assert isinstance(moments, HessianMoments)
-    for rung in RUNGS:
+    for rung in MOMENT_RUNGS:
         expected = predict_from_moments(moments, z, rung)
         assert_array_equal(predict_spectrum(network, x, c, z, rung, weights, seed=9), expected)
 
@@ -210,6 +259,10 @@ def test_the_prediction_is_that_of_the_moments() -> None:
         ({"rung": "R9"}, "rung 'R9' is not available: use one of R0, R1, R2"),
         ({"rung": "r1"}, "rung 'r1' is not available"),
         ({"weights": None}, "rung R1 needs the network's weights: pass weights="),
+        ({"weights": None, "rung": "R6"}, "rung R6 needs the network's weights: pass weights="),
+        ({"rung": "R3"}, "rung R3 treats multilayer perceptrons only"),
+        ({"rung": "R4"}, "rung R4 treats multilayer perceptrons only"),
+        ({"rung": "R5", "z": -1j}, "Im z > 0"),
         ({"z": [0.3, 0.1j]}, "Im z > 0"),
         ({"z": complex("nan")}, "finite"),
         ({"c": np.zeros(3)}, r"c has shape \(3,\)"),

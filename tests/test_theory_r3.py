@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linearised_oracle import arc_cosine_kernels
 from numpy.testing import assert_allclose
-from sklearn.datasets import load_digits
+from spectra import l1_error, small_digits
 
 from simulator import Conv, Dense, HessianOperator, MaxPool, mlp, sequential
 from theory import ConvergenceError, arc_cosine_law, entry_covariance, solve_matrix_dyson
 from validation import predict_spectrum
-from validation.distances import energy_grid, l1_distance
 from validation.predict import hessian_moments, initial_variances
 
 Z = np.array([0.02 + 0.05j, -0.7 + 0.1j, 1.9 + 0.05j, 3.0 + 2.0j])
@@ -119,7 +118,7 @@ def test_wide_networks_have_the_predicted_second_moment(depth: int) -> None:
 )
 @settings(max_examples=25)
 def test_exact_properties(m: int, widths: list[int], seed: int, scale: float) -> None:
-    """A Stieltjes transform, symmetric, with the second moment of its covariance; linear in c; examples may be split."""
+    """A Stieltjes transform, symmetric, with the second moment of its covariance; linear in c."""
     x, c, widths, variances = problem(m, [*widths, 1], seed)
     s = entry_covariance(x, c, widths, variances)
     rms = math.sqrt(s.mean_square)
@@ -135,26 +134,14 @@ def test_exact_properties(m: int, widths: list[int], seed: int, scale: float) ->
     assert (4 * a[1] - a[0]) / 3 == pytest.approx(rms**2, rel=1e-4)
 
 
-def small_digits(m: int = 60) -> tuple[Array, Array]:
-    """Digits averaged to 4×4, standardised; odd against even."""
-    images, labels = load_digits(return_X_y=True)
-    x = images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16) / 16
-    x = (x - x.mean(axis=0)) / (x - x.mean(axis=0)).std()
-    return x[:m], labels[:m] % 2 * 2.0 - 1.0
-
-
 def ensemble_error(depth: int, n: int, seeds: int, *rungs: str) -> list[float]:
     """L1 of each rung against the spectrum averaged over `seeds` networks, every example active."""
-    x, y = small_digits()
-    network, c, grid = mlp([16, *[n] * (depth - 1), 1]), -y / len(y), energy_grid()
+    x, y = small_digits(60)
+    network, c = mlp([16, *[n] * (depth - 1), 1]), -y / len(y)
     spectra = np.stack(
         [np.linalg.eigvalsh(HessianOperator(network, network.init(s), x, None, c=c).dense()) for s in range(seeds)]
     )
-    rms = math.sqrt(np.mean(spectra**2))
-    z = rms * (grid + 0.05j)
-    measured = np.mean(1 / (spectra.reshape(-1, 1) - z), axis=0).imag / np.pi * rms
-    laws = [predict_spectrum(network, x, c, z, rung) for rung in rungs]
-    return [l1_distance(grid, measured, g.imag / np.pi * rms) for g in laws]
+    return [l1_error(spectra, lambda z, rung=rung: predict_spectrum(network, x, c, z, rung)) for rung in rungs]
 
 
 def test_three_layers_meet_the_reference_figures() -> None:

@@ -32,7 +32,7 @@ from .linearised import (
 )
 from .signals import Complex, NetworkSignals, gather, scatter
 
-SWEEPS = 14
+SWEEPS = 12
 """Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
 RATE = 1.5e10
 """Floating-point operations a second assumed in such estimates: two cores on matrices of a hundred rows."""
@@ -334,7 +334,7 @@ def linearised_law(
     z: ArrayLike,
     closure: str = "mean_field",
     *,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     max_iterations: int = 300,
 ) -> LinearisedLaw:
     """Solves the linearised equations at every z (any shape, Im z > 0): R4 and R5 ("mean_field"), R6 ("cavity").

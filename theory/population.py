@@ -58,7 +58,8 @@ def population_kernels(x: ArrayLike, widths: Sequence[int], variances: Sequence[
         np.fill_diagonal(cosine, np.diag(sigma) > 0.0)
         angle = np.arccos(np.clip(cosine, -1.0, 1.0))
         covariance.append(sigma)
-        overlap.append((np.pi - angle) / (2.0 * np.pi))
+        # An example without signal has z = 0 and no gate on, whatever the angle.
+        overlap.append(np.where(size > 0.0, (np.pi - angle) / (2.0 * np.pi), 0.0))
         activation.append(size * (np.sin(angle) + (np.pi - angle) * cosine) / (2.0 * np.pi))
         sigma = variance * width * activation[-1]
     backward = [overlap[-1] * variances[-1]] if overlap else []

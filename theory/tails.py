@@ -26,7 +26,8 @@ NODES = 12
 def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
     """ρ(λ > t) for every t > 0 of `thresholds` (n,), of the law with Stieltjes transform g(z), z complex (any shape).
 
-    For a symmetric law also ρ(λ < -t). Raises ValueError for t ≤ 0.
+    For a symmetric law also ρ(λ < -t). Meant for tails: the quadrature resolves g on the scale of t, which has to be
+    that of the spectrum, half its rms or more. Raises ValueError for t ≤ 0.
     """
     t = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     if not (t > 0.0).all():

@@ -18,8 +18,10 @@ RUNG_NAMES = {
     "R1": "layer blocks",
     "R2": "separable profile",
     "R3": "arc-cosine kernels",
-    "R4": "linearised equation",
+    "R4w": "wide perceptron",
+    "R4": "fresh networks",
     "R5": "measured signals",
+    "R6": "every weight for itself",
 }
 UNRESOLVED = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
 CAPTIONS = {

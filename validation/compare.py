@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--probes", type=int, default=d.probes, help="Lanczos probes (default 4)")
     p.add_argument("--steps", type=int, help="Lanczos steps (default 60)")
     p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")
-    p.add_argument("--prediction-seconds", type=float, default=d.prediction_seconds, metavar="S",
+    p.add_argument("--prediction-seconds", type=float, metavar="S",
                    help="leave out a rung estimated to take longer at one epoch (default 60)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)

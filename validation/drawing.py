@@ -24,14 +24,16 @@ Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
 WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
 DPI = 160
 TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
-# Colour (Okabe and Ito's, distinct to the colour-blind), line style and marker (for grey prints).
+# Colour (Okabe and Ito's, R6 Tol's wine: distinct to the colour-blind), line style and marker (for grey prints).
 RUNGS: dict[str, tuple[str, Any, str]] = {
     "R0": ("#E69F00", "--", "s"),
     "R1": ("#56B4E9", "-.", "^"),
     "R2": ("#009E73", (0, (5, 1.5)), "D"),
     "R3": ("#CC79A7", ":", "v"),
+    "R4w": ("#999933", (0, (1, 1)), "<"),
     "R4": ("#0072B2", "-.", "P"),
     "R5": ("#D55E00", "-", "o"),
+    "R6": ("#882255", (0, (4, 1, 1, 1)), "X"),
 }
 UNKNOWN_RUNG = ("#777777", "-", "x")
 STYLE: Any = {

@@ -53,8 +53,8 @@ def entry_statistics(
     """Laws, concentration, correlations and coupling sets of a sample of Hessian entries, in plain JSON types.
 
     Entries, resamples and permutations depend on `seed` alone, so that two states of a network are compared on the same
-    ones. ``active``: at how many examples some entry is not 0. Entries that are 0 on every example are counted (``sampled`` less ``live``) and left out of everything else;
-    statistics are None where fewer than two entries vary.
+    ones. ``active``: at how many examples some entry is not 0. Entries that are 0 on every example are counted
+    (``sampled`` less ``live``) and left out of everything else; statistics are None where fewer than two entries vary.
     """
     ops = get_backend(backend)
     drawn, *streams = spawn_streams(seed, 6)

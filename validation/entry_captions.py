@@ -10,9 +10,10 @@ PAPER_RATIO = 3.39e-4  # share of the other entries that an entry is correlated 
 
 ENTRY_CAPTIONS = {
     "entry_laws": (
-        "Laws of single Hessian entries (fig. 6a). Three of {sampled} sampled entries, each in its own standard "
-        "deviations, by epoch. Above: over single examples; below: bootstrap averages of 100. Solid: positive values, "
-        "dotted: negative ones; a law is symmetric where the two meet. Examples at which an entry is exactly 0 (a gate "
+        "Laws of single Hessian entries (fig. 6a). Three of {sampled} sampled entries, from those that are not 0 at "
+        "most examples, each in its own standard deviations, by epoch. Above: over single examples; below: bootstrap "
+        "averages of 100. Solid: positive values, dotted: negative ones; a law is symmetric where the two meet. "
+        "Examples at which an entry is exactly 0 (a gate "
         "is off, or the example inactive) are drawn nowhere. Over the examples at which it is not 0 the "
         "mean broken part of all entries that vary is {broken_first} above chance at the first and {broken_last} at "
         "the last epoch. Sampled: {sampled} entries in {layer_pairs} pairs of layers, through {first_parameters} "

@@ -42,7 +42,7 @@ class Options:
     probes: int = 4
     steps: int | None = None
     eta: float = 0.05
-    prediction_seconds: float = 60.0
+    prediction_seconds: float | None = None
     entries: bool = False
     seed: int = 0
     out: str = "runs/compare"
@@ -56,7 +56,8 @@ class Options:
         record = self.record
         if record is None:
             record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
-        done = replace(self, epochs=epochs, steps=steps, record=tuple(record))
+        seconds = (4.0 if self.quick else 60.0) if self.prediction_seconds is None else self.prediction_seconds
+        done = replace(self, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds)
         done.check()
         return done
 

@@ -20,9 +20,10 @@ from .signals import measure_signals
 
 Array = np.ndarray[Any, Any]
 MOMENT_RUNGS = ("R0", "R1", "R2")
-SIGNAL_RUNGS = {"R4": "mean_field", "R5": "mean_field", "R6": "cavity"}
+SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "cavity"}
 RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
-ON_SETS = 128  # sampled by R4 for every layer
+ON_SETS = 128  # sampled by R4w for every layer
+FRESH_NETWORKS = 3  # that R4 averages over
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,35 @@ def rung_signals(
     weights: Sequence[Any] | None,
     seed: Seed = 0,
     backend: str | Backend | None = None,
-) -> NetworkSignals:
-    """What R4 (population kernels), R5 and R6 (measured signals) start from."""
-    if rung == "R4":
+) -> list[NetworkSignals]:
+    """What the laws that a rung averages start from.
+
+    R4w: population kernels, the limit of wide layers. R4: the signals of freshly drawn networks of the same widths.
+    R5 and R6: the signals that `weights` make.
+    """
+    if rung in ("R4", "R4w"):
         rows, weight, widths, variances = perceptron_case(network, x, c, rung)
+        streams = spawn_streams(seed, FRESH_NETWORKS)
+        if rung == "R4":
+            return [measure_signals(network, network.init(rng), x, c, backend) for rng in streams]
         if weight.size == 0:
-            return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
-        return population_signals(rows, weight, widths, variances, ON_SETS, spawn_streams(seed, 1)[0])
+            return [NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))]
+        return [population_signals(rows, weight, widths, variances, ON_SETS, streams[0])]
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
-    return measure_signals(network, weights, x, c, backend)
+    return [measure_signals(network, weights, x, c, backend)]
 
 
-def predicted_seconds(signals: NetworkSignals, n_points: int, rung: str) -> float:
-    """About how long rung R4, R5 or R6 will take at n_points energies, said in advance."""
-    return estimate_seconds(signals, n_points, SIGNAL_RUNGS[rung])
+def signal_law(signals: Sequence[NetworkSignals], z: Array, rung: str) -> Array:
+    """g(z) of R4w, R4, R5 or R6 from their signals."""
+    laws = [linearised_law(one, z, SIGNAL_RUNGS[rung]).g for one in signals]
+    mean: Array = np.mean(laws, axis=0)
+    return mean
+
+
+def predicted_seconds(signals: Sequence[NetworkSignals], n_points: int, rung: str) -> float:
+    """About how long `signal_law` will take at n_points energies, said in advance."""
+    return sum(estimate_seconds(one, n_points, SIGNAL_RUNGS[rung]) for one in signals)
 
 
 def predict_spectrum(
@@ -147,10 +162,11 @@ def predict_spectrum(
     """Predicted Stieltjes transform g(z) of H = Σ_i c_i ∇²T(x_i), without diagonalising or fitting anything.
 
     x (m, ...), c (m,), z complex with Im z > 0, any shape. R0, R1 and R2 see the second moments of the Hessian of
-    `weights` through products with random vectors drawn from `seed`. R3 and R4 see no weights: population kernels of a
-    multilayer perceptron at initialisation, R4's on-sets drawn from `seed`. R5 and R6 see the signals that `weights`
-    make and of the weights themselves the mean square of each layer; they take any network. Raises `ValueError` for a
-    rung that is not known or cannot treat the case, `theory.ConvergenceError` where the equations were not solved.
+    `weights` through products with random vectors drawn from `seed`. R3, R4 and R4w see no weights, but the widths of
+    a multilayer perceptron at initialisation: R3 and R4w through population kernels (the limit of wide layers), R4
+    through the signals of a few networks of these widths freshly drawn from `seed`. R5 and R6 see the signals that
+    `weights` make and of the weights themselves the mean square of each layer; any network will do. Raises `ValueError`
+    for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not solved.
     """
     if rung not in RUNGS:
         raise ValueError(f"rung {rung!r} is not available: use one of {', '.join(RUNGS)}")
@@ -158,8 +174,7 @@ def predict_spectrum(
     if rung == "R3":
         return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
     if rung in SIGNAL_RUNGS:
-        signals = rung_signals(network, x, c, rung, weights, seed, backend)
-        return linearised_law(signals, points, SIGNAL_RUNGS[rung]).g
+        return signal_law(rung_signals(network, x, c, rung, weights, seed, backend), points, rung)
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
     operator = HessianOperator(network, weights, x, None, c=c, backend=backend)

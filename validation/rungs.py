@@ -11,7 +11,7 @@ import numpy as np
 from backends import Backend
 from simulator import Network
 from simulator.streams import Seed
-from theory import ConvergenceError, expected_largest, linearised_law, mass_beyond
+from theory import ConvergenceError, expected_largest, mass_beyond
 from theory.linearised_law import memory_per_point
 from theory.signals import NetworkSignals
 
@@ -24,11 +24,12 @@ from .predict import (
     predict_spectrum,
     predicted_seconds,
     rung_signals,
+    signal_law,
 )
 
 Array = np.ndarray[Any, Any]
 TAILS = (4.0, 8.0, 12.0)  # in rms
-TAIL_POINTS = 24 * (len(TAILS) + 8)  # evaluations that the counts and the search for the largest eigenvalue take
+TAIL_POINTS = 24 * (len(TAILS) + 9)  # 12 for each count, those of the search for the largest included; no mirror images
 MEMORY = 4e9  # bytes that one energy may take
 
 
@@ -64,7 +65,7 @@ def predict_signals(
     if record["epoch"] == 0:
         _arc_cosine(record, network, x, c, z, rms)
     else:
-        record["left_out"] |= dict.fromkeys(("R3", "R4"), "it describes the initialisation, before any training")
+        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
     for rung in SIGNAL_RUNGS:
         if rung in record["left_out"]:
             continue
@@ -80,10 +81,10 @@ def predict_signals(
         _solve(record, rung, signals, z, rms, budget)
 
 
-def too_much(signals: NetworkSignals, n_points: int, rung: str, budget: float) -> str | None:
+def too_much(signals: Sequence[NetworkSignals], n_points: int, rung: str, budget: float) -> str | None:
     """Why a rung is not to be solved: its time or its memory, said in advance; None where it may be."""
-    seconds, memory = predicted_seconds(signals, n_points, rung), memory_per_point(signals, SIGNAL_RUNGS[rung])
-    sites = max((layer.n_sites for layer in signals.layers), default=0)
+    seconds, memory = predicted_seconds(signals, n_points, rung), memory_per_point(signals[0], SIGNAL_RUNGS[rung])
+    sites = max((layer.n_sites for layer in signals[0].layers), default=0)
     if memory > MEMORY:
         return f"{sites:,} sites in a layer take {memory / 1e9:.3g} GB for each energy: use fewer --spectrum-examples"
     if seconds > budget:
@@ -109,24 +110,30 @@ def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, z:
     _add(record, "R3", g, rms, begun)
 
 
-def _solve(record: dict[str, Any], rung: str, signals: NetworkSignals, z: Array, rms: float, budget: float) -> None:
-    begun, closure = time.perf_counter(), SIGNAL_RUNGS[rung]
+def _solve(
+    record: dict[str, Any],
+    rung: str,
+    signals: Sequence[NetworkSignals],
+    z: Array,
+    rms: float,
+    budget: float,
+) -> None:
+    begun = time.perf_counter()
     try:
-        _add(record, rung, linearised_law(signals, z, closure).g, rms, begun)
+        _add(record, rung, signal_law(signals, z, rung), rms, begun)
         if predicted_seconds(signals, TAIL_POINTS, rung) <= budget:
             record["predictions"][rung]["tails"] = tails(signals, rung, rms)
     except ConvergenceError as error:
         record["left_out"][rung] = f"its equations did not converge: {error}"
 
 
-def tails(signals: NetworkSignals, rung: str, rms: float) -> dict[str, Any]:
+def tails(signals: Sequence[NetworkSignals], rung: str, rms: float) -> dict[str, Any]:
     """Expected numbers of eigenvalues beyond 4, 8 and 12 rms on either side, and the expected largest one, in rms."""
 
     def transform(z: Array) -> Array:
-        g: Array = linearised_law(signals, z, SIGNAL_RUNGS[rung]).g
-        return g
+        return signal_law(signals, z, rung)
 
-    n = signals.n_weights
+    n = signals[0].n_weights
     beyond = n * mass_beyond(transform, rms * np.array(TAILS))
     return {
         "thresholds": list(TAILS),

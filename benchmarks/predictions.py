@@ -1,0 +1,124 @@
+"""How long the linearised equations take (R4w, R5, R6), and how far they reach: perceptrons of many examples, vgg12.
+
+    python benchmarks/predictions.py [--only NAME,...] [--out benchmarks/results/predictions.json]
+
+Every case solves at the 31 energies 0 ≤ E ≤ 4 rms of a 61-point grid (mirror images follow) at η = 0.05 rms, unless it
+says otherwise, from a cold start, signals included; ``estimate`` is what `theory.estimate_seconds` said before. Random
+data where no archive is given. With --images FOLDER or ZIP the vgg12:0.25 cases run on its images and are compared to
+Lanczos quadrature on the same examples (8 probes × 150 steps, float64); with --checkpoint also at trained weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from enumeration import machine
+
+from simulator import HessianOperator, Network, mlp, output, spectral_density, vgg12
+from theory import linearised_law
+from theory.linearised_law import LinearisedEquation, estimate_seconds
+from validation.data import load_dataset
+from validation.distances import energy_grid, l1_distance
+from validation.predict import SIGNAL_RUNGS, rung_signals
+
+ETA = 0.05
+PERCEPTRONS = {
+    "L=3, n=20, m=300": ([16, 20, 20, 1], 300),
+    "L=3, n=64, m=1,000": ([16, 64, 64, 1], 1000),
+    "L=3, n=64, m=10,000": ([16, 64, 64, 1], 10_000),
+    "L=4, n=24, m=60": ([16, 24, 24, 24, 1], 60),
+    "L=4, n=64, m=200": ([64, 64, 64, 64, 1], 200),
+    "L=4, n=64, m=1,000": ([64, 64, 64, 64, 1], 1000),
+    "L=5, n=32, m=100": ([16, 32, 32, 32, 32, 1], 100),
+}
+VGG = {"vgg12:0.25, m=1": 1, "vgg12:0.25, m=2": 2}
+
+
+def solve(network: Network, x: Any, c: Any, rung: str, weights: Any, grid: Any, rms: float | None) -> dict[str, Any]:
+    """Seconds, sweeps and density of one rung on `grid` (in rms; the law's own where None)."""
+    begun = time.perf_counter()
+    (signals,) = rung_signals(network, x, c, rung, weights)
+    scale = LinearisedEquation(signals, SIGNAL_RUNGS[rung]).rms() if rms is None else rms
+    law = linearised_law(signals, scale * (grid + 1j * ETA), SIGNAL_RUNGS[rung])
+    return {
+        "seconds": time.perf_counter() - begun,
+        "estimate": estimate_seconds(signals, len(grid), SIGNAL_RUNGS[rung]),
+        "sweeps": law.iterations,
+        "sites": [layer.n_sites for layer in signals.layers],
+        "density": (law.g.imag / np.pi * scale).tolist(),
+    }
+
+
+def perceptron(widths: Sequence[int], m: int, rungs: Sequence[str]) -> dict[str, Any]:
+    """Timings at initialisation, labels at random, all examples active."""
+    rng, network = np.random.default_rng(0), mlp(widths)
+    x, c = rng.standard_normal((m, widths[0])), rng.choice([-1.0, 1.0], m) / m
+    return {rung: _brief(solve(network, x, c, rung, network.init(1), energy_grid(30), None)) for rung in rungs}
+
+
+def _brief(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key != "density"}
+
+
+def images(m: int, archive: str, checkpoint: str | None) -> dict[str, Any]:
+    """vgg12:0.25 on m images, at initialisation or at a checkpoint's weights, against Lanczos quadrature."""
+    network = vgg12(0.25)
+    weights, data = network.init(0), load_dataset(archive, examples=5000, seed=0, dtype="float64")
+    if checkpoint is not None:
+        with np.load(checkpoint, allow_pickle=False) as stored:
+            weights = [stored[f"weights_{i}"].astype(np.float64) for i in range(network.depth)]
+    margin = data.y * output(network, weights, data.x)
+    chosen = np.flatnonzero(margin < 1.0)[:m]  # examples of loss > 0
+    x, c = data.x[chosen], -data.y[chosen] / m
+    operator = HessianOperator(network, weights, x, None, c=c)
+    spectrum = spectral_density(operator, 8, 150, memory_budget=1 << 30)
+    grid, rms = energy_grid(15), spectrum.rms
+    density, error = spectrum.terminated_density(grid * rms, ETA * rms)
+    short, _ = spectrum.terminated_density(grid * rms, ETA * rms, 110)
+    found: dict[str, Any] = {
+        "resolution": l1_distance(grid, density * rms, short * rms),
+        "sampling noise": float(np.sqrt(2 / np.pi) * np.trapezoid(error * rms, grid)),
+        "energies": grid.tolist(),
+        "measured": (density * rms).tolist(),
+    }
+    for rung in ("R5", "R6"):
+        found[rung] = solve(network, x, c, rung, weights, grid, rms)
+        found[rung]["l1"] = l1_distance(grid, density * rms, np.array(found[rung]["density"]))
+        print(f"  {rung}: L1 {found[rung]['l1']:.3f}, {found[rung]['seconds']:.0f} s", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="names of cases, separated by semicolons")
+    parser.add_argument("--images", help="image folder or zip for the vgg12 cases")
+    parser.add_argument("--checkpoint", help="checkpoint of a vgg12:0.25 run (npz)")
+    parser.add_argument("--out", default="benchmarks/results/predictions.json")
+    options = parser.parse_args()
+    wanted = None if options.only is None else options.only.split(";")
+    path = Path(options.out)
+    results = json.loads(path.read_text()) if path.exists() else {"cases": {}}
+    results["machine"] = machine()
+    for name, (widths, m) in PERCEPTRONS.items():
+        if wanted is None or name in wanted:
+            rungs = ("R4w", "R5", "R6") if m <= 100 else ("R5", "R6")
+            results["cases"][name] = perceptron(widths, m, rungs)
+            print(name, {rung: round(case["seconds"], 2) for rung, case in results["cases"][name].items()}, flush=True)
+    for name, m in VGG.items() if options.images else ():
+        if wanted is None or name in wanted:
+            title = name + ("" if options.checkpoint is None else ", trained")
+            print(title, flush=True)
+            results["cases"][title] = images(m, options.images, options.checkpoint)
+            path.write_text(json.dumps(results, indent=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The ladder in a record of the main job: what is predicted, what is left out and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import IMAGES
+
+from backends import get_backend
+from simulator import HessianOperator, Network, mlp, spectral_density
+from theory import ConvergenceError
+from validation import rungs
+from validation.measure import describe_spectrum
+from validation.predict import hessian_moments
+
+ETA = 0.05
+
+
+def recorded(network: Network, weights: Any, x: Any, y: Any, epoch: int = 0, budget: float = 1e3) -> dict[str, Any]:
+    operator = HessianOperator(network, weights, x, y)
+    spectrum = spectral_density(operator, 4, 80)
+    record: dict[str, Any] = {"epoch": epoch, "predictions": {}, "left_out": {}}
+    record["spectrum"] = describe_spectrum(spectrum, ETA, np.random.default_rng(0))
+    rungs.predict_moments(record, hessian_moments(operator), spectrum.rms, ETA)
+    rungs.predict_signals(
+        record, network, weights, x, operator.c, rms=spectrum.rms, eta=ETA, budget=budget, seed=1, backend=get_backend()
+    )
+    return record
+
+
+@pytest.fixture
+def perceptron() -> tuple[Network, Any, Any, Any]:
+    rng, network = np.random.default_rng(0), mlp([8, 12, 12, 1])
+    return network, network.init(0), rng.standard_normal((20, 8)), rng.choice([-1.0, 1.0], 20)
+
+
+def test_every_rung_at_initialisation(perceptron: tuple[Network, Any, Any, Any]) -> None:
+    record = recorded(*perceptron)
+    made = record["predictions"]
+    assert set(made) == {"R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6"}
+    assert record["left_out"] == {}
+    assert made["R6"]["l1"] < made["R2"]["l1"] < made["R0"]["l1"]
+    assert all(len(p["density"]) == 121 and 0 <= p["l1"] <= 2 and p["w1"] >= 0 for p in made.values())
+
+
+def test_tails_are_those_of_the_spectrum(perceptron: tuple[Network, Any, Any, Any]) -> None:
+    network, weights, x, y = perceptron
+    record = recorded(network, weights, x, y)
+    eigenvalues = np.linalg.eigvalsh(HessianOperator(network, weights, x, y).dense()) / record["spectrum"]["rms"]
+    for rung in ("R5", "R6"):
+        tails = record["predictions"][rung]["tails"]
+        counts = [np.sum(np.abs(eigenvalues) > t) / 2 for t in tails["thresholds"]]
+        assert np.abs(np.array(tails["beyond"]) - counts).max() <= 3
+        assert tails["largest"] == pytest.approx(np.abs(eigenvalues).max(), rel=0.15)
+
+
+def test_after_initialisation_only_what_sees_the_network(perceptron: tuple[Network, Any, Any, Any]) -> None:
+    record = recorded(*perceptron, epoch=3)
+    assert set(record["predictions"]) == {"R0", "R1", "R2", "R5", "R6"}
+    assert set(record["left_out"]) == {"R3", "R4", "R4w"}
+    assert all("initialisation" in reason for reason in record["left_out"].values())
+
+
+def test_images_leave_the_perceptron_rungs_out() -> None:
+    case = IMAGES[5]
+    record = recorded(*case.problem)
+    assert set(record["predictions"]) == {"R0", "R1", "R2", "R5", "R6"}
+    assert all("multilayer perceptrons only" in record["left_out"][rung] for rung in ("R3", "R4", "R4w"))
+
+
+def test_a_rung_over_the_budget_is_named_with_its_estimate(perceptron: tuple[Network, Any, Any, Any]) -> None:
+    record = recorded(*perceptron, budget=1e-6)
+    assert {"R4w", "R4", "R5", "R6"} <= set(record["left_out"])
+    for rung in ("R4w", "R4", "R5", "R6"):
+        assert "more than --prediction-seconds 1e-06" in record["left_out"][rung]
+
+
+def test_what_memory_cannot_hold_is_left_out(
+    perceptron: tuple[Network, Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rungs, "MEMORY", 10.0)
+    assert "GB for each energy" in recorded(*perceptron)["left_out"]["R5"]
+
+
+def test_equations_that_are_not_solved_give_no_prediction(
+    perceptron: tuple[Network, Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConvergenceError("residual 1 after 2 sweeps")
+
+    monkeypatch.setattr(rungs, "signal_law", fail)
+    record = recorded(*perceptron)
+    assert "R6" not in record["predictions"]
+    assert record["left_out"]["R6"] == "its equations did not converge: residual 1 after 2 sweeps"
