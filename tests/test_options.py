@@ -19,7 +19,7 @@ DEFAULTS = {
     "backend": None, "dtype": None, "data": "auto", "data_root": "data", "classes": None, "network": "auto",
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40), "batch_size": 128,
     "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05, "seed": 0,
-    "entries": False, "prediction_seconds": None, "out": "runs/compare", "resume": False, "quick": False,
+    "entries": False, "prediction_seconds": 60.0, "out": "runs/compare", "resume": False, "quick": False,
 }  # fmt: skip
 
 
