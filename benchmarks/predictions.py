@@ -6,6 +6,8 @@ Every case solves at the 31 energies 0 ≤ E ≤ 4 rms of a 61-point grid (mirro
 says otherwise, from a cold start, signals included; ``estimate`` is what `theory.estimate_seconds` said before. Random
 data where no archive is given. With --images FOLDER or ZIP the vgg12:0.25 cases run on its images and are compared to
 Lanczos quadrature on the same examples (8 probes × 150 steps, float64); with --checkpoint also at trained weights.
+--digits trains the network of `make compare` and holds R5 and R6 against all 12,352 eigenvalues, tails included, at the
+epochs named that still have active examples (a few minutes each).
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from typing import Any
 
 import numpy as np
 from enumeration import machine
+from scipy.linalg import eigvalsh
 
-from simulator import HessianOperator, Network, mlp, output, spectral_density, vgg12
+from simulator import HessianOperator, Network, mlp, output, spectral_density, train_epochs, vgg12
+from simulator.streams import spawn_streams
 from theory import linearised_law
 from theory.linearised_law import LinearisedEquation, estimate_seconds
 from validation.data import load_dataset
 from validation.distances import energy_grid, l1_distance
 from validation.predict import SIGNAL_RUNGS, rung_signals
+from validation.rungs import TAILS, tails
 
 ETA = 0.05
 PERCEPTRONS = {
@@ -94,12 +99,54 @@ def images(m: int, archive: str, checkpoint: str | None) -> dict[str, Any]:
     return found
 
 
+def digits(epochs: Sequence[int]) -> dict[str, Any]:
+    """mlp:64x64x64 on the digits, 200 spectrum examples, as in `make compare`: rungs against dense eigenvalues."""
+    streams = spawn_streams(0, 3)
+    data, network = load_dataset("digits", seed=streams[0]), mlp([64, 64, 64, 64, 1])
+    weights = network.init(streams[1])
+    x, y, found = data.x[data.spectrum], data.y[data.spectrum], dict[str, Any]()
+    if 0 in epochs:
+        found["epoch 0"] = against_eigenvalues(network, weights, x, y)
+    for state in train_epochs(
+        network, weights, data.x, data.y, epochs=max(epochs), batch_size=128, learning_rate=0.01, momentum=0.9,
+        seed=streams[2],
+    ):  # fmt: skip
+        if state.epoch in epochs:
+            found[f"epoch {state.epoch}"] = against_eigenvalues(network, state.weights, x, y)
+    return found
+
+
+def against_eigenvalues(network: Network, weights: Any, x: Any, y: Any) -> dict[str, Any]:
+    """L1, counts beyond 4, 8 and 12 rms and the largest eigenvalue, measured exactly and by R5 and R6."""
+    operator = HessianOperator(network, weights, x, y)
+    found: dict[str, Any] = {"active": int(operator.active.size)}
+    if operator.active.size == 0:
+        return found
+    h = operator.dense()
+    live = np.flatnonzero(np.any(h != 0, axis=0))  # weights of dead neurons and pixels have eigenvalue 0
+    values = np.zeros(len(h))
+    values[: live.size] = eigvalsh(h[np.ix_(live, live)], overwrite_a=True, check_finite=False)
+    del h
+    grid, rms = energy_grid(), float(np.sqrt(np.mean(values**2)))
+    density = np.array([np.mean(1 / (values - e)).imag for e in rms * (grid + 1j * ETA)]) / np.pi * rms
+    found["asymmetry"] = l1_distance(grid, density, density[::-1]) / 2
+    found["beyond"] = [[int(np.sum(s * values > t * rms)) for t in TAILS] for s in (1, -1)]
+    found["largest"] = [float(values.max() / rms), float(-values.min() / rms)]
+    for rung in ("R5", "R6"):
+        found[rung] = _brief(made := solve(network, x, operator.c, rung, weights, grid, rms))
+        found[rung]["l1"] = l1_distance(grid, density, np.array(made["density"]))
+        found[rung]["tails"] = tails(rung_signals(network, x, operator.c, rung, weights), rung, rms)
+    print(json.dumps(found), flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="names of cases, separated by semicolons")
     parser.add_argument("--images", help="image folder or zip for the vgg12 cases")
     parser.add_argument("--checkpoint", help="checkpoint of a vgg12:0.25 run (npz)")
     parser.add_argument("--out", default="benchmarks/results/predictions.json")
+    parser.add_argument("--digits", help="recorded epochs, such as 0,1,2,5,10: the digits run against its eigenvalues")
     options = parser.parse_args()
     wanted = None if options.only is None else options.only.split(";")
     path = Path(options.out)
@@ -110,6 +157,8 @@ def main() -> None:
             rungs = ("R4w", "R5", "R6") if m <= 100 else ("R5", "R6")
             results["cases"][name] = perceptron(widths, m, rungs)
             print(name, {rung: round(case["seconds"], 2) for rung, case in results["cases"][name].items()}, flush=True)
+    if options.digits:
+        results["cases"].setdefault("digits", {}).update(digits([int(e) for e in options.digits.split(",")]))
     for name, m in VGG.items() if options.images else ():
         if wanted is None or name in wanted:
             title = name + ("" if options.checkpoint is None else ", trained")

@@ -40,6 +40,21 @@ class SpectralDensity:
     alpha: HostArray
     beta: HostArray
 
+    @classmethod
+    def from_recurrence(cls, alpha: Any, beta: Any) -> SpectralDensity:
+        """The rules of recurrence coefficients (n_probes, n_steps); a row ends at its first β = 0."""
+        a, b = np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float)
+        nodes, weights = np.zeros((2, *a.shape))
+        for row in range(len(a)):
+            ended = np.flatnonzero(b[row] == 0.0)
+            k = int(ended[0]) + 1 if ended.size else a.shape[1]
+            nodes[row, :k], weights[row, :k] = gauss_rule(a[row, :k], b[row, : k - 1])
+        return cls(nodes, weights, a, b)
+
+    def truncated(self, n_steps: int) -> SpectralDensity:
+        """What the first `n_steps` steps alone would have given: recurrences are nested."""
+        return SpectralDensity.from_recurrence(self.alpha[:, :n_steps], self.beta[:, :n_steps])
+
     def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
         """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
         return _mean_and_error(np.sum(self.weights * function(self.nodes), axis=-1))
@@ -137,20 +152,18 @@ def spectral_density(
     steps = min(n_steps, n)
     ops, rows = _device_product(operator)
     group = _group_size(n, steps, np.dtype(ops.dtype).itemsize, memory_budget)
-    nodes, weights, alphas, betas = np.zeros((4, n_probes, n_steps))
+    alphas, betas = np.zeros((2, n_probes, n_steps))
     streams = spawn_streams(seed, n_probes)
     for first in range(0, n_probes, group):
         starts = [rng.integers(0, 2, n) * 2.0 - 1.0 for rng in streams[first : first + group]]
         with ops.computing():
             found = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), steps, progress).coefficients()
         for row, (alpha, beta) in enumerate(found, start=first):
-            k = len(alpha)
-            nodes[row, :k], weights[row, :k] = gauss_rule(alpha, beta[:-1])
-            alphas[row, :k], betas[row, :k] = alpha, beta
-    return SpectralDensity(nodes, weights, alphas, betas)
+            alphas[row, : len(alpha)], betas[row, : len(beta)] = alpha, beta
+    return SpectralDensity.from_recurrence(alphas, betas)
 
 
-def gauss_rule(alpha: list[float], beta: list[float]) -> tuple[HostArray, HostArray]:
+def gauss_rule(alpha: HostArray, beta: HostArray) -> tuple[HostArray, HostArray]:
     """Nodes and weights of the Jacobi matrix with diagonal `alpha` and off-diagonal `beta` (one shorter)."""
     nodes, vectors = eigh_tridiagonal(np.asarray(alpha), np.asarray(beta))
     weights = vectors[0] ** 2  # first *row*: the components along the starting vector

@@ -69,6 +69,7 @@ def numbers(report: dict[str, Any]) -> dict[str, Any]:
     timeless = copy.deepcopy(report)
     for record in timeless["epochs"]:
         assert record.pop("seconds") >= 0
+        assert all(p.pop("seconds") >= 0 for p in record["predictions"].values())
     return timeless
 
 
@@ -108,14 +109,16 @@ def test_every_key_of_the_report(finished: tuple[Path, str]) -> None:
     for record in report["epochs"]:
         assert all(is_number(record[k]) for k in ("risk", "accuracy", "order_parameter", "active_fraction"))
         assert is_number(record["test_accuracy"])
-        assert set(record["predictions"]) == {"R0", "R1", "R2"}
+        always = {"R0", "R1", "R2", "R5", "R6"}
+        assert set(record["predictions"]) == (always | {"R3", "R4", "R4w"} if record["epoch"] == 0 else always)
+        assert set(record["left_out"]) == {"R3", "R4", "R4w"} - set(record["predictions"])
         assert all(is_number(p[k]) and p[k] >= 0 for p in record["predictions"].values() for k in ("l1", "w1"))
         spectrum = record["spectrum"]
         assert np.shape(spectrum["nodes"]) == np.shape(spectrum["weights"]) == (3, 12)
         np.testing.assert_allclose(np.sum(spectrum["weights"], axis=1), 1.0, rtol=1e-12)
         second = np.mean(np.sum(np.multiply(spectrum["weights"], np.square(spectrum["nodes"])), axis=1))
         assert spectrum["rms"] == pytest.approx(np.sqrt(second), rel=1e-12)
-        assert spectrum["minimum"] == np.min(spectrum["nodes"]) < 0 < np.max(spectrum["nodes"])
+        assert spectrum["minimum"] <= np.min(spectrum["nodes"]) < 0 < np.max(spectrum["nodes"]) <= spectrum["maximum"]
         assert all(is_number(spectrum["symmetry"][k]) for k in ("value", "null_95", "m3", "m3_standard_error"))
         shares = [spectrum[f"fraction_{part}"]["value"] for part in ("negative", "zero", "positive")]
         assert sum(shares) == pytest.approx(1.0)
@@ -153,7 +156,9 @@ def test_claims_and_facts_of_the_report(finished: tuple[Path, str]) -> None:
     assert {claims[name]["verdict"] for name in ("E1", "E2", "E3", "E4", "E6", "E8")} == {"holds"}
     assert claims["E7"]["verdict"] == "not applicable"
     assert {"fig3a.symmetry", "fig3a.layers", "fig3b.symmetry", "fig4a.symmetry", "fig4a.layers"} <= set(claims)
-    assert {"fig8a.symmetry", "fig8a.prediction.R2", "fig8b.risk"} <= set(claims)
+    assert {"fig8a.symmetry", "fig8a.prediction.R2", "fig8a.prediction.R6", "fig8b.risk"} <= set(claims)
+    assert {claims[name]["verdict"] for name in ("S1", "S2", "S3", "M1", "M2", "M3", "M4")} == {"holds"}
+    assert {"eq20.k0", "eq20.k1", "eq20.k2", "eq21.k0", "eq21.k1", "eq21.k2"} <= set(claims)
 
 
 def test_files_of_the_run(finished: tuple[Path, str]) -> None:

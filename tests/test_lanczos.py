@@ -273,3 +273,15 @@ def test_refusals(call: Callable[[], object], message: str) -> None:
 
 def identity_result() -> SpectralDensity:
     return spectral_density(np.eye(3))
+
+
+def test_recurrences_are_nested() -> None:
+    """The first k of many steps are those of a run of k steps; a breakdown keeps its exact rule."""
+    matrix = np.diag(np.concatenate([np.zeros(20), np.linspace(-1, 2, 30)]))
+    many, few = (spectral_density(matrix, 3, n, seed=5) for n in (24, 8))
+    cut = many.truncated(8)
+    for name in ("nodes", "weights", "alpha", "beta"):
+        np.testing.assert_allclose(getattr(cut, name), getattr(few, name), atol=1e-12)
+    ended = spectral_density(np.diag([1.0, 1.0, -2.0, -2.0]), 2, 4, seed=0)
+    np.testing.assert_array_equal(ended.truncated(3).nodes, ended.nodes[:, :3])
+    assert np.count_nonzero(ended.weights, axis=1).max() == 2

@@ -208,7 +208,7 @@ def _limits(law: Report) -> tuple[float, float, float]:
 
 def _density(law: Report, energies: Array, eta: float) -> tuple[Array, Array]:
     """Measured density and its standard error (0 for a single probe), energies and eta in units of the rms."""
-    rule = SpectralDensity(*(np.asarray(law[key], dtype=float) for key in ("nodes", "weights", "alpha", "beta")))
+    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"])
     density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
     return density * law["rms"], np.nan_to_num(error) * law["rms"]
 
@@ -221,7 +221,7 @@ def _energies(law: Report, first: float, eta: float, least: float) -> Array:
     """
     ends = [max(1.2 * end / law["rms"], least, 2 * first) for end in (-law["minimum"], law["maximum"])]
     left, right = (np.geomspace(first, end, 400) for end in ends)
-    nodes = np.unique(np.asarray(law["nodes"])) / law["rms"]
+    nodes = np.unique(SpectralDensity.from_recurrence(law["alpha"], law["beta"]).nodes) / law["rms"]
     offsets = eta * np.array([-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4])
     near = (nodes[:, None] + offsets).ravel()
     grid = np.concatenate([-left, [0.0], right, near[(near > -ends[0]) & (near < ends[1])]])

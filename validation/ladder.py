@@ -1,0 +1,270 @@
+"""`python -m validation.ladder`: every rung of the predicted spectrum over widths, depths and training.
+
+Perceptrons on coarse images, dense eigenvalues, L1 of section 6 of the theory page. From Python:
+``ladder(widths=(12, 24, 36), depths=(3, 4), out="runs/ladder")``, the same options as on the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from backends import Backend, BackendUnavailableError, get_backend
+from simulator import TrainingDivergedError
+from simulator.streams import spawn_streams
+
+from .command import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_USAGE, Clock, OneLineParser, stop
+from .data import DataError, load_dataset
+from .job import environment, package_version
+from .ladder_cases import Problem, convergence, draw_networks, measure_case, name_of
+from .ladder_spectra import ENERGIES, ETA, SIDE, coarse_images
+from .ladder_training import measure_training
+from .options import OptionError
+from .predict import RUNGS
+from .storage import REPORT_SCHEMA, StorageError, empty_folder, write_atomic, write_json
+
+PROGRAM = "validation.ladder"
+DEFAULTS: dict[str, Any] = {
+    "examples": 60,
+    "networks": 5,
+    "widths": (12, 24, 36),
+    "depths": (3, 4),
+    "train": (0, 100, 400),
+    "draws": 6,
+}
+QUICK: dict[str, Any] = {
+    "examples": 30,
+    "networks": 3,
+    "widths": (6, 9, 14),
+    "depths": (3,),
+    "train": (0, 100),
+    "draws": 3,
+}
+
+
+@dataclass(frozen=True)
+class LadderOptions:
+    """What the command line takes; None: the default, which `quick` makes smaller.
+
+    widths × depths are the perceptrons of constant width, `hidden` further ones; `train` the steps after which those of
+    `train_widths` (the middle one of `widths`) and of `hidden` are compared again, `draws` the fresh weights at frozen
+    signals behind each of these.
+    """
+
+    backend: str | None = None
+    data: str = "digits"
+    classes: str | None = None
+    examples: int | None = None
+    networks: int | None = None
+    widths: Sequence[int] | None = None
+    depths: Sequence[int] | None = None
+    hidden: Sequence[Sequence[int]] = ()
+    rungs: Sequence[str] = RUNGS
+    train: Sequence[int] | None = None
+    train_widths: Sequence[int] | None = None
+    learning_rate: float = 0.003
+    draws: int | None = None
+    seed: int = 0
+    out: str = "runs/ladder"
+    quick: bool = False
+
+    def completed(self) -> LadderOptions:
+        """Defaults filled in, values checked."""
+        given = DEFAULTS | (QUICK if self.quick else {})
+        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None})
+        if done.train_widths is None:
+            done = replace(done, train_widths=sorted(done.widths or ())[len(done.widths or ()) // 2 :][:1])
+        done.check()
+        return done
+
+    def check(self) -> None:
+        """Raise `OptionError` for a value that no run could use."""
+        for name, least in (("examples", 4), ("networks", 2), ("draws", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"--{name} {value!r}: expected an integer >= {least}")
+        if self.draws == 1:
+            raise OptionError("--draws 1: expected 0 for none, or at least 2 for a standard error")
+        for name, least in (("widths", 1), ("depths", 2), ("train", 0), ("train_widths", 1)):
+            values = getattr(self, name)
+            if any(v < least for v in values) or len(set(values)) < len(values):
+                text = ",".join(map(str, values))
+                raise OptionError(f"--{name.replace('_', '-')} {text}: expected different integers >= {least}")
+        if any(not shape or min(shape) < 1 for shape in self.hidden):
+            raise OptionError(f"--hidden {list(self.hidden)}: expected hidden widths >= 1, such as 44x20x30")
+        strange = sorted(set(self.train_widths or ()) - set(self.widths or ()))
+        if strange:
+            raise OptionError(f"--train-widths {strange[0]}: expected some of --widths {list(self.widths or ())}")
+        unknown = [r for r in self.rungs if r not in RUNGS]
+        if unknown or not self.rungs:
+            raise OptionError(f"--rungs {','.join(self.rungs)}: expected some of {', '.join(RUNGS)}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
+        if not self.cases:
+            raise OptionError("no network to look at: give --widths and --depths, or --hidden")
+
+    @property
+    def cases(self) -> list[tuple[int, ...]]:
+        """Hidden widths of every case, each once."""
+        grid = [(width,) * (depth - 1) for depth in self.depths or () for width in self.widths or ()]
+        return list(dict.fromkeys([*grid, *map(tuple, self.hidden)]))
+
+    def trained(self, hidden: tuple[int, ...]) -> bool:
+        """Whether a case is compared through training."""
+        if not self.train:
+            return False
+        named = hidden in set(map(tuple, self.hidden))
+        return named or (len(set(hidden)) == 1 and hidden[0] in (self.train_widths or ()))
+
+    def record(self) -> dict[str, Any]:
+        """For the report."""
+        fields = asdict(self)
+        fields.pop("out")
+        return {k: _plain(v) for k, v in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True)
+class LadderReport:
+    """A finished run: ``data`` is the content of ladder.json, ``path`` the folder it stands in."""
+
+    data: dict[str, Any]
+    path: Path
+
+
+def ladder(**options: Any) -> LadderReport:
+    """Hold every rung against measured spectra; write ladder.json, ladder.html and figures/*.png to `out`.
+
+    Options as `LadderOptions`. Raises `OptionError`, `DataError`, `StorageError` or `BackendUnavailableError` before
+    any work is done and `simulator.TrainingDivergedError`; nothing is written unless the run comes to its end.
+    """
+    chosen = LadderOptions(**options).completed()
+    ops = get_backend(chosen.backend, "float64")
+    folder = empty_folder(chosen.out)
+    clock = Clock()
+    data = _compute(chosen, ops, clock)
+    _write(folder, data, clock)
+    return LadderReport(data, folder)
+
+
+def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, Any]:
+    """The content of the report, but for the time it took."""
+    examples, networks, steps, draws = options.examples, options.networks, options.train, options.draws
+    assert examples is not None
+    assert networks is not None
+    assert steps is not None
+    assert draws is not None
+    streams = spawn_streams(options.seed, 1 + len(options.cases))
+    dataset = load_dataset(options.data, classes=options.classes, examples=examples, seed=streams[0], dtype="float64")
+    source = f"{dataset.source}, averaged to {SIDE}×{SIDE} grey pixels"
+    print(f"data: {source}")
+    problem = Problem(coarse_images(dataset), dataset.y, tuple(options.rungs), ops)
+    cases, training = [], []
+    for hidden, stream in zip(options.cases, streams[1:], strict=True):
+        name = name_of(hidden, problem.x.shape[1])
+        first, second, third = spawn_streams(stream, 3)
+        weights = draw_networks(problem.network(hidden), networks, first)
+        cases.append(measure_case(problem, hidden, weights, second) | {"name": name})
+        clock.lap(name)
+        if options.trained(hidden):
+            record = measure_training(problem, hidden, weights, sorted(steps), options.learning_rate, draws, third)
+            training.append(record | {"name": name})
+            clock.lap(f"{name} trained")
+    return {
+        "schema": REPORT_SCHEMA,
+        "kind": "ladder",
+        "version": package_version("umwelt-dnn"),
+        "options": options.record(),
+        "seed": options.seed,
+        "dataset": source,
+        "examples": int(problem.y.size),
+        "backend": {"name": ops.name, "dtype": ops.dtype},
+        "environment": environment(),
+        "eta": ETA,
+        "energies": ENERGIES.tolist(),
+        "cases": cases,
+        "training": training,
+        "convergence": convergence(cases),
+    }
+
+
+def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
+    """Figures, then the report and the page, which tell how long all of it took."""
+    from .drawing import save_figures
+    from .ladder_figures import figures_of
+    from .ladder_page import render_ladder
+
+    saved = save_figures(figures_of(data), data, folder / "figures")
+    figures = {name: path.read_bytes() for name, path in saved.items()}
+    clock.lap("figures")
+    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
+    write_json(folder / "ladder.json", data)
+    page = render_ladder(data, figures)
+    write_atomic(folder / "ladder.html", lambda stream: stream.write(page.encode()))
+
+
+def _listed(kind: Callable[[str], Any], separator: str = ",") -> Callable[[str], tuple[Any, ...]]:
+    """A parser of lists; an empty text is the empty list."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(separator)) if text else ()
+
+    parse.__name__ = "list"  # argparse says "invalid list value"
+    return parse
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line; defaults as in `LadderOptions`."""
+    d, integers = LadderOptions(), _listed(int)
+    p = OneLineParser(
+        prog=f"python -m {PROGRAM}",
+        description="Predicted against measured Hessian spectra for every rung, over widths, depths and training.",
+        allow_abbrev=False,
+    )
+    p.add_argument("--data", default=d.data, metavar="digits|cifar10|FOLDER|ZIP", help="averaged to 4x4 grey pixels")
+    p.add_argument("--classes", metavar="NEG:POS", help="names or indices of classes, comma-separated")
+    p.add_argument("--examples", type=int, metavar="M", help="examples, class-balanced (60)")
+    p.add_argument("--networks", type=int, metavar="K", help="networks of each shape (5)")
+    p.add_argument("--widths", type=integers, metavar="N,...", help="constant widths (12,24,36); '' for none")
+    p.add_argument("--depths", type=integers, metavar="L,...", help="layers of weights (3,4)")
+    p.add_argument("--hidden", type=_listed(_listed(int, "x")), default=d.hidden, metavar="N1xN2,...",
+                   help="further perceptrons by their hidden widths, such as 44x20x30")  # fmt: skip
+    p.add_argument("--rungs", type=_listed(str), default=d.rungs, metavar="R0,...", help="those to predict with (all)")
+    p.add_argument("--train", type=integers, metavar="STEPS,...",
+                   help="full-batch steps to compare after (0,100,400); '' for none")  # fmt: skip
+    p.add_argument("--train-widths", type=integers, metavar="N,...", help="widths to train (the middle one)")
+    p.add_argument("--learning-rate", type=float, default=d.learning_rate)
+    p.add_argument("--draws", type=int, help="fresh weights at frozen signals (6); 0 for none")
+    p.add_argument("--backend", help="numba (default), numpy or cupy")
+    p.add_argument("--seed", type=int, default=d.seed)
+    p.add_argument("--out", default=d.out, metavar="DIR", help="a new or empty folder (default runs/ladder)")
+    p.add_argument("--quick", action="store_true", help="a short run: narrow networks, fewer of them")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status (0 done, 2 usage, 3 training diverged, 130 interrupted)."""
+    try:
+        report = ladder(**vars(parser().parse_args(arguments)))
+    except (OptionError, DataError, StorageError, BackendUnavailableError, ValueError) as error:
+        return stop(PROGRAM, error, EXIT_USAGE)
+    except TrainingDivergedError as error:
+        return stop(PROGRAM, error, EXIT_DIVERGED)
+    except KeyboardInterrupt:
+        return stop(PROGRAM, "interrupted: nothing was written", EXIT_INTERRUPTED)
+    from .ladder_page import text_table
+
+    print(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
