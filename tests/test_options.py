@@ -47,7 +47,8 @@ def test_every_option_of_the_command_line() -> None:
     line = (
         "--backend numpy --dtype float32 --data digits --data-root d --classes 0:1 --network mlp:8 --examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
-        "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --entries --seed 3 --out o --resume --quick"
+        "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --entries --seed 3 --out o --resume "
+        "--quick"
     )
     expected = {
         "backend": "numpy", "dtype": "float32", "data": "digits", "data_root": "d", "classes": "0:1",

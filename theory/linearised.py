@@ -192,7 +192,11 @@ class TopBasis:
 
 
 class FirstLayer:
-    """Layer 1, A = -F F^T/z: P_b = -(z + F_b^T B F_b)^{-1} is the resolvent on the weights into neuron b."""
+    """Layer 1, A = -F F^T/z: P_b = -(z + F_b^T B F_b)^{-1} is the resolvent on the weights into neuron b.
+
+    On a basis V of fewer columns than F has, with Y_b = F_b^T V, B = V β V^T and G_b = Y_b^T Y_b, the smaller system
+    K_b = -(z + β G_b)^{-1} says the same: V^T U V = Y^T P Y = G K and tr P = tr K - (p - r)/z.
+    """
 
     def __init__(self, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
         inputs = independent_columns(layer.inputs)
@@ -201,16 +205,29 @@ class FirstLayer:
         self.gated = on_above(layer, inputs)
         self.basis = basis
         self.seen = self.gated.seen(errors if basis is None else basis.columns)
+        self.gram = np.matmul(_turn(self.seen), self.seen) if basis is not None else None
 
     def respond(self, z: Complex, field: Field) -> tuple[Response, Complex]:
-        """(response, P (n_z, k, p, p))."""
+        """(response, tr P averaged over neurons (n_z,))."""
         if self.basis is not None:
-            resolvent = minus_inverse(z, _weighted(self.seen, self.basis.links(field)))
-            forms = _forms(self.seen, resolvent)
-            return Response(forms * self.basis.ratio**2, quadratic=forms.mean(axis=1)), resolvent
+            return self._on_basis(z, self.basis, self.basis.links(field))
         assert field.common is not None
         resolvent = minus_inverse(z, self.gated.sandwich(field.common) + _weighted(self.seen, field.links))
-        return Response(_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled)), resolvent
+        response = Response(_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled))
+        return response, np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
+
+    def _on_basis(self, z: Complex, basis: TopBasis, beta: Complex) -> tuple[Response, Complex]:
+        p, r = self.seen.shape[1:]
+        if r < p:
+            assert self.gram is not None
+            kernel = minus_inverse(z, beta[..., None] * self.gram)
+            forms: Complex = np.sum(self.gram * kernel.swapaxes(-1, -2), axis=-1)
+            trace = np.trace(kernel, axis1=2, axis2=3).mean(axis=1) - (p - r) / z
+        else:
+            resolvent = minus_inverse(z, _weighted(self.seen, beta))
+            forms = _forms(self.seen, resolvent)
+            trace = np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
+        return Response(forms * basis.ratio**2, quadratic=forms.mean(axis=1)), trace
 
 
 class InnerLayer:

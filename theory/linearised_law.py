@@ -149,13 +149,14 @@ class LinearisedEquation:
         seen = on_above(layer, independent_columns(layer.inputs)).seen(top)
         turned, point = seen.transpose(0, 2, 1), z[:, None, None, None]
         sides: list[Complex] = [minus_inverse(z, -form / point) for form in (turned @ seen, seen @ turned)]
-        return sides[0].reshape(len(z), -1), self._ends_trace(z, sides[1], sides[0])
+        first = np.trace(sides[1], axis1=2, axis2=3).mean(axis=1)
+        return sides[0].reshape(len(z), -1), self._ends_trace(z, first, sides[0])
 
     def _ends_trace(self, z: Complex, first: Complex, last: Complex) -> Complex:
-        """N_1 g_1 + N_L g_L from the resolvents on the weights of each neuron of the first and last hidden layer."""
+        """N_1 g_1 + N_L g_L from tr P (n_z,) of a neuron of layer 1 and the resolvents R of the last weights."""
         layers = self.signals.layers
-        parts = [np.trace(m, axis1=2, axis2=3).mean(axis=1) for m in (first, last)]
-        total: Complex = layers[0].n_out * (parts[0] - self.first.idle / z) + layers[-1].n_out * parts[1]
+        top = np.trace(last, axis1=2, axis2=3).mean(axis=1)
+        total: Complex = layers[0].n_out * (first - self.first.idle / z) + layers[-1].n_out * top
         return total
 
     def _fields(self, responses: Sequence[Response]) -> list[Complex]:
@@ -207,7 +208,8 @@ class LinearisedEquation:
     def operations(self) -> float:
         """Floating-point operations of one sweep at one z, roughly."""
         k, p, r = self.first.seen.shape
-        total = 12.0 * k * p * p * (r + p)
+        size = min(p, r) if self.first.basis is not None else p
+        total = 12.0 * k * size * size * (r + size)
         if self.first.basis is None and self.depth > 2:
             total += self.first.gated.operations
         for layer in self.inner:
