@@ -31,9 +31,8 @@ from .ladder_spectra import (
 from .options import OptionError
 
 OWN_RUNGS = ("R0", "R1", "R2", "R5", "R6")
-SAMPLED = {"R4 sampled": "R5", "R6 sampled": "R6"}
-AVERAGE_RUNGS = ("R3", "R4", *SAMPLED)
-FITTED = ("R3", "R4", "R4 sampled", "R5", "R6", "R6 sampled")
+AVERAGE_RUNGS = ("R3", "R4w", "R4")
+FITTED = (*AVERAGE_RUNGS, "R5", "R6")
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,11 @@ def draw_networks(network: Network, count: int, seed: Seed) -> list[list[Array]]
 def measure_case(problem: Problem, hidden: Sequence[int], weights: Sequence[list[Array]], seed: Seed) -> dict[str, Any]:
     """A shape's record: every network against its own spectrum, the rungs without weights against the average.
 
-    Both on Σ_i c_i ∇²T_i with c = -y/m. "R4 sampled" and "R6 sampled" are means of R5 and R6 over as many networks
-    drawn afresh from `seed`, without a look at the measured ones. Raises `OptionError` where H = 0.
+    Both on Σ_i c_i ∇²T_i with c = -y/m. The networks that R4 draws are not the measured ones. Raises `OptionError`
+    where H = 0.
     """
-    network, streams = problem.network(hidden), spawn_streams(seed, 3)
-    own, average = streams[:2]
+    network = problem.network(hidden)
+    own, average = spawn_streams(seed, 2)
     c = problem.all_active
     spectra = [eigenvalues(HessianOperator(network, w, problem.x, None, c=c, backend=problem.backend)) for w in weights]
     if min(map(rms, spectra)) == 0.0:
@@ -80,7 +79,6 @@ def measure_case(problem: Problem, hidden: Sequence[int], weights: Sequence[list
             f"a network {name_of(hidden, problem.x.shape[1])} is dead (its Hessian is 0), so that it has no spectrum "
             "to predict: use larger widths or another --seed"
         )
-    fresh = draw_networks(network, len(weights), streams[2])
     return {
         "hidden": list(hidden),
         "depth": network.depth,
@@ -88,7 +86,7 @@ def measure_case(problem: Problem, hidden: Sequence[int], weights: Sequence[list
         "width": hidden[0] if len(set(hidden)) == 1 else None,
         "networks": len(weights),
         "own": against_own(problem, network, weights, [c] * len(weights), spectra, own, keep_first=True),
-        "average": _against_average(problem, network, spectra, fresh, average),
+        "average": _against_average(problem, network, spectra, average),
     }
 
 
@@ -127,9 +125,7 @@ def against_own(
     return record | ({"density": kept} if keep_first else {})
 
 
-def _against_average(
-    problem: Problem, network: Network, spectra: Sequence[Array], fresh: Sequence[list[Array]], seed: Seed
-) -> dict[str, Any]:
+def _against_average(problem: Problem, network: Network, spectra: Sequence[Array], seed: Seed) -> dict[str, Any]:
     """L1 of the rungs without weights against the averaged spectrum, in units of the averaged tr H²."""
     scale = float(np.sqrt(np.mean([rms(values) ** 2 for values in spectra])))
     measured = np.stack([measured_density(values, scale) for values in spectra])
@@ -142,21 +138,14 @@ def _against_average(
     }
     kept, c = {"measured": measured.mean(axis=0).tolist()}, problem.all_active
     streams = dict(zip(AVERAGE_RUNGS, spawn_streams(seed, len(AVERAGE_RUNGS)), strict=True))
-    for name in AVERAGE_RUNGS:
-        rung = SAMPLED.get(name, name)
-        if rung not in problem.rungs:
-            continue
-        draws: Sequence[list[Array] | None] = fresh if name in SAMPLED else [None]
+    for rung in (r for r in AVERAGE_RUNGS if r in problem.rungs):
         try:
-            rows = [
-                predicted_density(network, problem.x, c, scale, rung, w, streams[name], problem.backend) for w in draws
-            ]
+            predicted = predicted_density(network, problem.x, c, scale, rung, None, streams[rung], problem.backend)
         except ConvergenceError as error:
-            record["left_out"][name] = str(error)
+            record["left_out"][rung] = str(error)
             continue
-        predicted = np.stack(rows)
-        record["rungs"][name] = estimate_record(l1_of_means(measured, predicted))
-        kept[name] = predicted.mean(axis=0).tolist()
+        record["rungs"][rung] = estimate_record(l1_of_means(measured, predicted[None]))
+        kept[rung] = predicted.tolist()
     return record | {"density": kept}
 
 

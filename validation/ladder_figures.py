@@ -14,22 +14,15 @@ from .captions import Report
 from .drawing import INK, RUNGS, figure, house_style, plain_log_ticks
 from .ladder_cases import constant_widths, rung_error
 
-SHOWN = ("R0", "R1", "R2", "R3", "R4", "R4 sampled", "R5", "R6", "R6 sampled")
+SHOWN = ("R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6")
 NEAR = 0.4  # rms around E = 0 in the figure of densities
 FLOOR: dict[str, Any] = {"color": "#8a8a8a", "lw": 1.2}
 
 
 def style_of(rung: str) -> dict[str, Any]:
-    """Colour and marker of a rung; what is sampled is hollow and dotted."""
-    colour, _, marker = RUNGS[rung[:2]]
-    sampled = rung.endswith("sampled")
-    return {
-        "color": colour,
-        "marker": marker,
-        "ms": 5,
-        "ls": ":" if sampled else "-",
-        "mfc": "none" if sampled else colour,
-    }
+    """Colour and marker of a rung."""
+    colour, _, marker = RUNGS[rung]
+    return {"color": colour, "marker": marker, "ms": 5, "ls": "-"}
 
 
 def figures_of(data: Report) -> dict[str, Callable[[object], Figure]]:
@@ -97,7 +90,7 @@ def densities(report: Report) -> Figure:
     case, energies = shown_case(report), np.array(report["energies"])
     near = np.abs(energies) <= NEAR
     fig, axes = figure(4.8, 2, 2, sharex=True, sharey="row", gridspec_kw={"height_ratios": [1.6, 1]})
-    sides = (("average", ("R4", "R4 sampled", "R6 sampled"), f"average of {case['networks']} networks"),
+    sides = (("average", ("R4w", "R4"), f"average of {case['networks']} networks"),
              ("own", ("R5", "R6"), "one network"))  # fmt: skip
     for (part, rungs, title), top, bottom in zip(sides, axes[:2], axes[2:], strict=True):
         kept = {name: np.array(values)[near] for name, values in case[part]["density"].items()}

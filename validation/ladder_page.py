@@ -13,8 +13,8 @@ from .markup import captioned, page, settings, table
 CAPTIONS = {
     "ladder_widths": (
         "Error of every rung against width. L1 (at most 2) with standard errors. R0, R1, R2, R5 and R6: each network "
-        "against its own spectrum. R3 and R4, which know no weights, and R4 sampled and R6 sampled, which know those "
-        "of other networks: against the average over {networks} networks, itself known to the dashed line only. Dotted "
+        "against its own spectrum. R3 and R4w, which know the limit of wide layers, and R4, which knows other networks "
+        "of these widths: against the average over {networks} networks, itself known to the dashed line only. Dotted "
         "grey: half the distance of a network's spectrum from its mirror image, below which no rung gets."
     ),
     "ladder_density": (
@@ -38,7 +38,7 @@ def number(estimate: Mapping[str, float] | None) -> str:
 
 def ladder_rows(data: Report) -> tuple[list[str], list[list[str]]]:
     """L1 of every rung in every case."""
-    rungs = [r for r in (*OWN_RUNGS[:3], *AVERAGE_RUNGS[:3], "R5", "R6", "R6 sampled") if any(
+    rungs = [r for r in (*OWN_RUNGS[:3], *AVERAGE_RUNGS, "R5", "R6") if any(
         rung_error(c, r) is not None for c in data["cases"])]  # fmt: skip
     head = ["network", "weights", *rungs, "noise", "asymmetry"]
     rows = [
