@@ -11,7 +11,8 @@ from cases import IMAGES
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
 from theory import ConvergenceError
-from validation import rungs
+from validation import predict_spectrum, rungs
+from validation.distances import l1_distance
 from validation.measure import describe_spectrum
 from validation.predict import hessian_moments
 
@@ -94,3 +95,12 @@ def test_equations_that_are_not_solved_give_no_prediction(
     record = recorded(*perceptron)
     assert "R6" not in record["predictions"]
     assert record["left_out"]["R6"] == "its equations did not converge: residual 1 after 2 sweeps"
+
+
+def test_between_the_nodes_the_law_is_that_of_the_equations(perceptron: tuple[Network, Any, Any, Any]) -> None:
+    network, weights, x, y = perceptron
+    record = recorded(network, weights, x, y)
+    grid, rms = np.array(record["spectrum"]["energies"]), record["spectrum"]["rms"]
+    c = HessianOperator(network, weights, x, y).c
+    solved = predict_spectrum(network, x, c, rms * (grid + 1j * ETA), "R6", weights).imag / np.pi * rms
+    assert l1_distance(grid, solved, np.array(record["predictions"]["R6"]["density"])) < 2e-3

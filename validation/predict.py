@@ -23,7 +23,7 @@ MOMENT_RUNGS = ("R0", "R1", "R2")
 SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "cavity"}
 RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
-FRESH_NETWORKS = 3  # that R4 averages over
+FRESH_NETWORKS = 8  # that R4 averages over
 
 
 @dataclass(frozen=True)

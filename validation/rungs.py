@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from backends import Backend
 from simulator import Network
@@ -15,7 +16,7 @@ from theory import ConvergenceError, expected_largest, mass_beyond
 from theory.linearised_law import memory_per_point
 from theory.signals import NetworkSignals
 
-from .distances import l1_distance, w1_distance
+from .distances import energy_grid, l1_distance, w1_distance
 from .predict import (
     MOMENT_RUNGS,
     SIGNAL_RUNGS,
@@ -30,6 +31,9 @@ from .predict import (
 Array = np.ndarray[Any, Any]
 TAILS = (4.0, 8.0, 12.0)  # in rms
 TAIL_POINTS = 24 * (len(TAILS) + 9)  # 12 for each count, those of the search for the largest included; no mirror images
+NODES = energy_grid(30)  # where R4w to R6 are solved; the law, smooth on the scale of η, is interpolated between them
+SMOOTH = 0.04  # rms: the least η at which NODES are close enough
+BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
 MEMORY = 4e9  # bytes that one energy may take
 
 
@@ -61,9 +65,11 @@ def predict_signals(
 ) -> None:
     """Add R3 to R6 to a record's predictions; a rung that takes longer than `budget` seconds, by the estimate made in
     advance, is named in ``left_out`` with that estimate."""
-    z = _points(record, rms, eta)
+    # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
+    nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
+    z = rms * (nodes + 1j * eta)
     if record["epoch"] == 0:
-        _arc_cosine(record, network, x, c, z, rms)
+        _arc_cosine(record, network, x, c, rms, eta)
     else:
         record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
     for rung in SIGNAL_RUNGS:
@@ -100,10 +106,10 @@ def _points(record: dict[str, Any], rms: float, eta: float) -> Array:
     return z
 
 
-def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, z: Array, rms: float) -> None:
+def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, rms: float, eta: float) -> None:
     begun = time.perf_counter()
     try:
-        g = predict_spectrum(network, x, c, z, "R3")
+        g = predict_spectrum(network, x, c, _points(record, rms, eta), "R3")
     except (ValueError, ConvergenceError) as error:
         record["left_out"]["R3"] = str(error)
         return
@@ -120,7 +126,9 @@ def _solve(
 ) -> None:
     begun = time.perf_counter()
     try:
-        _add(record, rung, signal_law(signals, z, rung), rms, begun)
+        between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), signal_law(signals, z, rung))
+        grid = np.array(record["spectrum"]["energies"])
+        _add(record, rung, between(np.arcsinh(grid / BEND)), rms, begun)
         if predicted_seconds(signals, TAIL_POINTS, rung) <= budget:
             record["predictions"][rung]["tails"] = tails(signals, rung, rms)
     except ConvergenceError as error:
