@@ -56,7 +56,7 @@ class Options:
         record = self.record
         if record is None:
             record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
-        seconds = (4.0 if self.quick else 60.0) if self.prediction_seconds is None else self.prediction_seconds
+        seconds = (1.0 if self.quick else 60.0) if self.prediction_seconds is None else self.prediction_seconds
         done = replace(self, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds)
         done.check()
         return done
