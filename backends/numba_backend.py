@@ -62,10 +62,10 @@ class NumbaBackend(Backend):
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
         operations = 2 * a.size * b.shape[-1] * (b.shape[0] if b.ndim > a.ndim else 1)
         if self._threads is None or operations < LARGE_PRODUCT:
-            return np.matmul(a, b)
+            return _product(a, b)
         self._set_threads(self._threads)
         try:
-            return np.matmul(a, b)
+            return _product(a, b)
         finally:
             self._set_threads([1] * len(self._threads))
 
@@ -196,6 +196,12 @@ class NumbaBackend(Backend):
         z = np.empty((*d.shape[:-3], *mask.shape[-3:]), d.dtype)
         self._kernels.spread_gates(mask, _with_probes(d), window, _with_probes(z))
         return z
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a @ b. Vector kernels of BLAS may raise the invalid flag for lanes beyond a matrix whose product is finite."""
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)
 
 
 def _plain(x: Array) -> Array:
