@@ -24,11 +24,8 @@ agree bit for bit, and those of plain NumPy, whose matrix products sum in anothe
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -36,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from enumeration import machine
 
 from simulator import SignEnsemble, enumerate_signs, mlp
 
@@ -113,22 +111,6 @@ def compare(rounds: int) -> dict[str, Any]:
             way()
             seconds[name].append(time.perf_counter() - start)
     return {"seconds": seconds, "largest_disagreement": apart}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load_average_at_start": round(os.getloadavg()[0], 2),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "threads": {name: os.environ.get(name) for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
-        "packages": {name: importlib.metadata.version(name) for name in ("numpy", "numba")},
-    }
 
 
 def main() -> None:
