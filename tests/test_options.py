@@ -19,7 +19,8 @@ DEFAULTS = {
     "backend": None, "dtype": None, "data": "auto", "data_root": "data", "classes": None, "network": "auto",
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40), "batch_size": 128,
     "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05, "seed": 0,
-    "entries": False, "prediction_seconds": 60.0, "out": "runs/compare", "resume": False, "quick": False,
+    "entries": False, "prediction_seconds": 60.0, "prediction_examples": None,
+    "out": "runs/compare", "resume": False, "quick": False,
 }  # fmt: skip
 
 
@@ -47,14 +48,16 @@ def test_every_option_of_the_command_line() -> None:
     line = (
         "--backend numpy --dtype float32 --data digits --data-root d --classes 0:1 --network mlp:8 --examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
-        "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --entries --seed 3 --out o --resume "
+        "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
+        "--entries --seed 3 --out o --resume "
         "--quick"
     )
     expected = {
         "backend": "numpy", "dtype": "float32", "data": "digits", "data_root": "d", "classes": "0:1",
         "network": "mlp:8", "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
         "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
-        "eta": 0.1, "prediction_seconds": 9.0, "entries": True, "seed": 3, "out": "o", "resume": True, "quick": True,
+        "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8,
+        "entries": True, "seed": 3, "out": "o", "resume": True, "quick": True,
     }  # fmt: skip
     given = vars(parser().parse_args(line.split()))
     assert set(expected) == {field.name for field in fields(Options)}

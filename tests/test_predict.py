@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from cases import DENSE, IMAGES, Array, Case, assert_close
 from numpy.testing import assert_allclose, assert_array_equal
 
 from simulator import HessianOperator, Network, mlp
+from theory.linearised_law import LinearisedEquation
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
 from validation.predict import (
@@ -20,8 +22,7 @@ from validation.predict import (
     default_moment_probes,
     hessian_moments,
     predict_from_moments,
-    predicted_seconds,
-    rung_signals,
+    rung_law,
 )
 
 ETA = 0.05
@@ -152,10 +153,38 @@ def test_rungs_without_weights_meet_the_average_spectrum() -> None:
 def test_the_time_of_a_prediction_is_said_in_advance() -> None:
     """It grows with the examples and the number of energies, and is there before anything is solved."""
     network, weights, x, c, _ = smooth_problem(0)
-    many = rung_signals(mlp([16, 24, 24, 24, 1]), x, c, "R5", mlp([16, 24, 24, 24, 1]).init(0))
-    few = rung_signals(network, x, c, "R5", weights)
-    assert 0 < predicted_seconds(few, 60, "R5") < predicted_seconds(many, 60, "R5") < predicted_seconds(many, 200, "R5")
-    assert predicted_seconds(rung_signals(network, x, 0 * c, "R5", weights), 60, "R5") == 0
+    many = rung_law(mlp([16, 24, 24, 24, 1]), x, c, "R5", mlp([16, 24, 24, 24, 1]).init(0))
+    few = rung_law(network, x, c, "R5", weights)
+    assert 0 < few.seconds(60) < many.seconds(60) < many.seconds(200)
+    assert rung_law(network, x, 0 * c, "R5", weights).seconds(60) == 0
+
+
+@pytest.mark.parametrize("rung", ["R4", "R4w", "R5", "R6"])
+def test_a_subsample_has_the_second_moment_of_all_examples(rung: str) -> None:
+    """Stretched, it is nearer to the law of all than as it comes; a sample of all is that law."""
+    network, weights, x, c, _ = smooth_problem(0)
+    whole = rung_law(network, x, c, rung, weights, seed=2)
+    assert rung_law(network, x, c, rung, weights, seed=2, examples=len(c)).stretch == ()
+    (rms,) = {LinearisedEquation(whole.signals[0], whole.closure).rms()}
+    far = np.array([1e4j * rms])
+    part = rung_law(network, x, c, rung, weights, seed=2, examples=20)
+    assert len(part.stretch) == len(whole.signals)
+    seconds = [float((-(far**2) * (1 + far * law(far))).real[0]) for law in (whole, part)]
+    assert seconds[1] == pytest.approx(seconds[0], rel=0.02)
+    assert all(np.count_nonzero(one.top) <= 20 for one in part.signals)
+
+
+def test_stretching_a_subsample_brings_it_nearer() -> None:
+    network, weights, x, c, _ = smooth_problem(1)
+    grid, gains = energy_grid(15), []
+    whole = rung_law(network, x, c, "R6", weights)
+    rms = LinearisedEquation(whole.signals[0], "cavity").rms()
+    z = rms * (grid + 1j * ETA)
+    for seed in range(4):
+        part = rung_law(network, x, c, "R6", weights, seed=seed, examples=15)
+        densities = [law(z).imag / np.pi * rms for law in (whole, part, replace(part, stretch=()))]
+        gains.append(l1_distance(grid, densities[0], densities[1]) - l1_distance(grid, densities[0], densities[2]))
+    assert np.mean(gains) < -0.01
 
 
 @pytest.mark.parametrize("rung", RUNGS)

@@ -11,7 +11,7 @@ from cases import IMAGES
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
 from theory import ConvergenceError
-from validation import predict_spectrum, rungs
+from validation import predict, predict_spectrum, rungs
 from validation.distances import l1_distance
 from validation.measure import describe_spectrum
 from validation.predict import hessian_moments
@@ -19,14 +19,26 @@ from validation.predict import hessian_moments
 ETA = 0.05
 
 
-def recorded(network: Network, weights: Any, x: Any, y: Any, epoch: int = 0, budget: float = 1e3) -> dict[str, Any]:
+def recorded(
+    network: Network, weights: Any, x: Any, y: Any, epoch: int = 0, budget: float = 1e3, examples: int | None = None
+) -> dict[str, Any]:
     operator = HessianOperator(network, weights, x, y)
     spectrum = spectral_density(operator, 4, 80)
     record: dict[str, Any] = {"epoch": epoch, "predictions": {}, "left_out": {}}
     record["spectrum"] = describe_spectrum(spectrum, ETA, np.random.default_rng(0))
     rungs.predict_moments(record, hessian_moments(operator), spectrum.rms, ETA)
     rungs.predict_signals(
-        record, network, weights, x, operator.c, rms=spectrum.rms, eta=ETA, budget=budget, seed=1, backend=get_backend()
+        record,
+        network,
+        weights,
+        x,
+        operator.c,
+        rms=spectrum.rms,
+        eta=ETA,
+        budget=budget,
+        examples=examples,
+        seed=1,
+        backend=get_backend(),
     )
     return record
 
@@ -91,7 +103,7 @@ def test_equations_that_are_not_solved_give_no_prediction(
     def fail(*_: Any, **__: Any) -> None:
         raise ConvergenceError("residual 1 after 2 sweeps")
 
-    monkeypatch.setattr(rungs, "signal_law", fail)
+    monkeypatch.setattr(predict, "linearised_law", fail)
     record = recorded(*perceptron)
     assert "R6" not in record["predictions"]
     assert record["left_out"]["R6"] == "its equations did not converge: residual 1 after 2 sweeps"
@@ -104,3 +116,21 @@ def test_between_the_nodes_the_law_is_that_of_the_equations(perceptron: tuple[Ne
     c = HessianOperator(network, weights, x, y).c
     solved = predict_spectrum(network, x, c, rms * (grid + 1j * ETA), "R6", weights).imag / np.pi * rms
     assert l1_distance(grid, solved, np.array(record["predictions"]["R6"]["density"])) < 2e-3
+
+
+def test_what_the_budget_needs_is_approximated_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directions of the inner layers are left out before a rung is; the examples that were asked for are counted."""
+    case = IMAGES[10]
+    whole = recorded(*case.problem, epoch=1)
+    assert whole["predictions"]["R5"]["approximations"] == []
+    monkeypatch.setattr(predict.SignalLaw, "seconds", lambda law, _: 1.0 if law.cut else 1e9)
+    cut = recorded(*case.problem, epoch=1)
+    (said,) = cut["predictions"]["R5"]["approximations"]
+    assert said == "directions of inner layers below 0.001 of the largest left out"
+    monkeypatch.setattr(predict.SignalLaw, "seconds", lambda *_: 1.0)
+    few = recorded(*case.problem, epoch=1, examples=2)
+    (said,) = few["predictions"]["R5"]["approximations"]
+    assert said.startswith("2 of ")
+    densities = [np.array(record["predictions"]["R5"]["density"]) for record in (whole, cut, few)]
+    grid = np.array(whole["spectrum"]["energies"])
+    assert l1_distance(grid, densities[0], densities[1]) < 0.02 < l1_distance(grid, densities[0], densities[2])

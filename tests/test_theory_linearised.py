@@ -20,8 +20,9 @@ from spectra import even_moments, l1_error, small_digits, transform
 from simulator import HessianOperator, Network, mlp, sequential, train
 from simulator.network import Conv, Dense, MaxPool
 from theory import ConvergenceError, linearised_law, population_signals
+from theory.inner_layer import forward_kernels, leading_directions
 from theory.linearised_law import LinearisedEquation
-from theory.signals import NetworkSignals
+from theory.signals import NetworkSignals, gather
 from validation.predict import initial_variances
 from validation.signals import measure_signals
 
@@ -189,7 +190,58 @@ def test_the_second_moment_is_exact(case: Case, closure: str) -> None:
         lambda z: linearised_law(signals, z, closure, tolerance=1e-11, max_iterations=2000).g, 20 * math.sqrt(square)
     )
     assert_allclose(moments[:2], [1.0, square], rtol=1e-9)
-    assert LinearisedEquation(signals, closure).rms() == pytest.approx(math.sqrt(square), rel=5e-3)
+    assert LinearisedEquation(signals, closure).rms() == pytest.approx(math.sqrt(square), rel=1e-5)
+
+
+# directions of the inner layers
+
+
+def smooth_signals() -> NetworkSignals:
+    """Convolutions on smooth images: inner layers of 128 sites that few directions fill."""
+    case = Case("smooth", (8, 8, 1), (*(("conv", 3, 3),) * 3, ("pool", 4), ("dense", 4), ("dense", 1)), 2, 7)
+    rows, columns = np.mgrid[:8, :8] / 8
+    x = np.stack([np.cos(3 * rows + columns), np.sin(2 * columns - rows)])[..., None]
+    return measure_signals(case.network, case.weights, x, np.array([0.6, -0.4]))
+
+
+@pytest.mark.parametrize("closure", CLOSURES)
+def test_directions_left_out_change_little_and_less_with_the_cut(closure: str) -> None:
+    signals = smooth_signals()
+    z = LinearisedEquation(signals, closure).rms() * np.array([0.05j, 0.4 + 0.05j, 2 + 0.05j])
+    whole, errors = linearised_law(signals, z, closure).g, []
+    for cut in (3e-2, 3e-3):
+        kept = [layer.directions for layer in LinearisedEquation(signals, closure, cut).inner]
+        assert any(f is not None and f.shape[1] < len(f) / 2 for f in kept)
+        errors.append(np.abs(linearised_law(signals, z, closure, cut=cut).g / whole - 1).max())
+    assert errors[1] < 0.06
+    assert errors[1] < 0.3 * errors[0]
+
+
+@given(n=st.integers(1, 12), rank=st.integers(1, 12), seed=st.integers(0, 2**31))
+def test_leading_directions_span_what_is_above_the_cut(n: int, rank: int, seed: int) -> None:
+    factor = np.random.default_rng(seed).normal(size=(n, min(rank, n)))
+    kernel = factor @ factor.T
+    f = leading_directions(kernel, 1e-6)
+    assert_allclose(f.T @ f, np.eye(f.shape[1]), atol=1e-10)
+    assert np.linalg.norm(kernel - f @ (f.T @ kernel), 2) <= 2e-6 * n * np.linalg.norm(kernel, 2)
+
+
+def test_forward_kernels_are_what_the_equation_has_far_out() -> None:
+    """-z A^l at z → i∞, A^l of channel averages: tested by U of the first inner layer's equation with B = 0."""
+    signals = smooth_signals()
+    kernels = forward_kernels(signals)
+    first, second = signals.layers[:2]
+    assert_allclose(kernels[0], first.inputs @ first.inputs.T)
+    masks = [source >= 0 for source in first.source.T]
+    mean = np.mean([np.outer(on, on) * kernels[0] for on in masks], axis=0)
+    expected = second.inputs @ second.inputs.T + second.variance * second.n_in * gather(mean, second.offsets)
+    assert_allclose(kernels[1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cut", [-0.1, 1.0, math.nan])
+def test_a_cut_that_leaves_nothing_is_refused(cut: float) -> None:
+    with pytest.raises(ValueError, match="expected 0 <= cut < 1"):
+        linearised_law(smooth_signals(), POINTS, cut=cut)
 
 
 # fresh weights at fixed signals

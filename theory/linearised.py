@@ -43,18 +43,18 @@ RANK_CUT = 1e-12
 """Singular values below this share of the largest are rounding."""
 
 
-def _times(matrix: Complex, real: Real) -> Complex:
+def times(matrix: Complex, real: Real) -> Complex:
     """Complex @ real without promoting the real factor."""
     product: Complex = np.matmul(matrix.real, real) + 1j * np.matmul(matrix.imag, real)
     return product
 
 
-def _real_times(real: Real, matrix: Complex) -> Complex:
+def real_times(real: Real, matrix: Complex) -> Complex:
     product: Complex = np.matmul(real, matrix.real) + 1j * np.matmul(real, matrix.imag)
     return product
 
 
-def _turn(columns: Real) -> Real:
+def turn(columns: Real) -> Real:
     """(k, n, r) -> (k, r, n)."""
     return columns.transpose(0, 2, 1)
 
@@ -73,14 +73,14 @@ class OnSets:
         """V_b^T M V_b of every channel: M (n_z, n, n) -> (n_z, k, r, r)."""
         forms = np.empty((len(matrix), len(self.sites), *(2 * self.columns[0].shape[1:])), dtype=np.complex128)
         for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
-            forms[:, b] = _real_times(v.T, _times(matrix[:, sites[:, None], sites], v))
+            forms[:, b] = real_times(v.T, times(matrix[:, sites[:, None], sites], v))
         return forms
 
     def mean_outer(self, matrices: Complex, n: int) -> Complex:
         """(1/k) Σ_b V_b M_b V_b^T: M (n_z, k, r, r) -> (n_z, n, n)."""
         mean = np.zeros((len(matrices), n, n), dtype=np.complex128)
         for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
-            mean[:, sites[:, None], sites] += _times(_real_times(v, matrices[:, b]), v.T) / len(self.sites)
+            mean[:, sites[:, None], sites] += times(real_times(v, matrices[:, b]), v.T) / len(self.sites)
         return mean
 
     def seen(self, columns: Real) -> Real:
@@ -106,18 +106,18 @@ def on_above(layer: LayerSignals, columns: Real) -> OnSets:
     return OnSets(above, tuple(columns[source[a]] for source, a in zip(layer.source.T, above, strict=True)))
 
 
-def _weighted(columns: Real, weights: Complex) -> Complex:
+def weighted(columns: Real, weights: Complex) -> Complex:
     """Σ_j w_bj v_bj v_bj^T: v (k, n, j), w (n_z, k or 1, j or 1) -> (n_z, k, n, n)."""
     if weights.shape[1:] == (1, 1):  # the mean field: one product serves every z
-        shared: Complex = weights[:, :, :, None] * np.matmul(columns, _turn(columns))
+        shared: Complex = weights[:, :, :, None] * np.matmul(columns, turn(columns))
         return shared
-    return _times(columns * weights[:, :, None, :], _turn(columns))
+    return times(columns * weights[:, :, None, :], turn(columns))
 
 
-def _forms(columns: Real, matrices: Complex) -> Complex:
+def quadratic_forms(columns: Real, matrices: Complex) -> Complex:
     """v_bj^T M_b v_bj: v (k, n, j), M (n_z, k, n, n) -> (n_z, k, j)."""
-    forms: Complex = (_times(matrices, columns) * columns).sum(axis=-2)
-    return forms
+    found: Complex = (times(matrices, columns) * columns).sum(axis=-2)
+    return found
 
 
 def minus_inverse(z: Complex, field: Complex) -> Complex:
@@ -137,7 +137,8 @@ def independent_columns(columns: Real) -> Real:
 class Response:
     """What a hidden layer answers: ``U`` its mean over neurons (n_z, S', S'), or ``quadratic`` (n_z, r), the diagonal
     of V^T U V where nothing else of it is needed; ``T`` (n_z, S, S); ``t`` (n_z, k, |O_l| p) and ``u`` (n_z, k,
-    |O_{l+1}| q), the forms of the weights that enter and leave."""
+    |O_{l+1}| q), the forms of the weights that enter and leave; (n_z, 1, 1) where their sum over columns, averaged over
+    neurons, is all that the mean field needs."""
 
     u: Complex
     U: Complex | None = None
@@ -205,15 +206,15 @@ class FirstLayer:
         self.gated = on_above(layer, inputs)
         self.basis = basis
         self.seen = self.gated.seen(errors if basis is None else basis.columns)
-        self.gram = np.matmul(_turn(self.seen), self.seen) if basis is not None else None
+        self.gram = np.matmul(turn(self.seen), self.seen) if basis is not None else None
 
     def respond(self, z: Complex, field: Field) -> tuple[Response, Complex]:
         """(response, tr P averaged over neurons (n_z,))."""
         if self.basis is not None:
             return self._on_basis(z, self.basis, self.basis.links(field))
         assert field.common is not None
-        resolvent = minus_inverse(z, self.gated.sandwich(field.common) + _weighted(self.seen, field.links))
-        response = Response(_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled))
+        resolvent = minus_inverse(z, self.gated.sandwich(field.common) + weighted(self.seen, field.links))
+        response = Response(quadratic_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled))
         return response, np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
 
     def _on_basis(self, z: Complex, basis: TopBasis, beta: Complex) -> tuple[Response, Complex]:
@@ -224,65 +225,10 @@ class FirstLayer:
             forms: Complex = np.sum(self.gram * kernel.swapaxes(-1, -2), axis=-1)
             trace = np.trace(kernel, axis1=2, axis2=3).mean(axis=1) - (p - r) / z
         else:
-            resolvent = minus_inverse(z, _weighted(self.seen, beta))
-            forms = _forms(self.seen, resolvent)
+            resolvent = minus_inverse(z, weighted(self.seen, beta))
+            forms = quadratic_forms(self.seen, resolvent)
             trace = np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
         return Response(forms * basis.ratio**2, quadratic=forms.mean(axis=1)), trace
-
-
-class InnerLayer:
-    """A layer 2 ≤ l ≤ L-2: both A and B are matrices over its sites, or B lives on the top basis."""
-
-    def __init__(self, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
-        self.layer, self.errors, self.basis = layer, errors, basis
-        if basis is not None:
-            self.gated = on_below(layer, basis.columns)
-            self.seen = self.gated.seen(layer.inputs)
-
-    def respond(self, common: Complex, links: Complex, field: Field) -> Response:
-        """From A = common + Σ ν x x^T, ν = links (n_z, k or 1, |O| p or 1), and the field B."""
-        return self._on_sites(common, links, field) if self.basis is None else self._on_basis(common, links, field)
-
-    def _on_basis(self, common: Complex, links: Complex, field: Field) -> Response:
-        """With C_b = V_b^T A_b V_b and B = V β V^T: V^T U V = (I - Cβ)^{-1} C and T = V (β + β V^T U V β) V^T."""
-        assert self.basis is not None
-        form = self.gated.sandwich(common) + _weighted(self.seen, links)
-        beta = self.basis.links(field)
-        identity = np.eye(form.shape[-1])
-        inside = np.linalg.solve(identity - form * beta[:, :, None, :], form)
-        kernel = beta[..., None] * (identity + inside * beta[:, :, None, :])
-        forms: Complex = np.diagonal(inside, axis1=-2, axis2=-1)
-        return Response(
-            forms * self.basis.ratio**2,
-            quadratic=forms.mean(axis=1),
-            T=self.gated.mean_outer(kernel, self.layer.n_sites),
-            t=_forms(self.seen, kernel),
-        )
-
-    def _on_sites(self, common: Complex, links: Complex, field: Field) -> Response:
-        """Neuron by neuron on the on-set: Q = (I - A B)^{-1}, U = Q A, T = B Q."""
-        assert field.common is not None
-        layer, n_z = self.layer, len(common)
-        k = layer.source.shape[1]
-        mean_u = np.zeros((n_z, layer.n_pooled, layer.n_pooled), dtype=np.complex128)
-        mean_t = np.zeros((n_z, layer.n_sites, layer.n_sites), dtype=np.complex128)
-        t = np.zeros((n_z, k, layer.inputs.shape[1]), dtype=np.complex128)
-        u = np.zeros((n_z, k, self.errors.shape[1]), dtype=np.complex128)
-        for b in range(k):
-            above = np.flatnonzero(layer.source[:, b] >= 0)
-            if above.size == 0:
-                continue
-            here = layer.source[above, b]
-            x, e = layer.inputs[here], self.errors[above]
-            nu, mu = links[:, b % links.shape[1]], field.links[:, b % field.links.shape[1]]
-            a = common[:, here[:, None], here] + _times(x * nu[:, None, :], x.T)
-            field_b = field.common[:, above[:, None], above] + _times(e * mu[:, None, :], e.T)
-            q = np.linalg.inv(np.eye(above.size) - a @ field_b)
-            answer_u, answer_t = q @ a, field_b @ q
-            mean_u[:, above[:, None], above] += answer_u / k
-            mean_t[:, here[:, None], here] += answer_t / k
-            t[:, b], u[:, b] = _forms(x, answer_t), _forms(e, answer_u)
-        return Response(u, U=mean_u, T=mean_t, t=t)
 
 
 class TopLayer:
@@ -303,8 +249,8 @@ class TopLayer:
         else:
             assert below.U is not None
             form = self.gated.sandwich(strength * gather(below.U, layer.offsets))
-        resolvent = minus_inverse(z, form + _weighted(self.seen, links))
-        return resolvent, _forms(self.seen, resolvent)
+        resolvent = minus_inverse(z, form + weighted(self.seen, links))
+        return resolvent, quadratic_forms(self.seen, resolvent)
 
     def field(self, resolvent: Complex, links: Complex, basis: TopBasis | None, n_pooled: int) -> Field:
         """B^{L-2} that the resolvents R of the last weights and µ of this layer's weights make."""

@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .dyson import ConvergenceError
 from .fixed_point import FixedPoint, solve_fixed_point
+from .inner_layer import InnerLayer, forward_kernels, leading_directions
 from .laws import upper_half_plane
 from .linearised import (
     CLOSURES,
     Field,
     FirstLayer,
-    InnerLayer,
     Response,
     TopBasis,
     TopLayer,
@@ -30,7 +30,7 @@ from .linearised import (
     minus_inverse,
     on_above,
 )
-from .signals import Complex, NetworkSignals, gather, scatter
+from .signals import Complex, NetworkSignals, Real, scatter
 
 SWEEPS = 12
 """Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
@@ -59,22 +59,25 @@ class LinearisedLaw:
 
 
 class LinearisedEquation:
-    """The map of one network's signals under one closure; see `theory.linearised` for the equations."""
+    """The map of one network's signals under one closure; see `theory.linearised` for the equations.
 
-    def __init__(self, signals: NetworkSignals, closure: str) -> None:
-        _check(signals, closure)
+    cut  inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
+    """
+
+    def __init__(self, signals: NetworkSignals, closure: str, cut: float = 0.0) -> None:
+        _check(signals, closure, cut)
         self.signals, self.closure = signals, closure
         layers = signals.layers
         self.depth = len(layers) + 1
         self.top = TopLayer(layers[-1], signals.top)
         self.basis = TopBasis.of(signals) if self.depth > 2 else None
         self.first = FirstLayer(layers[0], _errors(signals, 1), self.basis if self.depth == 3 else None)
-        self.inner = [
-            InnerLayer(layers[i], _errors(signals, i + 1), self.basis if i == self.depth - 3 else None)
-            for i in range(1, self.depth - 2)
-        ]
-        k, r = layers[-1].source.shape[1], signals.top.shape[1]
         one = closure == "mean_field"
+        self.inner = []
+        for i, kept in zip(range(1, self.depth - 2), _directions(signals, cut), strict=True):
+            basis, errors = self.basis if i == self.depth - 3 else None, _errors(signals, i + 1)
+            self.inner.append(InnerLayer(layers[i], layers[i - 1].n_pooled, errors, basis, kept, one))
+        k, r = layers[-1].source.shape[1], signals.top.shape[1]
         self.shapes: list[tuple[int, ...]] = [(k, r, r)]
         self.shapes += [(layer.n_pooled, layer.n_pooled) for layer in layers[: self.depth - 3]]
         self.shapes += [(1, 1) if one else (y.n_out, y.inputs.shape[1]) for y in layers[1:]]
@@ -127,10 +130,9 @@ class LinearisedEquation:
         response, first = self.first.respond(z, made[0])
         responses, incoming = [response], [self._incoming(z, 1, links[0], response)]
         for index, layer in enumerate(self.inner, start=1):
-            y, u = layer.layer, responses[-1].U
+            u = responses[-1].U
             assert u is not None
-            common = y.variance * y.n_in * gather(u, y.offsets)
-            responses.append(layer.respond(common, incoming[-1], made[index]))
+            responses.append(layer.respond(u, incoming[-1], made[index]))
             incoming.append(self._incoming(z, index + 1, links[index], responses[-1]))
         resolvent, t_top = self.top.respond(z, responses[-1], incoming[-1])
         ts = [r.t for r in responses[1:]] + [t_top]
@@ -212,15 +214,7 @@ class LinearisedEquation:
         total = 12.0 * k * size * size * (r + size)
         if self.first.basis is None and self.depth > 2:
             total += self.first.gated.operations
-        for layer in self.inner:
-            y = layer.layer
-            if layer.basis is None:
-                on = np.sum(y.source >= 0, axis=0, dtype=np.float64)
-                columns = y.inputs.shape[1] + layer.errors.shape[1]
-                total += float(np.sum(32.0 * on**3 + 8.0 * on**2 * columns))
-            else:
-                k, r, q = layer.seen.shape
-                total += layer.gated.operations + 12.0 * k * r * r * (r + q)
+        total += sum(layer.operations() for layer in self.inner)
         return float(total + 4.0 * self.n_unknowns)
 
     def bytes_per_point(self) -> float:
@@ -233,19 +227,19 @@ class LinearisedEquation:
         return 8 if self.n_unknowns < 200_000 else 4
 
     def rms(self) -> float:
-        """√(tr H²/N) of the law: g(z) = -1/z - rms²/z³ - ... far from the spectrum."""
-        height = 1.0
+        """√(tr H²/N) of the law, to a relative 1e-5: g(z) = -1/z - rms²/z³ - ... far from the spectrum."""
+        height = 1e4
         for _ in range(8):
             z = np.array([1j * height])
             state = self.start(z)
             for _ in range(self.depth):  # every field has then seen the ends of the network
                 state, trace = self.sweep(z, state)
-            # |1 + z g| = rms²/|z|²: near enough to be seen, far enough for the next term not to matter.
-            moment = abs(1.0 + z[0] * trace[0] / self.signals.n_weights) * height**2
-            if moment == 0.0 or 0.3 * height**2 < 1e4 * moment < 3.0 * height**2:
+            # |1 + z g| = rms²/|z|²: near enough to stand above rounding, far enough for the next term not to matter.
+            ratio = abs(1.0 + z[0] * trace[0] / self.signals.n_weights)
+            if ratio == 0.0 or 1e-10 < ratio < 1e-6:
                 break
-            height = 100.0 * math.sqrt(moment)
-        return math.sqrt(moment)
+            height *= 1e4 * math.sqrt(ratio)
+        return height * math.sqrt(ratio)
 
     def solve(self, z: Complex, start: Complex, tolerance: float, max_iterations: int) -> FixedPoint:
         """The fixed point at each z from `start`, in units of the largest unknown of each kind."""
@@ -279,7 +273,17 @@ class LinearisedEquation:
         return FixedPoint(state, found.residual, spent, found.converged)
 
 
-def _check(signals: NetworkSignals, closure: str) -> None:
+def _directions(signals: NetworkSignals, cut: float) -> list[Real | None]:
+    """What each layer 2..L-2 keeps of A."""
+    count = len(signals.layers) - 2
+    if cut == 0.0 or count <= 0:
+        return [None] * max(count, 0)
+    return [leading_directions(kernel, cut) for kernel in forward_kernels(signals)[1:]]
+
+
+def _check(signals: NetworkSignals, closure: str, cut: float) -> None:
+    if not 0.0 <= cut < 1.0:
+        raise ValueError(f"cut is {cut:g}, expected 0 <= cut < 1; pass 0 to keep every direction")
     if closure not in CLOSURES:
         raise ValueError(f"closure {closure!r} is unknown: use one of {', '.join(CLOSURES)}")
     for number, layer in enumerate(signals.layers, start=1):
@@ -336,11 +340,14 @@ def linearised_law(
     z: ArrayLike,
     closure: str = "mean_field",
     *,
+    cut: float = 0.0,
     tolerance: float = 1e-5,
     max_iterations: int = 300,
 ) -> LinearisedLaw:
     """Solves the linearised equations at every z (any shape, Im z > 0): R4 and R5 ("mean_field"), R6 ("cavity").
 
+    cut             inner layers keep the directions of their forward kernels above this share of the largest (see
+                    `theory.inner_layer`); 0: all of them, the equations as they stand
     tolerance       on the relative change of every unknown by one more sweep
     max_iterations  sweeps allowed for each z, and again for each stage of the approach from above to a stubborn one
 
@@ -352,7 +359,7 @@ def linearised_law(
     if not signals.layers or not np.any(signals.top):  # one linear layer, or no active example: H = 0
         return LinearisedLaw(-1.0 / points, 0.0, 0)
     folded, place = np.unique(np.abs(flat.real) + 1j * flat.imag, return_inverse=True)
-    equation = LinearisedEquation(signals, closure)
+    equation = LinearisedEquation(signals, closure, cut)
     found = _points(equation, folded, tolerance, max_iterations)
     if not found.converged.all():
         worst = int(np.argmax(found.residual))
@@ -372,11 +379,11 @@ def _traces(equation: LinearisedEquation, z: Complex, state: Complex) -> Complex
     return np.concatenate(parts) / equation.signals.n_weights
 
 
-def estimate_seconds(signals: NetworkSignals, n_points: int, closure: str = "mean_field") -> float:
+def estimate_seconds(signals: NetworkSignals, n_points: int, closure: str = "mean_field", cut: float = 0.0) -> float:
     """About how long `linearised_law` will take at n_points energies symmetric about 0, said in advance."""
     if not signals.layers or not np.any(signals.top):
         return 0.0
-    return SWEEPS * (n_points / 2 + 1) * LinearisedEquation(signals, closure).operations() / RATE
+    return SWEEPS * (n_points / 2 + 1) * LinearisedEquation(signals, closure, cut).operations() / RATE
 
 
 def memory_per_point(signals: NetworkSignals, closure: str = "mean_field") -> float:

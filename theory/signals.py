@@ -8,6 +8,7 @@ on, behind its own pools, S'_l sites. Everything is a plain array, so that the e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Index = NDArray[np.int64]
+Matrix = TypeVar("Matrix", Real, Complex)
 
 OFF = -1
 """In a map of sites: outside the image; no site that is on."""
@@ -76,11 +78,11 @@ class NetworkSignals:
         return sum(self.sizes)
 
 
-def gather(matrix: Complex, offsets: Index | None) -> Complex:
+def gather(matrix: Matrix, offsets: Index | None) -> Matrix:
     """Σ_o gather_o(M), M[φ_o α, φ_o β] and 0 outside: (..., S', S') -> (..., S, S)."""
     if offsets is None:
         return matrix
-    total = np.zeros((*matrix.shape[:-2], offsets.shape[1], offsets.shape[1]), dtype=matrix.dtype)
+    total: Matrix = np.zeros((*matrix.shape[:-2], offsets.shape[1], offsets.shape[1]), dtype=matrix.dtype)
     for offset in offsets:
         inside = np.flatnonzero(offset >= 0)
         seen = offset[inside]

@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")
     p.add_argument("--prediction-seconds", type=float, metavar="S",
                    help="leave out a rung estimated to take longer at one epoch (default 60)")  # fmt: skip
+    p.add_argument("--prediction-examples", type=int, metavar="K",
+                   help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")

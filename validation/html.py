@@ -27,6 +27,7 @@ def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None
         _figures(data, figures or {}),
         _epochs(data),
         _symmetry_tests(data),
+        _approximated(data),
         _left_out(data),
         settings(data),
     ]
@@ -165,19 +166,35 @@ def _kind_row(kind: str, summary: Report) -> list[str]:
     return [escape(kind), *counts, statistic, number(summary["smallest_adjusted"]), excess]
 
 
+def _approximated(data: Report) -> str:
+    """Predictions made affordable, with what was left out."""
+    said = [
+        (rung, word, epoch["epoch"])
+        for epoch in data["epochs"]
+        for rung, made in epoch["predictions"].items()
+        for word in made.get("approximations", ())
+    ]
+    return _by_rung("Predictions approximated", "approximation", said)
+
+
 def _left_out(data: Report) -> str:
-    """Predictions that were not made, with the reason, epochs with the same reason together."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for epoch in data["epochs"]:
-        for rung, reason in epoch.get("left_out", {}).items():
-            reasons.setdefault((rung, str(reason)), []).append(str(epoch["epoch"]))
+    """Predictions that were not made, with the reason."""
+    said = [
+        (rung, str(reason), epoch["epoch"])
+        for epoch in data["epochs"]
+        for rung, reason in epoch.get("left_out", {}).items()
+    ]
+    return _by_rung("Predictions left out", "reason", said)
+
+
+def _by_rung(title: str, what: str, said: Sequence[tuple[str, str, object]]) -> str:
+    """A table of what is said of (rung, words, epoch), epochs with the same words together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for rung, words, epoch in said:
+        together.setdefault((rung, words), []).append(str(epoch))
     rows = [
-        [escape(named(rung)), escape(", ".join(at)), escape(reason)] for (rung, reason), at in sorted(reasons.items())
+        [escape(named(rung)), escape(", ".join(at)), escape(words)] for (rung, words), at in sorted(together.items())
     ]
     if not rows:
         return ""
-    return (
-        "<section><h2>Predictions left out</h2>"
-        + table(("rung", "epochs", "reason"), rows, "words", "Predictions left out")
-        + "</section>"
-    )
+    return f"<section><h2>{title}</h2>{table(('rung', 'epochs', what), rows, 'words', title)}</section>"

@@ -105,7 +105,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
         predict_moments(record, moments, spectrum.rms, options.eta)
         predict_signals(
             record, network, weights, x, operator.c, rms=spectrum.rms, eta=options.eta,
-            budget=options.prediction_seconds or 0.0, seed=on_sets, backend=ops,
+            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples, seed=on_sets, backend=ops,
         )  # fmt: skip
     return record | {"seconds": round(time.perf_counter() - begun, 2)}
 

@@ -43,6 +43,7 @@ class Options:
     steps: int | None = None
     eta: float = 0.05
     prediction_seconds: float | None = None
+    prediction_examples: int | None = None
     entries: bool = False
     seed: int = 0
     out: str = "runs/compare"
@@ -68,6 +69,8 @@ class Options:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
+        if self.prediction_examples is not None and not self.prediction_examples >= 1:
+            raise OptionError(f"--prediction-examples {self.prediction_examples!r}: expected an integer >= 1")
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")

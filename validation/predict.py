@@ -13,7 +13,7 @@ from simulator import HessianOperator, Network
 from simulator.checks import check_examples
 from simulator.streams import Seed, spawn_streams
 from theory import arc_cosine_law, block_law, linearised_law, population_signals, semicircle, separable_law
-from theory.linearised_law import estimate_seconds
+from theory.linearised_law import LinearisedEquation, estimate_seconds, memory_per_point
 from theory.signals import NetworkSignals
 
 from .signals import measure_signals
@@ -24,6 +24,7 @@ SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "
 RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
+MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,77 @@ def rung_signals(
     return [measure_signals(network, weights, x, c, backend)]
 
 
-def signal_law(signals: Sequence[NetworkSignals], z: Array, rung: str) -> Array:
-    """g(z) of R4w, R4, R5 or R6 from their signals."""
-    laws = [linearised_law(one, z, SIGNAL_RUNGS[rung]).g for one in signals]
-    mean: Array = np.mean(laws, axis=0)
-    return mean
+@dataclass(frozen=True)
+class SignalLaw:
+    """A rung that starts from signals: the mean of the laws of `signals`, with its cost said in advance.
+
+    cut      directions of the inner layers left out (`theory.inner_layer`); 0: none
+    stretch  rms of each law over that of the law it stands for: 1, but for subsampled examples
+    """
+
+    signals: Sequence[NetworkSignals]
+    closure: str
+    cut: float = 0.0
+    stretch: Sequence[float] = ()
+
+    def __call__(self, z: Array) -> Array:
+        """g(z)."""
+        stretch = self.stretch or [1.0] * len(self.signals)
+        laws = [
+            s * linearised_law(one, s * z, self.closure, cut=self.cut).g
+            for one, s in zip(self.signals, stretch, strict=True)
+        ]
+        mean: Array = np.mean(laws, axis=0)
+        return mean
+
+    def seconds(self, n_points: int) -> float:
+        """About how long n_points energies will take."""
+        return sum(estimate_seconds(one, n_points, self.closure, self.cut) for one in self.signals)
+
+    @property
+    def memory(self) -> float:
+        """Bytes that one energy takes."""
+        return max(memory_per_point(one, self.closure) for one in self.signals)
+
+    @property
+    def sites(self) -> int:
+        """Of the largest layer."""
+        return max((layer.n_sites for one in self.signals for layer in one.layers), default=0)
 
 
-def predicted_seconds(signals: Sequence[NetworkSignals], n_points: int, rung: str) -> float:
-    """About how long `signal_law` will take at n_points energies, said in advance."""
-    return sum(estimate_seconds(one, n_points, SIGNAL_RUNGS[rung]) for one in signals)
+def rung_law(
+    network: Network,
+    x: Any,
+    c: Any,
+    rung: str,
+    weights: Sequence[Any] | None,
+    seed: Seed = 0,
+    backend: str | Backend | None = None,
+    *,
+    examples: int | None = None,
+    cut: float = 0.0,
+) -> SignalLaw:
+    """The law of R4w, R4, R5 or R6, on `examples` of those with c_i ≠ 0 where they are more.
+
+    A sample of m' out of m examples, its c_i times m/m', has a wider law: its second moment has the same products of
+    two different examples on average, but m/m' times the squares of one. Energies are therefore stretched to the
+    second moment that the equation gives for all m, which costs a single point far from the spectrum.
+    """
+    drawing, signalling = spawn_streams(seed, 2)
+    # An integer: R4 and R4w must draw the same networks and on-sets for a sample as for the whole.
+    fresh = int(signalling.integers(2**63))
+    closure, weight = SIGNAL_RUNGS[rung], np.asarray(c, dtype=np.float64)
+    active = np.flatnonzero(weight)
+    whole = rung_signals(network, x, weight, rung, weights, fresh, backend)
+    if examples is None or active.size <= examples:
+        return SignalLaw(whole, closure, cut)
+    chosen = np.sort(drawing.choice(active, examples, replace=False))
+    signals = rung_signals(network, x[chosen], weight[chosen] * active.size / examples, rung, weights, fresh, backend)
+    stretch = [
+        LinearisedEquation(part, closure, cut).rms() / LinearisedEquation(all_of_it, closure, MOMENT_CUT).rms()
+        for part, all_of_it in zip(signals, whole, strict=True)
+    ]
+    return SignalLaw(signals, closure, cut, stretch)
 
 
 def predict_spectrum(
@@ -174,7 +236,7 @@ def predict_spectrum(
     if rung == "R3":
         return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
     if rung in SIGNAL_RUNGS:
-        return signal_law(rung_signals(network, x, c, rung, weights, seed, backend), points, rung)
+        return rung_law(network, x, c, rung, weights, seed, backend)(points)
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
     operator = HessianOperator(network, weights, x, None, c=c, backend=backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,16 @@ from backends import Backend
 from simulator import Network
 from simulator.streams import Seed
 from theory import ConvergenceError, expected_largest, mass_beyond
-from theory.linearised_law import memory_per_point
-from theory.signals import NetworkSignals
 
 from .distances import energy_grid, l1_distance, w1_distance
 from .predict import (
     MOMENT_RUNGS,
     SIGNAL_RUNGS,
     HessianMoments,
+    SignalLaw,
     predict_from_moments,
     predict_spectrum,
-    predicted_seconds,
-    rung_signals,
-    signal_law,
+    rung_law,
 )
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +33,7 @@ NODES = energy_grid(30)  # where R4w to R6 are solved; the law, smooth on the sc
 SMOOTH = 0.04  # rms: the least η at which NODES are close enough
 BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
 MEMORY = 4e9  # bytes that one energy may take
+CUT = 1e-3  # directions of inner layers left out where the whole equations take too long: changes densities by 0.3 %
 
 
 def predict_moments(record: dict[str, Any], moments: HessianMoments, rms: float, eta: float) -> None:
@@ -60,11 +59,15 @@ def predict_signals(
     rms: float,
     eta: float,
     budget: float,
+    examples: int | None,
     seed: Seed,
     backend: Backend,
 ) -> None:
-    """Add R3 to R6 to a record's predictions; a rung that takes longer than `budget` seconds, by the estimate made in
-    advance, is named in ``left_out`` with that estimate."""
+    """Add R3 to R6 to a record's predictions, R4w to R6 on `examples` of the active ones where they are more.
+
+    A rung that takes longer than `budget` seconds, by the estimate made in advance, is tried without the directions
+    of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate.
+    """
     # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
     nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
     z = rms * (nodes + 1j * eta)
@@ -76,29 +79,43 @@ def predict_signals(
         if rung in record["left_out"]:
             continue
         try:
-            signals = rung_signals(network, x, c, rung, weights, seed, backend)
+            law = rung_law(network, x, c, rung, weights, seed, backend, examples=examples)
         except ValueError as error:
             record["left_out"][rung] = str(error)
             continue
-        reason = too_much(signals, len(z), rung, budget)
+        if law.seconds(len(z)) > budget:
+            law = replace(law, cut=CUT)
+        reason = too_much(law, len(z), budget)
         if reason is not None:
             record["left_out"][rung] = reason
             continue
-        _solve(record, rung, signals, z, rms, budget)
+        _solve(record, rung, law, z, rms, budget)
+        if rung in record["predictions"]:
+            record["predictions"][rung]["approximations"] = approximations(law, c, examples)
 
 
-def too_much(signals: Sequence[NetworkSignals], n_points: int, rung: str, budget: float) -> str | None:
+def too_much(law: SignalLaw, n_points: int, budget: float) -> str | None:
     """Why a rung is not to be solved: its time or its memory, said in advance; None where it may be."""
-    seconds, memory = predicted_seconds(signals, n_points, rung), memory_per_point(signals[0], SIGNAL_RUNGS[rung])
-    sites = max((layer.n_sites for layer in signals[0].layers), default=0)
-    if memory > MEMORY:
-        return f"{sites:,} sites in a layer take {memory / 1e9:.3g} GB for each energy: use fewer --spectrum-examples"
+    help_it = "use fewer --spectrum-examples or --prediction-examples"
+    if law.memory > MEMORY:
+        return f"{law.sites:,} sites in a layer take {law.memory / 1e9:.3g} GB for each energy: {help_it}"
+    seconds = law.seconds(n_points)
     if seconds > budget:
         return (
-            f"estimated at {seconds:.0f} s for {sites:,} sites in a layer, more than --prediction-seconds {budget:g}: "
-            "raise it, or use fewer --spectrum-examples"
+            f"estimated at {seconds:.0f} s for {law.sites:,} sites in a layer, more than --prediction-seconds "
+            f"{budget:g}: raise it, or {help_it}"
         )
     return None
+
+
+def approximations(law: SignalLaw, c: Array, examples: int | None) -> list[str]:
+    """What was left out to make a prediction affordable."""
+    said = []
+    if law.stretch:
+        said.append(f"{examples:,} of {np.count_nonzero(c):,} active examples, stretched to the second moment of all")
+    if law.cut:
+        said.append(f"directions of inner layers below {law.cut:g} of the largest left out")
+    return said
 
 
 def _points(record: dict[str, Any], rms: float, eta: float) -> Array:
@@ -116,37 +133,26 @@ def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, rm
     _add(record, "R3", g, rms, begun)
 
 
-def _solve(
-    record: dict[str, Any],
-    rung: str,
-    signals: Sequence[NetworkSignals],
-    z: Array,
-    rms: float,
-    budget: float,
-) -> None:
+def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: float, budget: float) -> None:
     begun = time.perf_counter()
     try:
-        between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), signal_law(signals, z, rung))
+        between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), law(z))
         grid = np.array(record["spectrum"]["energies"])
         _add(record, rung, between(np.arcsinh(grid / BEND)), rms, begun)
-        if predicted_seconds(signals, TAIL_POINTS, rung) <= budget:
-            record["predictions"][rung]["tails"] = tails(signals, rung, rms)
+        if law.seconds(TAIL_POINTS) <= budget:
+            record["predictions"][rung]["tails"] = tails(law, rms)
     except ConvergenceError as error:
         record["left_out"][rung] = f"its equations did not converge: {error}"
 
 
-def tails(signals: Sequence[NetworkSignals], rung: str, rms: float) -> dict[str, Any]:
+def tails(law: SignalLaw, rms: float) -> dict[str, Any]:
     """Expected numbers of eigenvalues beyond 4, 8 and 12 rms on either side, and the expected largest one, in rms."""
-
-    def transform(z: Array) -> Array:
-        return signal_law(signals, z, rung)
-
-    n = signals[0].n_weights
-    beyond = n * mass_beyond(transform, rms * np.array(TAILS))
+    n = law.signals[0].n_weights
+    beyond = n * mass_beyond(law, rms * np.array(TAILS))
     return {
         "thresholds": list(TAILS),
         "beyond": np.maximum(beyond, 0.0).tolist(),
-        "largest": expected_largest(transform, n, rms) / rms,
+        "largest": expected_largest(law, n, rms) / rms,
     }
 
 
