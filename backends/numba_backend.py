@@ -35,14 +35,13 @@ class NumbaBackend(Backend):
 
     @cached_property
     def _blas(self) -> Any:
-        import scipy.linalg.cython_blas  # noqa: F401  (the library must be loaded to be found)
         from threadpoolctl import ThreadpoolController
 
         return ThreadpoolController().select(user_api="blas").lib_controllers
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """One BLAS thread inside: kernels call BLAS from each of their own threads, and two pools would fight."""
+        """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight."""
         if self._threads is not None:
             yield
             return
@@ -116,18 +115,18 @@ class NumbaBackend(Backend):
         assert like is not None
         assert kernel is not None
         probes = x.shape[0] if x is not None else kernel.shape[0]
-        *sides, ins = like.shape[-3:]
+        m, *sides, ins = like.shape[-4:]
         side, outs = kernel.shape[-3], kernel.shape[-1]
-        m = like.shape[-4]
         z = np.empty((probes, m, *sides, outs), self.dtype)
-        none, no_kernel = np.empty((0, m, *sides, ins), self.dtype), np.empty((side, side, ins, outs), self.dtype)
-        joined = no_kernel if v is None else np.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], probes * outs)
-        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + (probes + 1) * outs, z.itemsize)
+        none, panels = np.empty((0, m, *sides, ins), self.dtype), self._kernels.pack
+        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
         with self.computing():
             self._kernels.convolve(
-                self._kernels.GEMM_ADDRESS[self.dtype], threads, block,
-                none if x is None else _plain(x), no_kernel if w is None else _plain(w),
-                none[:, 0] if shared is None else _plain(shared), _plain(joined), z,
+                threads, block, self._kernels.LANES[self.dtype], side,
+                none if x is None else _plain(x),
+                np.empty((0, 0), self.dtype) if w is None else panels(w),
+                none[:, 0] if shared is None else _plain(shared),
+                np.empty((0, 0, 0), self.dtype) if v is None else panels(v), z,
             )  # fmt: skip
         return z
 
@@ -152,25 +151,18 @@ class NumbaBackend(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + (probes + 1) * outs, some_d.itemsize)
-        sums = np.zeros((threads, probes if many_x else 0, kernel, kernel, ins, outs), self.dtype)
-        wide = np.zeros((threads, kernel, kernel, ins, probes * outs if many_d else 0), self.dtype)
+        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize)
+        sums = np.zeros((threads, probes, kernel, kernel, ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
         with self.computing():
             self._kernels.convolve_gradient(
-                self._kernels.GEMM_ADDRESS[self.dtype], threads, block, kernel,
+                threads, block, self._kernels.LANES[self.dtype], kernel,
                 none_x if x is None else _plain(x),
                 none_d[:, 0] if shared_d is None else _plain(shared_d),
                 none_x[:, 0] if shared_x is None else _plain(shared_x),
-                none_d if d is None else _with_probes(d), sums, wide,
+                none_d if d is None else _with_probes(d), sums,
             )  # fmt: skip
-        parts = []
-        if many_x:
-            parts.append(sums.sum(axis=0))
-        if many_d:
-            split = wide.sum(axis=0).reshape(kernel, kernel, ins, probes, outs)
-            parts.append(np.moveaxis(split, 3, 0))
-        total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        total = sums.sum(axis=0)
         return _plain(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:

@@ -1,11 +1,9 @@
 """Compiled CPU twins of `backends.reference` for images: convolutions and gates.
 
 A "same" convolution is computed without forming patches. A block of images is copied once into a zero-padded
-buffer in which neighbouring rows and images share their padding, so that a shift by a kernel offset is a shift
-of the flat index. With channels last, the k horizontal neighbours of a site are k·C adjacent numbers; reading
-the buffer with row stride k·C from each of the k residues of the flat index makes every such window a row of an
-ordinary matrix. A k×k convolution is then k² matrix products over views, accumulated in place (BLAS beta = 1),
-one block per thread and small enough to stay in its cache. Each block calls SciPy's single-threaded GEMM.
+channels-last buffer, in which the k horizontal neighbours of a site are k·C adjacent numbers and neighbouring rows
+and images share their padding. Sites are taken from it by a table of offsets, a register tile at a time
+(`backends.numba_tiles`); one block per thread, small enough to stay in its cache.
 """
 
 from __future__ import annotations
@@ -13,73 +11,40 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import get_num_threads, njit, prange, types
-from numba.extending import get_cython_function_address, intrinsic
+from numba import get_num_threads, njit, prange
+
+from .numba_tiles import LANES, SUMS, convolution_narrow, convolution_wide, gradient_narrow, gradient_wide
 
 Array = np.ndarray[Any, Any]
 
-GEMM_ADDRESS = {
-    "float64": get_cython_function_address("scipy.linalg.cython_blas", "dgemm"),
-    "float32": get_cython_function_address("scipy.linalg.cython_blas", "sgemm"),
-}
 BLOCK_BYTES = 1 << 19  # a block's buffers: half of a common second-level cache
+CHUNK = 256  # sites of a gradient between two additions to the sums: their signals stay in the first-level cache
+WIDE, NARROW = SUMS // 2, SUMS  # sites of a tile of two vectors, of one
 
 
-@intrinsic
-def _call_gemm(context, address, arguments):  # type: ignore[no-untyped-def]
-    """Call the Fortran GEMM at an address with 13 pointers; the address is a value so that code caches on disk."""
-    signature = types.void(types.intp, types.UniTuple(types.intp, 13))  # type: ignore[no-untyped-call]
+def pack(w: Array) -> Array:
+    """Kernels (..., k, k, A, B) as (..., n, k·k·A·2L): panels of 2L columns, the last one of L where that is enough.
 
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 13)
-        function = builder.inttoptr(values[0], kind.as_pointer())
-        items = [builder.inttoptr(builder.extract_value(values[1], i), pointer) for i in range(13)]
-        builder.call(function, items)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@njit(cache=True)
-def _gemm(address, transposed, scratch, m, n, k, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
-    """Row-major C = op(A) B + beta C for flat arrays that start at the first entry; op(A) = A or A^T.
-
-    Fortran sees every row-major matrix transposed: C^T = B^T op(A)^T.
+    Columns beyond B are 0. L is the number of lanes.
     """
-    letters, sizes, scalars = scratch
-    sizes[0] = n
-    sizes[1] = m
-    sizes[2] = k
-    sizes[3] = ldb
-    sizes[4] = lda
-    sizes[5] = ldc
-    scalars[0] = 1
-    scalars[1] = beta
-    letter, size, scalar = letters.ctypes.data, sizes.ctypes.data, scalars.ctypes.data
-    item = scalars.itemsize
-    _call_gemm(  # type: ignore[call-arg]
-        address,
-        (
-            letter, letter + (1 if transposed else 0), size, size + 4, size + 8,
-            scalar, b.ctypes.data, size + 12, a.ctypes.data, size + 16,
-            scalar + item, c.ctypes.data, size + 20,
-        ),
-    )  # fmt: skip
-
-
-@njit(cache=True)
-def _scratch(like):  # type: ignore[no-untyped-def]
-    letters = np.array([78, 84], np.uint8)  # "N", "T"
-    return letters, np.empty(6, np.int32), np.empty(2, like.dtype)
+    *lead, k, _, ins, outs = w.shape
+    width = 2 * LANES[w.dtype.name]
+    panels, rows = -(-outs // width), k * k * ins
+    packed = np.zeros((*lead, panels, rows * width), w.dtype)
+    flat = w.reshape(*lead, rows, outs)
+    for n in range(panels):
+        part = flat[..., n * width : (n + 1) * width]
+        columns = width if part.shape[-1] > width // 2 else width // 2
+        target = packed[..., n, : rows * columns].reshape(*lead, rows, columns)  # a copy where `lead` is not empty
+        target[..., : part.shape[-1]] = part
+        packed[..., n, : rows * columns] = target.reshape(*lead, rows * columns)
+    return packed
 
 
 @njit(cache=True)
 def _fill(x, first, count, r, buffer):  # type: ignore[no-untyped-def]
     """Copy images first..first+count of x into the flat padded buffer, whose padding is zero already."""
     height, width, channels = x.shape[1:]
-    row = (width + r) * channels
     source = x.reshape(-1)
     for i in range(count):
         for y in range(height):
@@ -87,135 +52,183 @@ def _fill(x, first, count, r, buffer):  # type: ignore[no-untyped-def]
             start = ((first + i) * height + y) * width * channels
             for q in range(width * channels):
                 buffer[to + q] = source[start + q]
-    return row
 
 
 @njit(cache=True)
-def _convolve_block(address, scratch, buffer, w, sites, row, beta, out):  # type: ignore[no-untyped-def]
-    kernel, a, b = w.shape[1], w.shape[2], w.shape[3]
-    taps = w.reshape(-1)
-    for residue in range(kernel):
-        rows = (sites - residue + kernel - 1) // kernel
-        for dy in range(kernel):
-            _gemm(
-                address, False, scratch, rows, b, kernel * a,
-                buffer[residue * a + dy * row :], kernel * a, taps[dy * kernel * a * b :], b,
-                beta if dy == 0 else 1, out[residue * b :], kernel * b,
-            )  # fmt: skip
+def _sites(count, height, width, channels, r, padded):  # type: ignore[no-untyped-def]
+    """Where in the buffer each site's window begins; the last is repeated up to a multiple of `padded`."""
+    total = count * height * width
+    sites = np.empty((total + padded - 1) // padded * padded, np.int64)
+    for s in range(sites.size):
+        at = min(s, total - 1)
+        i, y, q = at // (height * width), at // width % height, at % width
+        sites[s] = ((i * (height + r) + y) * (width + r) + q) * channels
+    return sites
 
 
 @njit(cache=True)
-def _collect(out, width_out, offset, add, r, first, count, z):  # type: ignore[no-untyped-def]
-    """Copy (or add) channels offset..offset+B of a block's flat sites into z (m, H, W, B)."""
-    _, height, width, outs = z.shape
-    flat = z.reshape(-1)
-    for i in range(count):
-        for y in range(height):
-            start = (i * (height + r) + y) * (width + r)
-            to = ((first + i) * height + y) * width * outs
-            for q in range(width):
-                source, target = (start + q) * width_out + offset, to + q * outs
-                if add:
-                    for c in range(outs):
-                        flat[target + c] += out[source + c]
-                else:
-                    for c in range(outs):
-                        flat[target + c] = out[source + c]
+def _convolve_block(x, sites, w, again, add_w, shape, line, z, z_first, scratch, lanes):  # type: ignore[no-untyped-def]
+    """z (+)= the convolution of a filled buffer with packed panels w, for the sites of a block.
+
+    `again` and `add_w`: a second buffer and its panels (of no entry where there is none).
+    """
+    total, kernel, run, outs = shape
+    item = z.itemsize
+    for n in range(w.shape[0]):
+        column = n * 2 * lanes
+        left = outs - column
+        vectors = 2 if left > lanes else 1
+        tile = NARROW // vectors
+        width = vectors * lanes
+        for t in range(0, total, tile):
+            inside = min(tile, total - t)
+            whole = inside == tile and left >= width
+            target = z.ctypes.data + ((z_first + t) * outs + column) * item if whole else scratch.ctypes.data
+            stride = outs if whole else width
+            first = sites.ctypes.data + 8 * t
+            if vectors == 2:
+                convolution_wide(z, x.ctypes.data, first, w[n].ctypes.data, kernel, run, line, target, stride, 0)
+                if again.size:
+                    convolution_wide(
+                        z, again.ctypes.data, first, add_w[n].ctypes.data, kernel, run, line, target, stride, 1
+                    )
+            else:
+                convolution_narrow(z, x.ctypes.data, first, w[n].ctypes.data, kernel, run, line, target, stride, 0)
+                if again.size:
+                    convolution_narrow(
+                        z, again.ctypes.data, first, add_w[n].ctypes.data, kernel, run, line, target, stride, 1
+                    )
+            if not whole:
+                for i in range(inside):
+                    for c in range(min(left, width)):
+                        z[(z_first + t + i) * outs + column + c] = scratch[i * width + c]
 
 
 @njit(parallel=True, cache=True)
-def convolve(address, threads, block, own, w, shared, v, z):  # type: ignore[no-untyped-def]
-    """z[p] = conv(own[p], w) + conv(shared, v[..., p]) for P probes; either part may be empty.
+def convolve(threads, block, lanes, kernel, own, w, shared, v, z):  # type: ignore[no-untyped-def]
+    """z[p] = conv(own[p], w) + conv(shared, v[p]) for P probes; either part may be empty.
 
-    z (P, m, H, W, B); own (P or 0, m, H, W, A) with w (k, k, A, B); shared (m or 0, H, W, A) with
-    v (k, k, A, P·B): one product serves all probes.
+    z (P, m, H, W, B); own (P or 0, m, H, W, A) with packed w; shared (m or 0, H, W, A) with packed v, P of them.
     """
     probes, m, height, width, outs = z.shape
-    kernel = w.shape[0]
     r = kernel // 2
+    ins = own.shape[4] if own.shape[0] else shared.shape[3]
     blocks = (m + block - 1) // block
-    length = (block * (height + r) + r) * (width + r) + r + kernel
+    length = ((block * (height + r) + r) * (width + r) + r + kernel) * ins
+    line, shape_line = (width + r) * ins, kernel * ins
     for thread in prange(threads):
-        scratch = _scratch(z)
-        buffer = np.zeros(length * own.shape[4] if own.shape[0] else 0, z.dtype)
-        out = np.empty(length * outs if own.shape[0] else 0, z.dtype)
-        common = np.zeros(length * shared.shape[3] if shared.shape[0] else 0, z.dtype)
-        wide = np.empty(length * outs * probes if shared.shape[0] else 0, z.dtype)
+        buffer = np.zeros(length if own.shape[0] else 0, z.dtype)
+        common = np.zeros(length if shared.shape[0] else 0, z.dtype)
+        scratch = np.empty(SUMS * lanes, z.dtype)
+        sites = _sites(block, height, width, ins, r, NARROW)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
-            sites = (count * (height + r) - r) * (width + r) - r
+            shape = (count * height * width, kernel, shape_line, outs)
             if shared.shape[0]:
-                row = _fill(shared, first, count, r, common)
-                _convolve_block(address, scratch, common, v, sites, row, 0, wide)
+                _fill(shared, first, count, r, common)
             for p in range(probes):
+                flat, start = z[p].reshape(-1), first * height * width
                 if own.shape[0]:
-                    row = _fill(own[p], first, count, r, buffer)
-                    _convolve_block(address, scratch, buffer, w, sites, row, 0, out)
-                    _collect(out, outs, 0, False, r, first, count, z[p])
-                if shared.shape[0]:
-                    _collect(wide, outs * probes, p * outs, own.shape[0] > 0, r, first, count, z[p])
+                    _fill(own[p], first, count, r, buffer)
+                    extra = v[p] if shared.shape[0] else w[:0]
+                    _convolve_block(buffer, sites, w, common, extra, shape, line, flat, start, scratch, lanes)
+                else:
+                    _convolve_block(common, sites, v[p], buffer, w[:0], shape, line, flat, start, scratch, lanes)
 
 
 @njit(cache=True)
-def _spread(d, first, count, r, width_out, offset, spread):  # type: ignore[no-untyped-def]
-    """The inverse of `_collect`: signals of a block's images onto its flat sites, whose padding stays zero."""
-    _, height, width, outs = d.shape
+def _rows(d, first, count, columns, padded):  # type: ignore[no-untyped-def]
+    """Signals of a block's sites as rows of `columns` numbers, zero beyond their channels."""
+    sites, outs = d.shape[1] * d.shape[2], d.shape[3]
     source = d.reshape(-1)
-    for i in range(count):
-        for y in range(height):
-            to = (i * (height + r) + y) * (width + r)
-            start = ((first + i) * height + y) * width * outs
-            for q in range(width):
-                for c in range(outs):
-                    spread[(to + q) * width_out + offset + c] = source[start + q * outs + c]
+    for s in range(count * sites):
+        for c in range(outs):
+            padded[s * columns + c] = source[(first * sites + s) * outs + c]
 
 
 @njit(cache=True)
-def _gradient_block(address, scratch, kernel, a, outs, sites, row, buffer, spread, sums):  # type: ignore[no-untyped-def]
-    for dy in range(kernel):
-        for residue in range(kernel):
-            rows = (sites - residue + kernel - 1) // kernel
-            _gemm(
-                address, True, scratch, kernel * a, outs, rows,
-                buffer[residue * a + dy * row :], kernel * a, spread[residue * outs :], kernel * outs,
-                1, sums[dy * kernel * a * outs :], outs,
-            )  # fmt: skip
+def _gradient_block(x, sites, total, d, d_first, columns, kernel, run, line, outs, sums, scratch, lanes):  # type: ignore[no-untyped-def]
+    """sums (k·run·B, flat) += Σ_sites x d^T for a filled buffer; d holds rows of `columns` from `d_first` on."""
+    item = sums.itemsize
+    for chunk in range(0, total, CHUNK):
+        count = min(CHUNK, total - chunk)
+        places = sites.ctypes.data + 8 * chunk
+        for column in range(0, outs, 2 * lanes):
+            left = outs - column
+            vectors = 2 if left > lanes else 1
+            tile, width = NARROW // vectors, vectors * lanes
+            signals = d.ctypes.data + (d_first + chunk * columns + column) * item
+            for dy in range(kernel):
+                for row in range(0, run, tile):
+                    start = x.ctypes.data + (dy * line + row) * item
+                    at = (dy * run + row) * outs + column
+                    whole = left >= width and run - row >= tile
+                    target = sums.ctypes.data + at * item if whole else scratch.ctypes.data
+                    stride, add = (outs, 1) if whole else (width, 0)
+                    if vectors == 2:
+                        gradient_wide(sums, start, places, count, signals, columns, target, stride, add)
+                    else:
+                        gradient_narrow(sums, start, places, count, signals, columns, target, stride, add)
+                    if not whole:
+                        for i in range(min(tile, run - row)):
+                            for c in range(min(left, width)):
+                                sums[at + i * outs + c] += scratch[i * width + c]
 
 
 @njit(parallel=True, cache=True)
-def convolve_gradient(address, threads, block, kernel, x, shared_d, shared_x, d, sums, wide_sums):  # type: ignore[no-untyped-def]
-    """Σ_i x_i[p] δ_i^T + Σ_i x_i δ_i[p]^T for P probes, per thread; either part may be empty.
+def convolve_gradient(threads, block, lanes, kernel, x, shared_d, shared_x, d, sums):  # type: ignore[no-untyped-def]
+    """sums[thread, p] = Σ_i x_i[p] δ_i^T + Σ_i x_i δ_i[p]^T for P probes; either part may be empty.
 
-    x (P or 0, m, H, W, A) meets shared_d (m, H, W, B) in sums (threads, P, k, k, A, B); shared_x (m or 0, H, W, A)
-    meets d (P, m, H, W, B) in wide_sums (threads, k, k, A, P·B), one product for all probes.
+    x (P or 0, m, H, W, A) meets shared_d (m, H, W, B); shared_x (m or 0, H, W, A) meets d (P, m, H, W, B); sums
+    (threads, P, k, k, A, B), zero at entry.
     """
-    probes = max(x.shape[0], d.shape[0])
-    m, height, width, outs = d.shape[1:]
-    a, r = sums.shape[4], kernel // 2
+    probes, a, outs = sums.shape[1], sums.shape[4], sums.shape[5]
+    m, height, width = d.shape[1:4]
+    r, run = kernel // 2, kernel * a
     blocks = (m + block - 1) // block
-    length = (block * (height + r) + r) * (width + r) + r + kernel
+    length = ((block * (height + r) + r) * (width + r) + r + kernel) * a + SUMS
+    line, area = (width + r) * a, height * width
+    columns = (outs + lanes - 1) // lanes * lanes
+    padding = 0 if columns == outs else block * area * columns
     for thread in prange(threads):
-        scratch = _scratch(sums)
-        buffer = np.zeros(length * a, sums.dtype)
-        narrow = np.zeros(length * outs if x.shape[0] else 0, sums.dtype)
-        wide = np.zeros(length * outs * probes if shared_x.shape[0] else 0, sums.dtype)
+        buffer = np.zeros(length, sums.dtype)
+        padded = np.zeros(padding, sums.dtype)
+        scratch = np.empty(SUMS * lanes, sums.dtype)
+        sites = _sites(block, height, width, a, r, 1)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
-            sites = (count * (height + r) - r) * (width + r) - r
+            total = count * area
             if shared_x.shape[0]:
+                _fill(shared_x, first, count, r, buffer)
                 for p in range(probes):
-                    _spread(d[p], first, count, r, outs * probes, p * outs, wide)
-                row = _fill(shared_x, first, count, r, buffer)
-                total = wide_sums[thread].reshape(-1)
-                _gradient_block(address, scratch, kernel, a, outs * probes, sites, row, buffer, wide, total)
+                    into = sums[thread, p].reshape(-1)
+                    if padding:
+                        _rows(d[p], first, count, columns, padded)
+                        _gradient_block(
+                            buffer, sites, total, padded, 0, columns, kernel, run, line, outs, into, scratch, lanes
+                        )
+                    else:
+                        _gradient_block(
+                            buffer, sites, total, d[p].reshape(-1), first * area * outs, columns, kernel, run, line,
+                            outs, into, scratch, lanes,
+                        )  # fmt: skip
             if x.shape[0]:
-                _spread(shared_d, first, count, r, outs, 0, narrow)
+                if padding:
+                    _rows(shared_d, first, count, columns, padded)
                 for p in range(probes):
-                    row = _fill(x[p], first, count, r, buffer)
-                    total = sums[thread, p].reshape(-1)
-                    _gradient_block(address, scratch, kernel, a, outs, sites, row, buffer, narrow, total)
+                    into = sums[thread, p].reshape(-1)
+                    _fill(x[p], first, count, r, buffer)
+                    if padding:
+                        _gradient_block(
+                            buffer, sites, total, padded, 0, columns, kernel, run, line, outs, into, scratch, lanes
+                        )
+                    else:
+                        _gradient_block(
+                            buffer, sites, total, shared_d.reshape(-1), first * area * outs, columns, kernel, run,
+                            line, outs, into, scratch, lanes,
+                        )  # fmt: skip
 
 
 @njit(parallel=True, cache=True)

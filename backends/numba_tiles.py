@@ -1,0 +1,154 @@
+"""Register tiles of a convolution, written in LLVM's vector types: what a compiler would not find by itself.
+
+A tile keeps R×S vectors of sums in registers while it runs through all k² A products that they take; every
+product is one fused multiply-add of a vector of weights (or of signals) with one number that all lanes share. Nothing
+is packed but the weights: a "row" of a k×k window is k·A adjacent numbers of a zero-padded channels-last image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+WIDTH = 64 if llvm.get_host_cpu_features().get("avx512f") else 32 if llvm.get_host_cpu_features().get("avx2") else 16
+"""Bytes of a vector register."""
+SUMS = 12 if WIDTH == 32 else 24
+"""Vectors of sums in a tile: of 16 or 32 registers."""
+LANES = {"float64": WIDTH // 8, "float32": WIDTH // 4}
+INT = ir.IntType(64)
+
+
+def _real(like: Any) -> tuple[ir.Type, int]:
+    """(LLVM type, lanes of a vector) of an array's entries."""
+    return (ir.FloatType(), WIDTH // 4) if like.dtype == types.float32 else (ir.DoubleType(), WIDTH // 8)
+
+
+class _Tile:
+    """`rows` × `vectors` sums and the memory operations around them."""
+
+    def __init__(self, builder: Any, like: Any, vectors: int) -> None:
+        self.builder, self.vectors, self.rows = builder, vectors, SUMS // vectors
+        self.real, self.lanes = _real(like)
+        self.vector = ir.VectorType(self.real, self.lanes)
+        self.bytes = 4 if self.real == ir.FloatType() else 8
+        self.sums = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(self.rows)]
+
+    def pointer(self, address: Any, kind: ir.Type) -> Any:
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def shifted(self, address: Any, count: Any) -> Any:
+        """address + count entries."""
+        return self.builder.add(address, self.builder.mul(count, INT(self.bytes)))
+
+    def load(self, address: Any, index: int) -> Any:
+        """Vector `index` at an address."""
+        at = self.builder.add(address, INT(index * self.lanes * self.bytes))
+        return self.builder.load(self.pointer(at, self.vector), align=self.bytes)
+
+    def store(self, value: Any, address: Any, index: int) -> None:
+        at = self.builder.add(address, INT(index * self.lanes * self.bytes))
+        self.builder.store(value, self.pointer(at, self.vector), align=self.bytes)
+
+    def spread(self, address: Any) -> Any:
+        """The number at an address in every lane."""
+        number = self.builder.load(self.pointer(address, self.real))
+        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), number, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
+
+    def fused(self, a: Any, b: Any, c: Any) -> Any:
+        """a·b + c, rounded once."""
+        name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
+
+    def clear(self) -> None:
+        for row in self.sums:
+            for slot in row:
+                self.builder.store(ir.Constant(self.vector, None), slot)
+
+    def accumulate(self, numbers: list[Any], address: Any) -> None:
+        """sums[i][j] += number i × vector j at `address`."""
+        factors = [self.load(address, j) for j in range(self.vectors)]
+        for place, row in zip(numbers, self.sums, strict=True):
+            number = self.spread(place)
+            for factor, slot in zip(factors, row, strict=True):
+                self.builder.store(self.fused(number, factor, self.builder.load(slot)), slot)
+
+    def finish(self, address: Any, stride: Any, add: Any) -> None:
+        """Write the sums to rows `stride` entries apart, or add them where `add` is not 0."""
+        b = self.builder
+        with b.if_else(b.icmp_signed("!=", add, INT(0))) as (then, otherwise):
+            for adding, branch in ((True, then), (False, otherwise)):
+                with branch:
+                    for i, row in enumerate(self.sums):
+                        at = self.shifted(address, b.mul(stride, INT(i)))
+                        for j, slot in enumerate(row):
+                            value = b.load(slot)
+                            self.store(b.fadd(value, self.load(at, j)) if adding else value, at, j)
+
+
+def _convolution_tile(vectors: int) -> Any:
+    @intrinsic
+    def tile(context, like, x, sites, w, kernel, run, line, z, stride, add):  # type: ignore[no-untyped-def]
+        """z[i] (+)= Σ_{dy < kernel, t < run} x[sites[i] + dy·line + t] w[dy·run + t] for a tile of sites.
+
+        x, sites, w, z: addresses; sites holds int64 offsets of entries; a row of w has the tile's vectors, rows of z
+        are `stride` entries apart.
+        """
+        signature = types.void(like, *[types.intp] * 9)
+
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, x, sites, w, kernel, run, line, z, stride, add = values
+            t = _Tile(builder, signature.args[0], vectors)
+            t.clear()
+            places = []
+            for i in range(t.rows):
+                entry = builder.load(t.pointer(builder.add(sites, INT(8 * i)), INT))
+                places.append(t.shifted(x, entry))
+            width = INT(vectors * t.lanes)
+            with cgutils.for_range(builder, kernel) as down:
+                above = builder.mul(down.index, line)
+                taps = t.shifted(w, builder.mul(builder.mul(down.index, run), width))
+                starts = [t.shifted(place, above) for place in places]
+                with cgutils.for_range(builder, run) as along:
+                    numbers = [t.shifted(start, along.index) for start in starts]
+                    t.accumulate(numbers, t.shifted(taps, builder.mul(along.index, width)))
+            t.finish(z, stride, add)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+def _gradient_tile(vectors: int) -> Any:
+    @intrinsic
+    def tile(context, like, x, sites, count, d, across, g, stride, add):  # type: ignore[no-untyped-def]
+        """g[i] (+)= Σ_{p < count} x[sites[p] + i] d[p], rows of d `across` and of g `stride` entries apart."""
+        signature = types.void(like, *[types.intp] * 8)
+
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, x, sites, count, d, across, g, stride, add = values
+            t = _Tile(builder, signature.args[0], vectors)
+            t.clear()
+            with cgutils.for_range(builder, count) as each:
+                entry = builder.load(t.pointer(builder.add(sites, builder.mul(each.index, INT(8))), INT))
+                start = t.shifted(x, entry)
+                numbers = [builder.add(start, INT(i * t.bytes)) for i in range(t.rows)]
+                t.accumulate(numbers, t.shifted(d, builder.mul(each.index, across)))
+            t.finish(g, stride, add)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+convolution_narrow, convolution_wide = _convolution_tile(1), _convolution_tile(2)
+gradient_narrow, gradient_wide = _gradient_tile(1), _gradient_tile(2)
