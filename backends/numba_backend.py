@@ -6,8 +6,10 @@ dense networks never wait for Numba.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,6 +21,8 @@ import numpy as np
 from . import reference
 from .base import Array, Backend, BackendUnavailableError, HostArray
 
+KEPT_BYTES = 1 << 30
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
@@ -32,6 +36,12 @@ class NumbaBackend(Backend):
         from . import numba_kernels
 
         return numba_kernels
+
+    @cached_property
+    def _winograd(self) -> Any:
+        from . import numba_winograd
+
+        return numba_winograd
 
     @cached_property
     def _blas(self) -> Any:
@@ -118,15 +128,18 @@ class NumbaBackend(Backend):
         m, *sides, ins = like.shape[-4:]
         side, outs = kernel.shape[-3], kernel.shape[-1]
         z = np.empty((probes, m, *sides, outs), self.dtype)
-        none, panels = np.empty((0, m, *sides, ins), self.dtype), self._kernels.pack
-        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
+        none = np.empty((0, m, *sides, ins), self.dtype)
+        fast = self._winograd.applies(side, ins, outs, self.dtype)
+        chosen, panels = (self._winograd, self._winograd.panels) if fast else (self._kernels, self._kernels.pack)
+        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
+        no_panels = np.empty((0,) * (3 if fast else 2), self.dtype)
         with self.computing():
-            self._kernels.convolve(
-                threads, block, self._kernels.LANES[self.dtype], side,
+            chosen.convolve(
+                threads, block, self._kernels.LANES[self.dtype], *(() if fast else (side,)),
                 none if x is None else _plain(x),
-                np.empty((0, 0), self.dtype) if w is None else panels(w),
+                no_panels if w is None else panels(_plain(w)),
                 none[:, 0] if shared is None else _plain(shared),
-                np.empty((0, 0, 0), self.dtype) if v is None else panels(v), z,
+                no_panels[None] if v is None else panels(_plain(v)), z,
             )  # fmt: skip
         return z
 
@@ -151,18 +164,22 @@ class NumbaBackend(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        block, threads = self._kernels.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize)
-        sums = np.zeros((threads, probes, kernel, kernel, ins, outs), self.dtype)
+        fast = self._winograd.applies(kernel, ins, outs, self.dtype)
+        chosen = self._winograd if fast else self._kernels
+        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize)
+        sums = np.zeros((threads, probes, *((16,) if fast else (kernel, kernel)), ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
         with self.computing():
-            self._kernels.convolve_gradient(
-                threads, block, self._kernels.LANES[self.dtype], kernel,
+            chosen.convolve_gradient(
+                threads, block, self._kernels.LANES[self.dtype], *(() if fast else (kernel,)),
                 none_x if x is None else _plain(x),
                 none_d[:, 0] if shared_d is None else _plain(shared_d),
                 none_x[:, 0] if shared_x is None else _plain(shared_x),
                 none_d if d is None else _with_probes(d), sums,
             )  # fmt: skip
         total = sums.sum(axis=0)
+        if fast:
+            total = self._winograd.kernel_gradient(total)
         return _plain(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
@@ -205,6 +222,17 @@ def _with_probes(x: Array) -> Array:
     return _plain(x).reshape(-1, *x.shape[-4:])
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc reuse freed arrays instead of returning them: fresh pages cost a fifth of a training step.
+
+    Up to `KEPT_BYTES` stay with the process. Other C libraries are left as they are.
+    """
+    setting = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
+    if setting is not None:
+        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            setting(parameter, KEPT_BYTES)
+
+
 def create(dtype: str) -> Backend:
     """The default backend; `BackendUnavailableError` where Numba is missing."""
     if importlib.util.find_spec("numba") is None:
@@ -213,4 +241,5 @@ def create(dtype: str) -> Backend:
         )
     # Idle OpenMP threads spin by default: on cores shared with anything else that costs a factor of ten and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _keep_freed_memory()
     return NumbaBackend("numba", xp, dtype)

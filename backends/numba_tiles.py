@@ -23,20 +23,16 @@ LANES = {"float64": WIDTH // 8, "float32": WIDTH // 4}
 INT = ir.IntType(64)
 
 
-def _real(like: Any) -> tuple[ir.Type, int]:
-    """(LLVM type, lanes of a vector) of an array's entries."""
-    return (ir.FloatType(), WIDTH // 4) if like.dtype == types.float32 else (ir.DoubleType(), WIDTH // 8)
+class Vectors:
+    """Whole vectors of an array's entries at addresses."""
 
-
-class _Tile:
-    """`rows` × `vectors` sums and the memory operations around them."""
-
-    def __init__(self, builder: Any, like: Any, vectors: int) -> None:
-        self.builder, self.vectors, self.rows = builder, vectors, SUMS // vectors
-        self.real, self.lanes = _real(like)
+    def __init__(self, builder: Any, like: Any) -> None:
+        self.builder = builder
+        single = like.dtype == types.float32
+        self.real: ir.Type = ir.FloatType() if single else ir.DoubleType()
+        self.bytes = 4 if single else 8
+        self.lanes = WIDTH // self.bytes
         self.vector = ir.VectorType(self.real, self.lanes)
-        self.bytes = 4 if self.real == ir.FloatType() else 8
-        self.sums = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(self.rows)]
 
     def pointer(self, address: Any, kind: ir.Type) -> Any:
         return self.builder.inttoptr(address, kind.as_pointer())
@@ -66,6 +62,15 @@ class _Tile:
         name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
+
+
+class _Tile(Vectors):
+    """`rows` × `vectors` sums and the memory operations around them."""
+
+    def __init__(self, builder: Any, like: Any, vectors: int) -> None:
+        super().__init__(builder, like)
+        self.vectors, self.rows = vectors, SUMS // vectors
+        self.sums = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(self.rows)]
 
     def clear(self) -> None:
         for row in self.sums:

@@ -63,11 +63,8 @@ def torch_order(network: Network, v: Array, back: bool = False) -> Array:
     parts = []
     for layer, part in zip(network.layers, np.split(v, np.cumsum(network.layer_sizes)[:-1]), strict=True):
         place = np.arange(len(part)).reshape(layer.weight_shape)
-        if layer.convolutional:
-            place = place.transpose(3, 2, 0, 1)
-        else:
-            place = _flattened_channels_first(layer, place).T
-        order = place.reshape(-1)
+        turned = place.transpose(3, 2, 0, 1) if layer.convolutional else _flattened_channels_first(layer, place).T
+        order = turned.reshape(-1)
         parts.append(part[np.argsort(order)] if back else part[order])
     return np.concatenate(parts)
 
@@ -141,7 +138,7 @@ def curvlinops_product(network: Network, weights: list[Array], x: Array, y: Arra
     return product
 
 
-def _Hinge() -> Any:  # noqa: N802
+def _Hinge() -> Any:
     """The risk as a module with a reduction, as curvlinops asks for."""
     from torch import nn
 

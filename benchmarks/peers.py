@@ -3,10 +3,10 @@
     pip install -e '.[bench]'
     python benchmarks/peers.py [--cases train,products,spectrum] [--quick] [--out benchmarks/results/peers.json]
 
-All in float32 on as many threads as there are cores, with a pause between methods, with the same weights, data, loss (hinge) and batches. Methods take
-turns, so that a busy moment falls on all of them; medians and ratios (a peer's time over ours: above 1 we are quicker).
-Products of all methods must agree to 1e-3 (rounding flips single gates). A spectrum is timed end to end in
-a process of its own, whose peak memory is read when it ends.
+All in float32 on as many threads as there are cores, with the same weights, data, loss (hinge) and batches. Methods
+take turns with a pause between them, so that a busy moment falls on all of them; medians and ratios (a peer's time over
+ours: above 1 we are quicker). Products of all methods must agree to 1e-3 (rounding flips single gates). A spectrum is
+timed end to end in a process of its own, whose peak memory is read when it ends.
 
 A share of the examples is made inactive (hinge loss 0) by scaling the last layer until all margins exceed 1 in size and
 choosing labels. Libraries that know nothing of it work on all examples; "active only" hands them the active ones.

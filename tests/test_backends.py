@@ -27,6 +27,8 @@ SHAPES = [
     # Whole panels of columns, the last narrow, wide or ragged, for vectors of 2 to 16 lanes; whole and ragged tiles.
     (3, 4, 4, 16, 32, 3), (2, 6, 4, 8, 48, 3), (2, 5, 5, 3, 16, 3), (1, 7, 8, 20, 41, 3), (4, 2, 2, 5, 33, 3),
     (2, 3, 4, 24, 8, 1), (1, 20, 20, 12, 24, 3),
+    # Tiles of 2×2 sites, whole and ragged, one or several blocks of them, in every precision.
+    (3, 5, 7, 16, 32, 3), (70, 2, 2, 32, 16, 3), (5, 1, 3, 32, 48, 3), (2, 8, 6, 32, 80, 3),
 ]  # fmt: skip
 # Which of (first, second) of each pair carries the probe axis.
 PROBES = [
