@@ -10,7 +10,7 @@ import ctypes
 import importlib.util
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,7 @@ class NumbaBackend(Backend):
     """See `backends.numba_kernels` for the method; results equal the reference to rounding."""
 
     _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
+    _packed: dict[Any, tuple[Array, Array]] | None = None  # kernels seen inside `computing`, and their panels
 
     @cached_property
     def _kernels(self) -> Any:
@@ -51,21 +52,37 @@ class NumbaBackend(Backend):
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight."""
-        if self._threads is not None:
-            yield
-            return
-        self._threads = [library.num_threads for library in self._blas]
-        self._set_threads([1] * len(self._threads))
+        """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight.
+
+        Panels of kernels are kept until the innermost such block ends: a kernel must not change in place inside it.
+        """
+        threads, packed = self._threads, self._packed
+        if threads is None:
+            self._threads = [library.num_threads for library in self._blas]
+            self._set_threads([1] * len(self._threads))
+        self._packed = {}
         try:
             yield
         finally:
-            before, self._threads = self._threads, None
-            self._set_threads(before)
+            before, self._threads, self._packed = self._threads, threads, packed
+            if threads is None:
+                self._set_threads(before or [])
 
     def _set_threads(self, counts: list[int]) -> None:
         for library, count in zip(self._blas, counts, strict=True):
             library.set_num_threads(count)
+
+    def _panels(self, make: Callable[[Array], Array], w: Array) -> Array:
+        """The panels of a kernel, made once inside `computing`: one product meets the same kernels in every batch.
+
+        The kernel is kept along with them, so that no other array can take its place in memory.
+        """
+        if self._packed is None:
+            return make(_plain(w))
+        key = (make, w.__array_interface__["data"][0], w.shape, w.strides)
+        if key not in self._packed:
+            self._packed[key] = (w, make(_plain(w)))
+        return self._packed[key][1]
 
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
@@ -133,13 +150,13 @@ class NumbaBackend(Backend):
         chosen, panels = (self._winograd, self._winograd.panels) if fast else (self._kernels, self._kernels.pack)
         block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
         no_panels = np.empty((0,) * (3 if fast else 2), self.dtype)
+        packed_w = no_panels if w is None else self._panels(panels, w)
+        packed_v = no_panels[None] if v is None else self._panels(panels, v)
         with self.computing():
             chosen.convolve(
                 threads, block, self._kernels.LANES[self.dtype], *(() if fast else (side,)),
                 none if x is None else _plain(x),
-                no_panels if w is None else panels(_plain(w)),
-                none[:, 0] if shared is None else _plain(shared),
-                no_panels[None] if v is None else panels(_plain(v)), z,
+                packed_w, none[:, 0] if shared is None else _plain(shared), packed_v, z,
             )  # fmt: skip
         return z
 

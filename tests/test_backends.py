@@ -305,3 +305,17 @@ def test_numba_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_backend_is_shown_by_its_name() -> None:
     assert repr(Backend("mine", np, "float32")) == "<Backend mine float32>"
+
+
+def test_panels_are_kept_for_one_block_only() -> None:
+    """A kernel is packed once inside `computing`, a changed one anew in the next block, and nothing piles up."""
+    x, w = drawn((2, 4, 4, 16)), drawn((3, 3, 16, 32))
+    before = NUMBA.convolve((x, w))
+    with NUMBA.computing():
+        with NUMBA.computing():
+            assert np.array_equal(NUMBA.convolve((x, w)), before)
+            assert np.array_equal(NUMBA.convolve((x, w)), before)
+        w *= 2.0
+        assert_close(NUMBA.convolve((x, w)), 2.0 * before, 1e-14)
+    w *= 2.0
+    assert_close(NUMBA.convolve((x, w)), 4.0 * before, 1e-14)
