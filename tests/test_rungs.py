@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import IMAGES
+from cases import IMAGES, Case
 
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
@@ -118,19 +118,31 @@ def test_between_the_nodes_the_law_is_that_of_the_equations(perceptron: tuple[Ne
     assert l1_distance(grid, solved, np.array(record["predictions"]["R6"]["density"])) < 2e-3
 
 
+def smooth_images() -> tuple[Network, Any, Any, Any]:
+    """Two smooth images and three convolutions, which leave few directions to the inner layers."""
+    case = Case("smooth", (8, 8, 1), (*(("conv", 3, 3),) * 3, ("pool", 4), ("dense", 1)), 2, 7)
+    rows, columns = np.mgrid[:8, :8] / 8
+    x = np.stack([np.cos(rows + columns), np.sin(columns - rows)])[..., None]
+    return case.network, case.weights, x, np.array([-1.0, 1.0])
+
+
 def test_what_the_budget_needs_is_approximated_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Directions of the inner layers are left out before a rung is; the examples that were asked for are counted."""
-    case = IMAGES[10]
-    whole = recorded(*case.problem, epoch=1)
+    monkeypatch.setattr(rungs, "SIGNAL_RUNGS", {"R5": "mean_field"})
+    monkeypatch.setattr(rungs, "tails", lambda *_: {})
+    monkeypatch.setattr(rungs, "NODES", rungs.energy_grid(10))
+    problem = smooth_images()
+    whole = recorded(*problem, epoch=1)
     assert whole["predictions"]["R5"]["approximations"] == []
     monkeypatch.setattr(predict.SignalLaw, "seconds", lambda law, _: 1.0 if law.cut else 1e9)
-    cut = recorded(*case.problem, epoch=1)
+    cut = recorded(*problem, epoch=1)
     (said,) = cut["predictions"]["R5"]["approximations"]
     assert said == "directions of inner layers below 0.001 of the largest left out"
     monkeypatch.setattr(predict.SignalLaw, "seconds", lambda *_: 1.0)
-    few = recorded(*case.problem, epoch=1, examples=2)
+    few = recorded(*problem, epoch=1, examples=1)
     (said,) = few["predictions"]["R5"]["approximations"]
-    assert said.startswith("2 of ")
+    assert said == "1 of 2 active examples, stretched to the second moment of all"
     densities = [np.array(record["predictions"]["R5"]["density"]) for record in (whole, cut, few)]
     grid = np.array(whole["spectrum"]["energies"])
-    assert l1_distance(grid, densities[0], densities[1]) < 0.02 < l1_distance(grid, densities[0], densities[2])
+    assert 1e-6 < l1_distance(grid, densities[0], densities[1]) < 0.05
+    assert l1_distance(grid, densities[0], densities[2]) > 0.01
