@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -239,6 +239,7 @@ def _with_probes(x: Array) -> Array:
     return _plain(x).reshape(-1, *x.shape[-4:])
 
 
+@cache
 def _keep_freed_memory() -> None:
     """Let glibc reuse freed arrays instead of returning them: fresh pages cost a fifth of a training step.
 

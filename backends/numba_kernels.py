@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 BLOCK_BYTES = 1 << 19  # a block's buffers: half of a common second-level cache
 CHUNK = 256  # sites of a gradient between two additions to the sums: their signals stay in the first-level cache
-WIDE, NARROW = SUMS // 2, SUMS  # sites of a tile of two vectors, of one
+NARROW = SUMS  # sites of a tile of one vector; half of them in a tile of two
 
 
 def pack(w: Array) -> Array:
@@ -200,35 +200,27 @@ def convolve_gradient(threads, block, lanes, kernel, x, shared_d, shared_x, d, s
             first = index * block
             count = min(block, m - first)
             total = count * area
+            start = 0 if padding else first * area * outs
             if shared_x.shape[0]:
                 _fill(shared_x, first, count, r, buffer)
                 for p in range(probes):
-                    into = sums[thread, p].reshape(-1)
                     if padding:
                         _rows(d[p], first, count, columns, padded)
-                        _gradient_block(
-                            buffer, sites, total, padded, 0, columns, kernel, run, line, outs, into, scratch, lanes
-                        )
-                    else:
-                        _gradient_block(
-                            buffer, sites, total, d[p].reshape(-1), first * area * outs, columns, kernel, run, line,
-                            outs, into, scratch, lanes,
-                        )  # fmt: skip
+                    signals = padded if padding else d[p].reshape(-1)
+                    into = sums[thread, p].reshape(-1)
+                    _gradient_block(
+                        buffer, sites, total, signals, start, columns, kernel, run, line, outs, into, scratch, lanes
+                    )
             if x.shape[0]:
                 if padding:
                     _rows(shared_d, first, count, columns, padded)
+                signals = padded if padding else shared_d.reshape(-1)
                 for p in range(probes):
-                    into = sums[thread, p].reshape(-1)
                     _fill(x[p], first, count, r, buffer)
-                    if padding:
-                        _gradient_block(
-                            buffer, sites, total, padded, 0, columns, kernel, run, line, outs, into, scratch, lanes
-                        )
-                    else:
-                        _gradient_block(
-                            buffer, sites, total, shared_d.reshape(-1), first * area * outs, columns, kernel, run,
-                            line, outs, into, scratch, lanes,
-                        )  # fmt: skip
+                    into = sums[thread, p].reshape(-1)
+                    _gradient_block(
+                        buffer, sites, total, signals, start, columns, kernel, run, line, outs, into, scratch, lanes
+                    )
 
 
 @njit(parallel=True, cache=True)

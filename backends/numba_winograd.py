@@ -19,6 +19,7 @@ from numba import get_num_threads, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .numba_kernels import BLOCK_BYTES, pack
 from .numba_tiles import (
     INT,
     LANES,
@@ -34,7 +35,6 @@ Array = np.ndarray[Any, Any]
 G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
 KERNEL = np.kron(G, G)
 """(16, 9): the transformation of a kernel."""
-BLOCK_BYTES = 1 << 19  # of transformed tiles: half of a common second-level cache
 LEAST_PRODUCT = 512  # channels in × channels out from which the products weigh more than the transformations
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
 
@@ -48,13 +48,8 @@ def applies(kernel: int, ins: int, outs: int, dtype: str) -> bool:
 def panels(w: Array) -> Array:
     """Kernels (..., 3, 3, A, B) transformed and packed: (..., 16, n, A·2L), panels of 2L columns, the last maybe L."""
     *lead, _, _, ins, outs = w.shape
-    flat = np.matmul(KERNEL.astype(w.dtype), w.reshape(*lead, 9, ins * outs)).reshape(*lead, 16, ins, outs)
-    width = 2 * LANES[w.dtype.name]
-    packed = np.zeros((*lead, 16, -(-outs // width), ins * width), w.dtype)
-    for n in range(packed.shape[-2]):
-        part = flat[..., n * width : (n + 1) * width]
-        packed[..., n, : ins * part.shape[-1]] = part.reshape(*lead, 16, -1)
-    return packed
+    made = np.matmul(KERNEL.astype(w.dtype), w.reshape(*lead, 9, ins * outs))
+    return pack(made.reshape(*lead, 16, 1, 1, ins, outs))
 
 
 def kernel_gradient(sums: Array) -> Array:
