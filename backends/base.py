@@ -66,6 +66,10 @@ class Backend:
         """Matrix product, broadcasting over leading axes."""
         return self.xp.matmul(a, b)
 
+    def add_block(self, total: Array, rows: Array, block: Array) -> Array:
+        """total plus block in the rows and columns `rows`; may be in place: see `reference.add_block`."""
+        return reference.add_block(self.xp, total, rows, block)
+
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         """log µ(y|x) (m, 2) by a specialised enumeration, or None: use the generic one of the simulator."""
         return None

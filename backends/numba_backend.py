@@ -95,6 +95,10 @@ class NumbaBackend(Backend):
         finally:
             self._set_threads([1] * len(self._threads))
 
+    def add_block(self, total: Array, rows: Array, block: Array) -> Array:
+        total[..., rows[:, None], rows] += block
+        return total
+
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         from . import numba_enumeration
 

@@ -79,6 +79,13 @@ def _convolve_gradient(xp: Any, kernel: int, x: Array, d: Array) -> Array:
     return xp.reshape(stacked, (*stacked.shape[:-3], kernel, kernel, x.shape[-1], d.shape[-1]))
 
 
+def add_block(xp: Any, total: Array, rows: Array, block: Array) -> Array:
+    """total (..., n, n) plus block (..., k, k) in the rows and columns `rows` (k,), all different: total + P block P^T."""
+    sites = xp.arange(total.shape[-1], dtype=rows.dtype, device=rows.device)
+    spread = xp.astype(sites[:, None] == rows, block.dtype)
+    return total + xp.matmul(xp.matmul(spread, block), xp.matrix_transpose(spread))
+
+
 def _windows(xp: Any, x: Array, s: int) -> Array:
     """Split images (..., H, W, C) into s×s windows: (..., H//s, W//s, s², C); the ragged edge is cropped."""
     height, width, channels = x.shape[-3] // s, x.shape[-2] // s, x.shape[-1]

@@ -12,7 +12,7 @@ from cases import DENSE, IMAGES, Array, Case, assert_close
 from numpy.testing import assert_allclose, assert_array_equal
 
 from simulator import HessianOperator, Network, mlp
-from theory.linearised_law import LinearisedEquation
+from theory.linearised_equation import LinearisedEquation
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
 from validation.predict import (
@@ -165,7 +165,7 @@ def test_a_subsample_has_the_second_moment_of_all_examples(rung: str) -> None:
     network, weights, x, c, _ = smooth_problem(0)
     whole = rung_law(network, x, c, rung, weights, seed=2)
     assert rung_law(network, x, c, rung, weights, seed=2, examples=len(c)).stretch == ()
-    (rms,) = {LinearisedEquation(whole.signals[0], whole.closure).rms()}
+    (rms,) = {LinearisedEquation(whole.signals[0], whole.closure).rms}
     far = np.array([1e4j * rms])
     part = rung_law(network, x, c, rung, weights, seed=2, examples=20)
     assert len(part.stretch) == len(whole.signals)
@@ -178,7 +178,7 @@ def test_stretching_a_subsample_brings_it_nearer() -> None:
     network, weights, x, c, _ = smooth_problem(1)
     grid, gains = energy_grid(15), []
     whole = rung_law(network, x, c, "R6", weights)
-    rms = LinearisedEquation(whole.signals[0], "cavity").rms()
+    rms = LinearisedEquation(whole.signals[0], "cavity").rms
     z = rms * (grid + 1j * ETA)
     for seed in range(4):
         part = rung_law(network, x, c, "R6", weights, seed=seed, examples=15)

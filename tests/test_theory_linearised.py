@@ -21,7 +21,7 @@ from simulator import HessianOperator, Network, mlp, sequential, train
 from simulator.network import Conv, Dense, MaxPool
 from theory import ConvergenceError, linearised_law, population_signals
 from theory.inner_layer import forward_kernels, leading_directions
-from theory.linearised_law import LinearisedEquation
+from theory.linearised_equation import LinearisedEquation
 from theory.signals import NetworkSignals, gather
 from validation.predict import initial_variances
 from validation.signals import measure_signals
@@ -113,7 +113,7 @@ def test_population_equations_are_the_literal_ones(widths: list[int]) -> None:
     signals = population_signals(x, c, widths, variances, 7, rng)
     on = [np.asarray(layer.source >= 0) for layer in signals.layers]
     n = signals.n_weights
-    rms = LinearisedEquation(signals, "mean_field").rms()
+    rms = LinearisedEquation(signals, "mean_field").rms
     expected = [oracle.population_mean_field(x, c, widths, variances, on, complex(z)) / n for z in rms * POINTS]
     assert_allclose(linearised_law(signals, rms * POINTS, tolerance=1e-7).g, expected, rtol=1e-5)
 
@@ -190,7 +190,7 @@ def test_the_second_moment_is_exact(case: Case, closure: str) -> None:
         lambda z: linearised_law(signals, z, closure, tolerance=1e-11, max_iterations=2000).g, 20 * math.sqrt(square)
     )
     assert_allclose(moments[:2], [1.0, square], rtol=1e-9)
-    assert LinearisedEquation(signals, closure).rms() == pytest.approx(math.sqrt(square), rel=1e-5)
+    assert LinearisedEquation(signals, closure).rms == pytest.approx(math.sqrt(square), rel=1e-5)
 
 
 # directions of the inner layers
@@ -207,7 +207,7 @@ def smooth_signals() -> NetworkSignals:
 @pytest.mark.parametrize("closure", CLOSURES)
 def test_directions_left_out_change_little_and_less_with_the_cut(closure: str) -> None:
     signals = smooth_signals()
-    z = LinearisedEquation(signals, closure).rms() * np.array([0.05j, 0.4 + 0.05j, 2 + 0.05j])
+    z = LinearisedEquation(signals, closure).rms * np.array([0.05j, 0.4 + 0.05j, 2 + 0.05j])
     whole, errors = linearised_law(signals, z, closure).g, []
     for cut in (3e-2, 3e-3):
         kept = [layer.directions for layer in LinearisedEquation(signals, closure, cut).inner]

@@ -13,20 +13,15 @@ layers above is left out. It is the equation of A projected onto F: exact symmet
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from .linearised import (
-    Field,
-    Response,
-    TopBasis,
-    on_below,
-    quadratic_forms,
-    real_times,
-    times,
-    weighted,
-)
-from .signals import Complex, LayerSignals, NetworkSignals, Real, gather, scatter_columns
+from .arrays import HOST, Array, ArrayLibrary, block_of, identity, real_times, times
+from .linearised import Field, Response, TopBasis, quadratic_forms, weighted
+from .signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from .sites import OnSets, SiteMaps, on_below, seen_by
 
 WORTH = 0.4
 """A basis pays while it has fewer columns than this share of the sites that are on."""
@@ -38,7 +33,8 @@ def forward_kernels(signals: NetworkSignals) -> list[Real]:
     for index, layer in enumerate(signals.layers[:-1]):
         kernel = layer.inputs @ layer.inputs.T
         if index > 0:
-            below = gather(_gated_mean(kernels[-1], signals.layers[index - 1]), layer.offsets)
+            under = signals.layers[index - 1]
+            below = SiteMaps(HOST, layer, under.n_pooled).gather(_gated_mean(kernels[-1], under)[None])[0]
             kernel += layer.variance * layer.n_in * below
         kernels.append(kernel)
     return kernels
@@ -77,6 +73,7 @@ class InnerLayer:
 
     def __init__(
         self,
+        library: ArrayLibrary,
         layer: LayerSignals,
         n_below: int,
         errors: Real,
@@ -84,91 +81,110 @@ class InnerLayer:
         directions: Real | None,
         mean_field: bool,
     ) -> None:
-        self.layer, self.errors, self.basis = layer, errors, basis
+        self.library, self.xp, self.layer, self.basis = library, library.xp, layer, basis
+        self.strength = layer.variance * layer.n_in
         self.above = [np.flatnonzero(source >= 0) for source in layer.source.T]
-        on = max((sites.size for sites in self.above), default=0)
-        pays = basis is None and directions is not None and directions.shape[1] < WORTH * on
-        self.directions = directions if pays else None
-        self.kernels = (layer.inputs @ layer.inputs.T, errors @ errors.T) if mean_field and basis is None else None
-        if self.directions is not None:
-            self.shifted = scatter_columns(self.directions, layer.offsets, n_below)
+        self.kernels: tuple[Array, Array] | None = None
+        self.directions: Array | None = None
         if basis is not None:
-            self.gated = on_below(layer, basis.columns)
-            self.seen = self.gated.seen(layer.inputs)
+            gated = on_below(layer, basis.columns)
+            self.gated = OnSets(library, gated)
+            self.seen = library.asarray(seen_by(gated, layer.inputs), "float64")
+            self.maps = SiteMaps(library, layer, n_below)
+            return
+        on = max((sites.size for sites in self.above), default=0)
+        kept = directions if directions is not None and directions.shape[1] < WORTH * on else None
+        if mean_field:
+            below = layer.inputs @ layer.inputs.T
+            self.kernels = library.asarray(below, "float64"), library.asarray(errors @ errors.T, "float64")
+            self.inputs = library.asarray(below if kept is None else kept.T @ below @ kept, "float64")
+        if kept is None:
+            self.maps = SiteMaps(library, layer, n_below)
+        else:
+            self.directions = library.asarray(kept, "float64")
+            self.shifted = library.asarray(scatter_columns(kept, layer.offsets, n_below), "float64")
+        self._neurons_of(layer, errors, kept)
 
-    def respond(self, u: Complex, links: Complex, field: Field) -> Response:
+    def _neurons_of(self, layer: LayerSignals, errors: Real, kept: Real | None) -> None:
+        """What each neuron with a site that is on sees: its sites above and below the pools, x, δ̂ and F there."""
+        put = self.library.asarray
+        self.neurons = []
+        for b, above in enumerate(self.above):
+            if above.size:
+                here = layer.source[above, b]
+                single = self.kernels is None  # else all neurons share the forms of their weights
+                x, e = (put(a, "float64") if single else None for a in (layer.inputs[here], errors[above]))
+                own = None if kept is None else put(kept[here], "float64")
+                self.neurons.append((b, put(above, "int64"), put(here, "int64"), x, e, own))
+        self.projected_inputs = None if kept is None else put(kept.T @ layer.inputs, "float64")
+        self.columns = errors.shape[1]
+
+    def respond(self, u: Array, links: Array, field: Field) -> Response:
         """From U of the layer below, ν = links (n_z, k or 1, |O| p or 1) and the field B of this layer."""
-        layer, f = self.layer, self.directions
-        strength = layer.variance * layer.n_in
+        xp = self.xp
         if self.basis is not None:
-            return self._on_basis(strength * gather(u, layer.offsets), links, field)
-        common = strength * (gather(u, layer.offsets) if f is None else self._projected(u))
+            return self._on_basis(self.strength * self.maps.gather(u), links, field)
+        common = self.strength * (self._projected(u) if self.directions is not None else self.maps.gather(u))
         assert field.common is not None
         if self.kernels is None:
             return self._neurons(common, field.common, links, field.links)
         below, above = self.kernels  # in the mean field all neurons have the same A and B
-        inputs = below if f is None else f.T @ below @ f
-        answer = self._neurons(common + links * inputs, field.common + field.links * above, None, None)
-        assert answer.U is not None
-        assert answer.T is not None
-        t, u_sum = np.tensordot(answer.T, below, axes=2), np.tensordot(answer.U, above, axes=2)
-        return Response(u_sum[:, None, None], U=answer.U, T=answer.T, t=t[:, None, None])
+        answer = self._neurons(common + links * self.inputs, field.common + field.links * above, None, None)
+        t, forms = xp.tensordot(answer.T, below, axes=2), xp.tensordot(answer.U, above, axes=2)
+        return Response(forms[:, None, None], U=answer.U, T=answer.T, t=t[:, None, None])
 
-    def _projected(self, u: Complex) -> Complex:
+    def _projected(self, u: Array) -> Array:
         """F^T Σ_o gather_o(U) F = Σ_o F_o^T U F_o, F_o being F scattered from offset o: (n_z, r, r)."""
         assert self.directions is not None
-        r = self.directions.shape[1]
-        seen = times(u, self.shifted)
-        total = np.zeros((len(u), r, r), dtype=np.complex128)
+        xp, r = self.xp, self.directions.shape[1]
+        seen = times(xp, u, self.shifted)
+        total = 0.0
         for first in range(0, self.shifted.shape[1], r):
-            total += real_times(self.shifted[:, first : first + r].T, seen[:, :, first : first + r])
+            own = xp.matrix_transpose(self.shifted[:, first : first + r])
+            total = total + real_times(xp, own, seen[:, :, first : first + r])
         return total
 
-    def _on_basis(self, common: Complex, links: Complex, field: Field) -> Response:
+    def _on_basis(self, common: Array, links: Array, field: Field) -> Response:
         """With C_b = V_b^T A_b V_b and B = V β V^T: V^T U V = (I - Cβ)^{-1} C and T = V (β + β V^T U V β) V^T."""
         assert self.basis is not None
-        form = self.gated.sandwich(common) + weighted(self.seen, links)
+        xp = self.xp
+        form = self.gated.sandwich(common) + weighted(xp, self.seen, links)
         beta = self.basis.links(field)
-        identity = np.eye(form.shape[-1])
-        inside = np.linalg.solve(identity - form * beta[:, :, None, :], form)
-        kernel = beta[..., None] * (identity + inside * beta[:, :, None, :])
-        forms: Complex = np.diagonal(inside, axis1=-2, axis2=-1)
+        unit = identity(xp, form.shape[-1], form)
+        inside = xp.linalg.solve(unit - form * beta[:, :, None, :], form)
+        kernel = beta[..., None] * (unit + inside * beta[:, :, None, :])
+        forms = xp.linalg.diagonal(inside)
         return Response(
-            forms * self.basis.ratio**2,
-            quadratic=forms.mean(axis=1),
-            T=self.gated.mean_outer(kernel, self.layer.n_sites),
-            t=quadratic_forms(self.seen, kernel),
+            forms * self.basis.square,
+            quadratic=xp.mean(forms, axis=1),
+            T=self.gated.mean_outer(kernel),
+            t=quadratic_forms(xp, self.seen, kernel),
         )
 
-    def _neurons(self, below: Complex, above: Complex, nu: Complex | None, mu: Complex | None) -> Response:
+    def _neurons(self, below: Array, above: Array, nu: Array | None, mu: Array | None) -> Response:
         """Means over neurons of U and T, from A = below + Σ ν x x^T and B = above + Σ µ δ̂ δ̂^T.
 
         `below` is M on the directions kept, where some are left out. With the forms t and u of every weight where there
-        are ν and µ.
+        are ν and µ, 0 for a neuron that is on nowhere.
         """
-        layer, n_z, k = self.layer, len(below), len(self.above)
-        mean_u = np.zeros((n_z, layer.n_pooled, layer.n_pooled), dtype=np.complex128)
-        mean_t = np.zeros((n_z, layer.n_sites, layer.n_sites), dtype=np.complex128)
-        t = np.zeros((n_z, k, layer.inputs.shape[1]), dtype=np.complex128)
-        u = np.zeros((n_z, k, self.errors.shape[1]), dtype=np.complex128)
-        f = self.directions
-        for b, sites in enumerate(self.above):
-            if sites.size == 0:
-                continue
-            here = layer.source[sites, b]
-            e = self.errors[sites]
-            a, field = below if f is not None else below[:, here[:, None], here], above[:, sites[:, None], sites]
+        xp, layer, n_z, k = self.xp, self.layer, below.shape[0], len(self.above)
+        add, device = self.library.add_block, below.device
+        mean_u = xp.zeros((n_z, layer.n_pooled, layer.n_pooled), dtype=below.dtype, device=device)
+        mean_t = xp.zeros((n_z, layer.n_sites, layer.n_sites), dtype=below.dtype, device=device)
+        t = [xp.zeros((n_z, layer.inputs.shape[1]), dtype=below.dtype, device=device)] * k
+        u = [xp.zeros((n_z, self.columns), dtype=below.dtype, device=device)] * k
+        for b, sites, here, x, e, f in self.neurons:
+            a, field = below if f is not None else block_of(xp, below, here), block_of(xp, above, sites)
             if nu is not None and mu is not None:
-                x = layer.inputs[here] if f is None else f.T @ layer.inputs
-                a = a + times(x * nu[:, b, None, :], x.T)
-                field += times(e * mu[:, b, None, :], e.T)
-            answer_u, answer_t = _neuron(a, field) if f is None else _projected_neuron(a, field, f[here])
-            mean_u[:, sites[:, None], sites] += answer_u / k
-            mean_t[:, here[:, None], here] += answer_t / k
+                reach = x if f is None else self.projected_inputs
+                a = a + times(xp, reach * nu[:, b, None, :], xp.matrix_transpose(reach))
+                field = field + times(xp, e * mu[:, b, None, :], xp.matrix_transpose(e))
+            answer_u, answer_t = _neuron(xp, a, field) if f is None else _projected_neuron(xp, a, field, f)
+            mean_u = add(mean_u, sites, answer_u / k)
+            mean_t = add(mean_t, here, answer_t / k)
             if nu is not None:
-                t[:, b] = quadratic_forms(layer.inputs[here], answer_t)
-                u[:, b] = quadratic_forms(e, answer_u)
-        return Response(u, U=mean_u, T=mean_t, t=t)
+                t[b], u[b] = quadratic_forms(xp, x, answer_t), quadratic_forms(xp, e, answer_u)
+        return Response(xp.stack(u, axis=1), U=mean_u, T=mean_t, t=xp.stack(t, axis=1))
 
     def operations(self) -> float:
         """Floating-point operations of one sweep at one z, roughly."""
@@ -176,22 +192,23 @@ class InnerLayer:
             k, r, q = self.seen.shape
             return self.gated.operations + 12.0 * float(k * r * r * (r + q))
         on = np.array([sites.size for sites in self.above], dtype=np.float64)
-        columns = 0 if self.kernels is not None else self.layer.inputs.shape[1] + self.errors.shape[1]
+        columns = 0 if self.kernels is not None else self.layer.inputs.shape[1] + self.columns
         if self.directions is None:
             return float(np.sum(32.0 * on**3 + 8.0 * on**2 * columns))
         r = self.directions.shape[1]
-        projection = 4.0 * float(len(self.shifted) ** 2 * self.shifted.shape[1])
+        projection = 4.0 * float(self.shifted.shape[0] ** 2 * self.shifted.shape[1])
         return projection + float(np.sum(24.0 * on**2 * r + 24.0 * r**3 + 8.0 * on**2 * columns))
 
 
-def _neuron(a: Complex, b: Complex) -> tuple[Complex, Complex]:
+def _neuron(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
     """U = Q A and T = B Q, Q = (I - A B)^{-1}, on the on-set of a neuron."""
-    q = np.linalg.inv(np.eye(a.shape[-1]) - a @ b)
-    return q @ a, b @ q
+    q = xp.linalg.inv(identity(xp, a.shape[-1], a) - xp.matmul(a, b))
+    return xp.matmul(q, a), xp.matmul(b, q)
 
 
-def _projected_neuron(m: Complex, b: Complex, f: Real) -> tuple[Complex, Complex]:
+def _projected_neuron(xp: Any, m: Array, b: Array, f: Array) -> tuple[Array, Array]:
     """The same for A = F M F^T."""
-    g = times(b, f)
-    kernel = np.asarray(np.linalg.solve(np.eye(f.shape[1]) - m @ real_times(f.T, g), m), dtype=np.complex128)
-    return times(real_times(f, kernel), f.T), b + (g @ kernel) @ g.swapaxes(-1, -2)
+    g, turned = times(xp, b, f), xp.matrix_transpose(f)
+    kernel = xp.linalg.solve(identity(xp, f.shape[1], b) - xp.matmul(m, real_times(xp, turned, g)), m)
+    answer = times(xp, real_times(xp, f, kernel), turned)
+    return answer, b + xp.matmul(xp.matmul(g, kernel), xp.matrix_transpose(g))

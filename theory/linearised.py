@@ -33,96 +33,36 @@ B^{L-2} has rank n_{L-1} only, so that L = 3 needs no matrix over sites at all a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .signals import Complex, Index, LayerSignals, NetworkSignals, Real, gather, scatter, scatter_columns
+from .arrays import Array, ArrayLibrary, identity, times
+from .signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
 
 CLOSURES = ("mean_field", "cavity")
 RANK_CUT = 1e-12
 """Singular values below this share of the largest are rounding."""
 
 
-def times(matrix: Complex, real: Real) -> Complex:
-    """Complex @ real without promoting the real factor."""
-    product: Complex = np.matmul(matrix.real, real) + 1j * np.matmul(matrix.imag, real)
-    return product
-
-
-def real_times(real: Real, matrix: Complex) -> Complex:
-    product: Complex = np.matmul(real, matrix.real) + 1j * np.matmul(real, matrix.imag)
-    return product
-
-
-def turn(columns: Real) -> Real:
-    """(k, n, r) -> (k, r, n)."""
-    return columns.transpose(0, 2, 1)
-
-
-@dataclass(frozen=True)
-class OnSets:
-    """Columns seen by each channel where it is on: ``sites`` k index arrays, ``columns`` k arrays (sites on, r).
-
-    Half of the sites are off as a rule; leaving them out saves three quarters of a product of two of them.
-    """
-
-    sites: tuple[Index, ...]
-    columns: tuple[Real, ...]
-
-    def sandwich(self, matrix: Complex) -> Complex:
-        """V_b^T M V_b of every channel: M (n_z, n, n) -> (n_z, k, r, r)."""
-        forms = np.empty((len(matrix), len(self.sites), *(2 * self.columns[0].shape[1:])), dtype=np.complex128)
-        for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
-            forms[:, b] = real_times(v.T, times(matrix[:, sites[:, None], sites], v))
-        return forms
-
-    def mean_outer(self, matrices: Complex, n: int) -> Complex:
-        """(1/k) Σ_b V_b M_b V_b^T: M (n_z, k, r, r) -> (n_z, n, n)."""
-        mean = np.zeros((len(matrices), n, n), dtype=np.complex128)
-        for b, (sites, v) in enumerate(zip(self.sites, self.columns, strict=True)):
-            mean[:, sites[:, None], sites] += times(real_times(v, matrices[:, b]), v.T) / len(self.sites)
-        return mean
-
-    def seen(self, columns: Real) -> Real:
-        """V_b^T F of every channel: F (n, q) -> (k, r, q)."""
-        return np.stack([v.T @ columns[sites] for sites, v in zip(self.sites, self.columns, strict=True)])
-
-    @property
-    def operations(self) -> float:
-        """Of a sandwich and a mean outer product at one z."""
-        return float(sum(8.0 * v.shape[0] * v.shape[1] * sum(v.shape) for v in self.columns))
-
-
-def on_below(layer: LayerSignals, columns: Real) -> OnSets:
-    """Columns (S'_l, r) behind the pools, where each channel's own sites S_l read them."""
-    above = [np.flatnonzero(source >= 0) for source in layer.source.T]
-    sites = tuple(source[a] for source, a in zip(layer.source.T, above, strict=True))
-    return OnSets(sites, tuple(columns[a] for a in above))
-
-
-def on_above(layer: LayerSignals, columns: Real) -> OnSets:
-    """Columns (S_l, r) before the gates, where they come out behind each channel's pools on S'_l."""
-    above = tuple(np.flatnonzero(source >= 0) for source in layer.source.T)
-    return OnSets(above, tuple(columns[source[a]] for source, a in zip(layer.source.T, above, strict=True)))
-
-
-def weighted(columns: Real, weights: Complex) -> Complex:
+def weighted(xp: Any, columns: Array, weights: Array) -> Array:
     """Σ_j w_bj v_bj v_bj^T: v (k, n, j), w (n_z, k or 1, j or 1) -> (n_z, k, n, n)."""
+    turned = xp.matrix_transpose(columns)
     if weights.shape[1:] == (1, 1):  # the mean field: one product serves every z
-        shared: Complex = weights[:, :, :, None] * np.matmul(columns, turn(columns))
-        return shared
-    return times(columns * weights[:, :, None, :], turn(columns))
+        return weights[:, :, :, None] * xp.matmul(columns, turned)
+    return times(xp, columns * weights[:, :, None, :], turned)
 
 
-def quadratic_forms(columns: Real, matrices: Complex) -> Complex:
+def quadratic_forms(xp: Any, columns: Array, matrices: Array) -> Array:
     """v_bj^T M_b v_bj: v (k, n, j), M (n_z, k, n, n) -> (n_z, k, j)."""
-    found: Complex = (times(matrices, columns) * columns).sum(axis=-2)
-    return found
+    return xp.sum(times(xp, matrices, columns) * columns, axis=-2)
 
 
-def minus_inverse(z: Complex, field: Complex) -> Complex:
+def minus_inverse(xp: Any, z: Array, field: Array) -> Array:
     """-(z + field)^{-1}, field (n_z, k, r, r)."""
-    return np.asarray(-np.linalg.inv(z[:, None, None, None] * np.eye(field.shape[-1]) + field), dtype=np.complex128)
+    point = xp.reshape(z, (-1, 1, 1, 1))
+    return -xp.linalg.inv(point * identity(xp, field.shape[-1], field) + field)
 
 
 def independent_columns(columns: Real) -> Real:
@@ -140,11 +80,11 @@ class Response:
     |O_{l+1}| q), the forms of the weights that enter and leave; (n_z, 1, 1) where their sum over columns, averaged over
     neurons, is all that the mean field needs."""
 
-    u: Complex
-    U: Complex | None = None
-    quadratic: Complex | None = None
-    T: Complex | None = None
-    t: Complex | None = None
+    u: Array
+    U: Array | None = None
+    quadratic: Array | None = None
+    T: Array | None = None
+    t: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +92,9 @@ class Field:
     """B of a layer: the part that all its neurons share, dense ``common`` (n_z, S', S') or ``diagonal`` (n_z, r) in the
     basis V, and ``links`` µ (n_z, k or 1, |O_{l+1}| q or 1)."""
 
-    links: Complex
-    common: Complex | None = None
-    diagonal: Complex | None = None
+    links: Array
+    common: Array | None = None
+    diagonal: Array | None = None
 
 
 class TopBasis:
@@ -163,33 +103,31 @@ class TopBasis:
     ``columns`` (S'_{L-2}, r), and ``ratio`` q (r,) with δ̂ = q v: a top layer with one offset has δ̂_b = w_b D_b c.
     """
 
-    def __init__(self, columns: Real, errors: Real) -> None:
+    def __init__(self, library: ArrayLibrary, columns: Real, errors: Real) -> None:
         size = np.sum(columns**2, axis=0)
         self.columns = columns
         self.ratio: Real = np.divide(np.sum(columns * errors, axis=0), size, out=np.zeros_like(size), where=size > 0)
+        self.square = library.asarray(self.ratio**2, "float64")
 
     @classmethod
-    def of(cls, signals: NetworkSignals) -> TopBasis | None:
+    def of(cls, signals: NetworkSignals, library: ArrayLibrary) -> TopBasis | None:
         """The basis of a network where it pays: one offset in the last layer, fewer columns than sites."""
         top, below = signals.layers[-1], signals.layers[-2]
         channels = top.source.shape[1]
         if signals.top.shape[1] != 1 or top.errors is None or top.n_offsets * channels >= below.n_pooled:
             return None
-        gated = np.zeros((top.n_sites, channels))
-        above, channel = np.nonzero(top.source >= 0)
-        gated[top.source[above, channel], channel] = signals.top[above, 0]
+        gated = on_below(top, signals.top)[:, :, 0].T
         columns = scatter_columns(gated, top.offsets, below.n_pooled)
         if columns.shape != top.errors.shape:
             return None
-        basis = cls(columns, top.errors)
+        basis = cls(library, columns, top.errors)
         exact = np.abs(top.errors - basis.ratio * columns).max() <= 1e-10 * np.abs(top.errors).max(initial=0.0)
         return basis if exact else None
 
-    def links(self, field: Field) -> Complex:
+    def links(self, field: Field) -> Array:
         """β of every neuron, (n_z, k or 1, r)."""
         assert field.diagonal is not None
-        total: Complex = field.diagonal[:, None, :] + field.links * self.ratio**2
-        return total
+        return field.diagonal[:, None, :] + field.links * self.square
 
 
 class FirstLayer:
@@ -199,63 +137,69 @@ class FirstLayer:
     K_b = -(z + β G_b)^{-1} says the same: V^T U V = Y^T P Y = G K and tr P = tr K - (p - r)/z.
     """
 
-    def __init__(self, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
+    def __init__(self, library: ArrayLibrary, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
         inputs = independent_columns(layer.inputs)
+        self.xp = library.xp
         self.idle = layer.inputs.shape[1] - inputs.shape[1]  # directions of these weights that no input reaches
-        self.n_pooled = layer.n_pooled
-        self.gated = on_above(layer, inputs)
+        gated = on_above(layer, inputs)
         self.basis = basis
-        self.seen = self.gated.seen(errors if basis is None else basis.columns)
-        self.gram = np.matmul(turn(self.seen), self.seen) if basis is not None else None
+        seen = seen_by(gated, errors if basis is None else basis.columns)
+        self.seen = library.asarray(seen, "float64")
+        self.gated = OnSets(library, gated) if basis is None else None
+        self.gram = library.asarray(np.matmul(turn(seen), seen), "float64") if basis is not None else None
 
-    def respond(self, z: Complex, field: Field) -> tuple[Response, Complex]:
+    def respond(self, z: Array, field: Field) -> tuple[Response, Array]:
         """(response, tr P averaged over neurons (n_z,))."""
+        xp = self.xp
         if self.basis is not None:
             return self._on_basis(z, self.basis, self.basis.links(field))
         assert field.common is not None
-        resolvent = minus_inverse(z, self.gated.sandwich(field.common) + weighted(self.seen, field.links))
-        response = Response(quadratic_forms(self.seen, resolvent), U=self.gated.mean_outer(resolvent, self.n_pooled))
-        return response, np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
+        assert self.gated is not None
+        resolvent = minus_inverse(xp, z, self.gated.sandwich(field.common) + weighted(xp, self.seen, field.links))
+        response = Response(quadratic_forms(xp, self.seen, resolvent), U=self.gated.mean_outer(resolvent))
+        return response, xp.mean(xp.linalg.trace(resolvent), axis=1)
 
-    def _on_basis(self, z: Complex, basis: TopBasis, beta: Complex) -> tuple[Response, Complex]:
-        p, r = self.seen.shape[1:]
+    def _on_basis(self, z: Array, basis: TopBasis, beta: Array) -> tuple[Response, Array]:
+        xp, (p, r) = self.xp, self.seen.shape[1:]
         if r < p:
             assert self.gram is not None
-            kernel = minus_inverse(z, beta[..., None] * self.gram)
-            forms: Complex = np.sum(self.gram * kernel.swapaxes(-1, -2), axis=-1)
-            trace = np.trace(kernel, axis1=2, axis2=3).mean(axis=1) - (p - r) / z
+            kernel = minus_inverse(xp, z, beta[..., None] * self.gram)
+            forms = xp.sum(self.gram * xp.matrix_transpose(kernel), axis=-1)
+            trace = xp.mean(xp.linalg.trace(kernel), axis=1) - (p - r) / z
         else:
-            resolvent = minus_inverse(z, weighted(self.seen, beta))
-            forms = quadratic_forms(self.seen, resolvent)
-            trace = np.trace(resolvent, axis1=2, axis2=3).mean(axis=1)
-        return Response(forms * basis.ratio**2, quadratic=forms.mean(axis=1)), trace
+            resolvent = minus_inverse(xp, z, weighted(xp, self.seen, beta))
+            forms = quadratic_forms(xp, self.seen, resolvent)
+            trace = xp.mean(xp.linalg.trace(resolvent), axis=1)
+        return Response(forms * basis.square, quadratic=xp.mean(forms, axis=1)), trace
 
 
 class TopLayer:
     """Layer L-1, B = -c c^T/z: R_b = -(z + c^T D_b A_b D_b c)^{-1} is the resolvent on the last weights of neuron b."""
 
-    def __init__(self, layer: LayerSignals, top: Real) -> None:
-        self.layer = layer
-        self.gated = on_below(layer, top)
-        self.seen = self.gated.seen(layer.inputs)
+    def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int, top: Real) -> None:
+        self.xp, self.layer, self.maps = library.xp, layer, SiteMaps(library, layer, n_below)
+        gated = on_below(layer, top)
+        self.gated = OnSets(library, gated)
+        self.seen = library.asarray(seen_by(gated, layer.inputs), "float64")
 
-    def respond(self, z: Complex, below: Response, links: Complex) -> tuple[Complex, Complex]:
+    def respond(self, z: Array, below: Response, links: Array) -> tuple[Array, Array]:
         """(R (n_z, k, r, r), t (n_z, k, |O| p)) from the layer below and ν of the weights that enter."""
-        layer, k = self.layer, len(self.gated.sites)
+        xp, layer, k = self.xp, self.layer, self.layer.source.shape[1]
         strength = layer.variance * layer.n_in
         if below.quadratic is not None:
-            summed = below.quadratic.reshape(len(z), layer.n_offsets, k).sum(axis=1)
+            summed = xp.sum(xp.reshape(below.quadratic, (z.shape[0], layer.n_offsets, k)), axis=1)
             form = (strength * summed)[:, :, None, None]
         else:
             assert below.U is not None
-            form = self.gated.sandwich(strength * gather(below.U, layer.offsets))
-        resolvent = minus_inverse(z, form + weighted(self.seen, links))
-        return resolvent, quadratic_forms(self.seen, resolvent)
+            form = self.gated.sandwich(strength * self.maps.gather(below.U))
+        resolvent = minus_inverse(xp, z, form + weighted(xp, self.seen, links))
+        return resolvent, quadratic_forms(xp, self.seen, resolvent)
 
-    def field(self, resolvent: Complex, links: Complex, basis: TopBasis | None, n_pooled: int) -> Field:
+    def field(self, resolvent: Array, links: Array, basis: TopBasis | None) -> Field:
         """B^{L-2} that the resolvents R of the last weights and µ of this layer's weights make."""
         layer = self.layer
         if basis is not None:
-            return Field(links, diagonal=layer.variance * np.tile(resolvent[:, :, 0, 0], (1, layer.n_offsets)))
-        spread = scatter(self.gated.mean_outer(resolvent, layer.n_sites), layer.offsets, n_pooled)
+            diagonal = self.xp.tile(resolvent[:, :, 0, 0], (1, layer.n_offsets))
+            return Field(links, diagonal=layer.variance * diagonal)
+        spread = self.maps.scatter(self.gated.mean_outer(resolvent))
         return Field(links, common=layer.variance * layer.n_out * spread)

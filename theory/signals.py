@@ -8,7 +8,6 @@ on, behind its own pools, S'_l sites. Everything is a plain array, so that the e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Index = NDArray[np.int64]
-Matrix = TypeVar("Matrix", Real, Complex)
 
 OFF = -1
 """In a map of sites: outside the image; no site that is on."""
@@ -77,29 +75,10 @@ class NetworkSignals:
         """N = Σ N_l."""
         return sum(self.sizes)
 
-
-def gather(matrix: Matrix, offsets: Index | None) -> Matrix:
-    """Σ_o gather_o(M), M[φ_o α, φ_o β] and 0 outside: (..., S', S') -> (..., S, S)."""
-    if offsets is None:
-        return matrix
-    total: Matrix = np.zeros((*matrix.shape[:-2], offsets.shape[1], offsets.shape[1]), dtype=matrix.dtype)
-    for offset in offsets:
-        inside = np.flatnonzero(offset >= 0)
-        seen = offset[inside]
-        total[..., inside[:, None], inside] += matrix[..., seen[:, None], seen]
-    return total
-
-
-def scatter(matrix: Complex, offsets: Index | None, n_pooled: int) -> Complex:
-    """Σ_o scatter_o(M), the adjoint of `gather`: (..., S, S) -> (..., S', S'). No two sites share a φ_o."""
-    if offsets is None:
-        return matrix
-    total = np.zeros((*matrix.shape[:-2], n_pooled, n_pooled), dtype=matrix.dtype)
-    for offset in offsets:
-        inside = np.flatnonzero(offset >= 0)
-        seen = offset[inside]
-        total[..., seen[:, None], seen] += matrix[..., inside[:, None], inside]
-    return total
+    @property
+    def silent(self) -> bool:
+        """Whether H = 0: one linear layer, or no active example."""
+        return not self.layers or not np.any(self.top)
 
 
 def gather_columns(columns: Real, offsets: Index | None) -> Real:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from backends import Backend
+from backends import Backend, get_backend
 from simulator import HessianOperator, Network
 from simulator.checks import check_examples
 from simulator.streams import Seed, spawn_streams
-from theory import arc_cosine_law, block_law, linearised_law, population_signals, semicircle, separable_law
-from theory.linearised_law import LinearisedEquation, estimate_seconds, memory_per_point
+from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
+from theory.linearised_equation import LinearisedEquation, bytes_per_point
+from theory.linearised_law import estimate_seconds, law_of
 from theory.signals import NetworkSignals
 
 from .signals import measure_signals
@@ -24,6 +26,7 @@ SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "
 RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
+MEMORY = 4e9  # bytes that one energy may take
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
 
 
@@ -138,42 +141,72 @@ def rung_signals(
     return [measure_signals(network, weights, x, c, backend)]
 
 
-@dataclass(frozen=True)
 class SignalLaw:
     """A rung that starts from signals: the mean of the laws of `signals`, with its cost said in advance.
+
+    The equations are built when they are first needed, once: `memory` needs shapes only, so that a case too large is
+    found out before.
 
     cut      directions of the inner layers left out (`theory.inner_layer`); 0: none
     stretch  rms of each law over that of the law it stands for: 1, but for subsampled examples
     """
 
-    signals: Sequence[NetworkSignals]
-    closure: str
-    cut: float = 0.0
-    stretch: Sequence[float] = ()
+    def __init__(
+        self,
+        signals: Sequence[NetworkSignals],
+        closure: str,
+        backend: Backend,
+        cut: float = 0.0,
+        stretch: Sequence[float] = (),
+    ) -> None:
+        self.signals, self.closure, self.backend, self.cut = list(signals), closure, backend, cut
+        self.stretch = list(stretch)
+
+    @cached_property
+    def equations(self) -> list[LinearisedEquation | None]:
+        """One for each of the signals, None where H = 0."""
+        return [
+            None if one.silent else LinearisedEquation(one, self.closure, self.cut, self.backend)
+            for one in self.signals
+        ]
 
     def __call__(self, z: Array) -> Array:
         """g(z)."""
         stretch = self.stretch or [1.0] * len(self.signals)
         laws = [
-            s * linearised_law(one, s * z, self.closure, cut=self.cut).g
-            for one, s in zip(self.signals, stretch, strict=True)
+            -1.0 / z if equation is None else s * law_of(equation, s * z).g
+            for equation, s in zip(self.equations, stretch, strict=True)
         ]
         mean: Array = np.mean(laws, axis=0)
         return mean
 
+    def coarser(self, cut: float) -> SignalLaw:
+        """The same with directions of the inner layers left out."""
+        return SignalLaw(self.signals, self.closure, self.backend, cut, self.stretch)
+
     def seconds(self, n_points: int) -> float:
         """About how long n_points energies will take."""
-        return sum(estimate_seconds(one, n_points, self.closure, self.cut) for one in self.signals)
+        return sum(estimate_seconds(one, n_points) for one in self.equations if one is not None)
 
     @property
     def memory(self) -> float:
         """Bytes that one energy takes."""
-        return max(memory_per_point(one, self.closure) for one in self.signals)
+        return max((bytes_per_point(one, self.closure) for one in self.signals if not one.silent), default=0.0)
 
     @property
     def sites(self) -> int:
         """Of the largest layer."""
         return max((layer.n_sites for one in self.signals for layer in one.layers), default=0)
+
+    @property
+    def too_large(self) -> str | None:
+        """Why memory will not hold the equations, None where it will."""
+        if self.memory <= MEMORY:
+            return None
+        return (
+            f"{self.sites:,} sites in a layer take {self.memory / 1e9:.3g} GB for each energy: "
+            "use fewer --spectrum-examples or --prediction-examples"
+        )
 
 
 def rung_law(
@@ -197,18 +230,21 @@ def rung_law(
     drawing, signalling = spawn_streams(seed, 2)
     # An integer: R4 and R4w must draw the same networks and on-sets for a sample as for the whole.
     fresh = int(signalling.integers(2**63))
-    closure, weight = SIGNAL_RUNGS[rung], np.asarray(c, dtype=np.float64)
+    closure, weight, ops = SIGNAL_RUNGS[rung], np.asarray(c, dtype=np.float64), get_backend(backend)
     active = np.flatnonzero(weight)
-    whole = rung_signals(network, x, weight, rung, weights, fresh, backend)
+    whole = rung_signals(network, x, weight, rung, weights, fresh, ops)
     if examples is None or active.size <= examples:
-        return SignalLaw(whole, closure, cut)
+        return SignalLaw(whole, closure, ops, cut)
     chosen = np.sort(drawing.choice(active, examples, replace=False))
-    signals = rung_signals(network, x[chosen], weight[chosen] * active.size / examples, rung, weights, fresh, backend)
-    stretch = [
-        LinearisedEquation(part, closure, cut).rms() / LinearisedEquation(all_of_it, closure, MOMENT_CUT).rms()
-        for part, all_of_it in zip(signals, whole, strict=True)
+    part = rung_signals(network, x[chosen], weight[chosen] * active.size / examples, rung, weights, fresh, ops)
+    law, reference = SignalLaw(part, closure, ops, cut), SignalLaw(whole, closure, ops, MOMENT_CUT)
+    if reference.too_large:
+        raise ValueError(f"the second moment of all active examples is out of reach: {reference.too_large}")
+    law.stretch = [
+        1.0 if one is None or of_all is None else one.rms / of_all.rms
+        for one, of_all in zip(law.equations, reference.equations, strict=True)
     ]
-    return SignalLaw(signals, closure, cut, stretch)
+    return law
 
 
 def predict_spectrum(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ TAIL_POINTS = 24 * (len(TAILS) + 9)  # 12 for each count, those of the search fo
 NODES = energy_grid(30)  # where R4w to R6 are solved; the law, smooth on the scale of η, is interpolated between them
 SMOOTH = 0.04  # rms: the least η at which NODES are close enough
 BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
-MEMORY = 4e9  # bytes that one energy may take
 CUT = 1e-3  # directions of inner layers left out where the whole equations take too long: changes densities by 0.3 %
 
 
@@ -83,8 +81,8 @@ def predict_signals(
         except ValueError as error:
             record["left_out"][rung] = str(error)
             continue
-        if law.seconds(len(z)) > budget:
-            law = replace(law, cut=CUT)
+        if law.too_large is None and law.seconds(len(z)) > budget:
+            law = law.coarser(CUT)
         reason = too_much(law, len(z), budget)
         if reason is not None:
             record["left_out"][rung] = reason
@@ -96,14 +94,13 @@ def predict_signals(
 
 def too_much(law: SignalLaw, n_points: int, budget: float) -> str | None:
     """Why a rung is not to be solved: its time or its memory, said in advance; None where it may be."""
-    help_it = "use fewer --spectrum-examples or --prediction-examples"
-    if law.memory > MEMORY:
-        return f"{law.sites:,} sites in a layer take {law.memory / 1e9:.3g} GB for each energy: {help_it}"
+    if law.too_large is not None:
+        return law.too_large
     seconds = law.seconds(n_points)
     if seconds > budget:
         return (
             f"estimated at {seconds:.0f} s for {law.sites:,} sites in a layer, more than --prediction-seconds "
-            f"{budget:g}: raise it, or {help_it}"
+            f"{budget:g}: raise it, or use fewer --spectrum-examples or --prediction-examples"
         )
     return None
 
