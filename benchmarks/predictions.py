@@ -25,7 +25,6 @@ from scipy.linalg import eigvalsh
 
 from simulator import HessianOperator, Network, mlp, output, spectral_density, train_epochs, vgg12
 from simulator.streams import spawn_streams
-from theory import linearised_law
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import estimate_seconds, law_of
 from validation.data import load_dataset
@@ -58,11 +57,12 @@ def solve(
     """Seconds, sweeps and density of one rung on `grid` (in rms; the law's own where None)."""
     begun = time.perf_counter()
     (signals,) = rung_signals(network, x, c, rung, weights)
-    scale = LinearisedEquation(signals, SIGNAL_RUNGS[rung]).rms() if rms is None else rms
-    law = linearised_law(signals, scale * (grid + 1j * ETA), SIGNAL_RUNGS[rung], cut=cut)
+    equation = LinearisedEquation(signals, SIGNAL_RUNGS[rung], cut)
+    scale = equation.rms if rms is None else rms
+    law = law_of(equation, scale * (grid + 1j * ETA))
     return {
         "seconds": time.perf_counter() - begun,
-        "estimate": estimate_seconds(signals, len(grid), SIGNAL_RUNGS[rung], cut),
+        "estimate": estimate_seconds(equation, len(grid)),
         "sweeps": law.iterations,
         "sites": [layer.n_sites for layer in signals.layers],
         "density": (law.g.imag / np.pi * scale).tolist(),

@@ -93,7 +93,7 @@ def test_a_rung_over_the_budget_is_named_with_its_estimate(perceptron: tuple[Net
 def test_what_memory_cannot_hold_is_left_out(
     perceptron: tuple[Network, Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rungs, "MEMORY", 10.0)
+    monkeypatch.setattr(predict, "MEMORY", 10.0)
     assert "GB for each energy" in recorded(*perceptron)["left_out"]["R5"]
 
 
@@ -103,7 +103,7 @@ def test_equations_that_are_not_solved_give_no_prediction(
     def fail(*_: Any, **__: Any) -> None:
         raise ConvergenceError("residual 1 after 2 sweeps")
 
-    monkeypatch.setattr(predict, "linearised_law", fail)
+    monkeypatch.setattr(predict, "law_of", fail)
     record = recorded(*perceptron)
     assert "R6" not in record["predictions"]
     assert record["left_out"]["R6"] == "its equations did not converge: residual 1 after 2 sweeps"

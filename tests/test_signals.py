@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from simulator import HessianOperator
-from theory.signals import OFF, gather, gather_columns, scatter, scatter_columns
+from theory.arrays import HOST
+from theory.signals import OFF, LayerSignals, gather_columns, scatter_columns
+from theory.sites import SiteMaps
 from validation.signals import measure_signals
 
 HIDDEN = [case for case in SMALL if case.network.depth > 1]
@@ -83,30 +85,37 @@ def site_maps(draw: st.DrawFn) -> tuple[int, Array]:
     return n_below, maps
 
 
+def maps_of(offsets: Array | None, n_sites: int, n_below: int) -> SiteMaps:
+    """Of a layer of which only the sites matter."""
+    source = np.zeros((n_sites, 1), dtype=np.int64)
+    layer = LayerSignals(np.zeros((n_sites, 1)), None, source, n_sites, 1, 1, 1.0, offsets)
+    return SiteMaps(HOST, layer, n_below)
+
+
 @given(site_maps(), st.integers(0, 2**31))
 def test_scatter_is_the_adjoint_of_gather(maps: tuple[int, Array], seed: int) -> None:
     (n_below, offsets), rng = maps, np.random.default_rng(seed)
     n = offsets.shape[1]
+    sites = maps_of(offsets, n, n_below)
 
     def draw(*shape: int) -> Array:
         return np.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape))
 
     below, above = draw(2, n_below, n_below), draw(2, n, n)
-    assert_close(
-        abs(np.sum(gather(below, offsets) * above) - np.sum(below * scatter(above, offsets, n_below))), 0, 1e-12, 1
-    )
+    assert_close(abs(np.sum(sites.gather(below) * above) - np.sum(below * sites.scatter(above))), 0, 1e-12, 1)
     a, b = rng.normal(size=(n_below, 3)), rng.normal(size=(n, 2))
     seen, sent = gather_columns(a, offsets), scatter_columns(b, offsets, n_below)
     assert seen.shape == (n, 3 * len(offsets))
     assert sent.shape == (n_below, 2 * len(offsets))
-    assert_close(seen @ seen.T, gather((a @ a.T).astype(complex), offsets).real, 1e-12)
-    assert_close(sent @ sent.T, scatter((b @ b.T).astype(complex), offsets, n_below).real, 1e-12)
+    assert_close(seen @ seen.T, sites.gather((a @ a.T).astype(complex)[None])[0].real, 1e-12)
+    assert_close(sent @ sent.T, sites.scatter((b @ b.T).astype(complex)[None])[0].real, 1e-12)
 
 
 def test_dense_layers_have_one_offset() -> None:
     matrix: Any = np.arange(9.0).reshape(3, 3) + 0j
-    assert gather(matrix, None) is matrix
-    assert scatter(matrix, None, 3) is matrix
+    sites = maps_of(None, 3, 3)
+    assert sites.gather(matrix) is matrix
+    assert sites.scatter(matrix) is matrix
     assert gather_columns(matrix.real, None) is not None
     assert scatter_columns(matrix.real, None, 3).shape == (3, 3)
 

@@ -20,9 +20,11 @@ from spectra import even_moments, l1_error, small_digits, transform
 from simulator import HessianOperator, Network, mlp, sequential, train
 from simulator.network import Conv, Dense, MaxPool
 from theory import ConvergenceError, linearised_law, population_signals
+from theory.arrays import HOST
 from theory.inner_layer import forward_kernels, leading_directions
 from theory.linearised_equation import LinearisedEquation
-from theory.signals import NetworkSignals, gather
+from theory.signals import NetworkSignals
+from theory.sites import SiteMaps
 from validation.predict import initial_variances
 from validation.signals import measure_signals
 
@@ -234,7 +236,8 @@ def test_forward_kernels_are_what_the_equation_has_far_out() -> None:
     assert_allclose(kernels[0], first.inputs @ first.inputs.T)
     masks = [source >= 0 for source in first.source.T]
     mean = np.mean([np.outer(on, on) * kernels[0] for on in masks], axis=0)
-    expected = second.inputs @ second.inputs.T + second.variance * second.n_in * gather(mean, second.offsets)
+    passed = SiteMaps(HOST, second, first.n_pooled).gather(mean[None])[0]
+    expected = second.inputs @ second.inputs.T + second.variance * second.n_in * passed
     assert_allclose(kernels[1], expected, rtol=1e-12)
 
 

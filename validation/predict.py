@@ -160,7 +160,7 @@ class SignalLaw:
         stretch: Sequence[float] = (),
     ) -> None:
         self.signals, self.closure, self.backend, self.cut = list(signals), closure, backend, cut
-        self.stretch = list(stretch)
+        self.stretch = tuple(stretch)
 
     @cached_property
     def equations(self) -> list[LinearisedEquation | None]:
@@ -172,7 +172,7 @@ class SignalLaw:
 
     def __call__(self, z: Array) -> Array:
         """g(z)."""
-        stretch = self.stretch or [1.0] * len(self.signals)
+        stretch = self.stretch or (1.0,) * len(self.signals)
         laws = [
             -1.0 / z if equation is None else s * law_of(equation, s * z).g
             for equation, s in zip(self.equations, stretch, strict=True)
@@ -240,10 +240,10 @@ def rung_law(
     law, reference = SignalLaw(part, closure, ops, cut), SignalLaw(whole, closure, ops, MOMENT_CUT)
     if reference.too_large:
         raise ValueError(f"the second moment of all active examples is out of reach: {reference.too_large}")
-    law.stretch = [
+    law.stretch = tuple(
         1.0 if one is None or of_all is None else one.rms / of_all.rms
         for one, of_all in zip(law.equations, reference.equations, strict=True)
-    ]
+    )
     return law
 
 
