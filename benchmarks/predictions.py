@@ -28,9 +28,9 @@ from simulator.streams import spawn_streams
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import estimate_seconds, law_of
 from validation.data import load_dataset
-from validation.distances import energy_grid, l1_distance
+from validation.distances import TAILS, energy_grid, l1_distance
 from validation.predict import SIGNAL_RUNGS, rung_law, rung_signals
-from validation.rungs import TAILS, tails
+from validation.rungs import tails
 
 ETA = 0.05
 PERCEPTRONS = {
@@ -144,7 +144,7 @@ def against_eigenvalues(network: Network, weights: Any, x: Any, y: Any) -> dict[
     for rung in ("R5", "R6"):
         found[rung] = _brief(made := solve(network, x, operator.c, rung, weights, grid, rms))
         found[rung]["l1"] = l1_distance(grid, density, np.array(made["density"]))
-        found[rung]["tails"] = tails(rung_law(network, x, operator.c, rung, weights), rms)
+        found[rung]["tails"] = tails(rung_law(network, x, operator.c, rung, weights), network.n_weights, rms)
     print(json.dumps(found), flush=True)
     return found
 

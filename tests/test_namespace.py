@@ -10,6 +10,8 @@ import array_api_strict
 import numpy as np
 import pytest
 from cases import SMALL, Case, assert_close
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends import Array, Backend, HostArray, get_backend
 from simulator import (
@@ -30,6 +32,10 @@ from simulator import (
     spectral_density,
     train,
 )
+from theory.arrays import HOST
+from theory.linearised_equation import LinearisedEquation
+from theory.linearised_law import law_of
+from validation.signals import measure_signals
 
 DEVICE = array_api_strict.Device("device1")
 
@@ -151,3 +157,39 @@ def _enumerated(ops: Backend) -> list[Any]:
 def test_exact_small_cases_and_em() -> None:
     for found, expected in zip(_enumerated(strict()), _enumerated(get_backend("numpy")), strict=True):
         assert_close(found, expected)
+
+
+SIGNALS = [case for case in SMALL if case.network.depth > 1]
+
+
+@pytest.mark.parametrize("closure", ["mean_field", "cavity"])
+@pytest.mark.parametrize("case", SIGNALS, ids=str)
+def test_the_linearised_law(case: Case, closure: str) -> None:
+    """R4 to R6, dense layers and convolutions, whole and with directions of the inner layers left out."""
+    c = np.random.default_rng(case.seed).standard_normal(case.examples)
+    c[1 if case.name == "four-convs" else 4 :] = 0.0  # few sites: array-api-strict is slow
+    signals = measure_signals(case.network, case.weights, case.x, c)
+    if signals.silent:
+        pytest.skip("no signal passes this network")
+    for cut in (0.0, 0.05):
+        whole = LinearisedEquation(signals, closure, cut)
+        z = whole.rms * np.array([0.1 + 0.1j, -1.5 + 0.2j])
+        found = law_of(LinearisedEquation(signals, closure, cut, strict()), z)
+        np.testing.assert_allclose(found.g, law_of(whole, z).g, rtol=1e-9)
+
+
+@given(
+    lead=st.lists(st.integers(1, 3), max_size=2), n=st.integers(1, 6), data=st.data(), seed=st.integers(0, 2**32 - 1)
+)
+def test_adding_a_block(lead: list[int], n: int, data: st.DataObject, seed: int) -> None:
+    """Every backend adds in the rows and columns that were named, in whatever order, and nowhere else."""
+    rows = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=n, unique=True)), dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    total, block = (rng.normal(size=(*lead, k, k)) + 1j * rng.normal(size=(*lead, k, k)) for k in (n, len(rows)))
+    expected = total.copy()
+    for index in np.ndindex(*lead):
+        for i, row in enumerate(rows):
+            expected[index][row, rows] += block[index][i]
+    for ops in (strict(), get_backend("numpy"), get_backend("numba"), HOST):
+        to = [ops.asarray(total.copy(), "complex128"), ops.asarray(rows, "int64"), ops.asarray(block, "complex128")]
+        np.testing.assert_allclose(ops.to_numpy(ops.add_block(*to)), expected, rtol=1e-13, atol=1e-13)

@@ -91,6 +91,21 @@ def test_the_page_tells_what_was_run_and_what_was_left_out() -> None:
         assert f"{prediction['l1']:.3f}" in text
 
 
+def test_the_page_counts_eigenvalues_far_out() -> None:
+    """Measured on either side and predicted, beyond three thresholds; the largest; tails that were not predicted."""
+    data = deepcopy(report("digits"))
+    first = data["epochs"][0]["spectrum"]
+    first["tails"]["negative"][1] = {"value": 24 / data["network"]["n_weights"], "standard_error": None}
+    page = Page(render_html(data))
+    for words in ("Tails and outliers", "beyond 12 rms", "76.2", "8.75", "17.5", "24"):
+        assert words in page.text
+    if any("R4" in epoch["predictions"] for epoch in data["epochs"]):
+        assert "tails only: a minute too long" in page.text
+    for epoch in data["epochs"]:
+        epoch["spectrum"]["tails"] = None
+    assert "Tails and outliers" not in Page(render_html(data)).text
+
+
 def test_names_from_outside_cannot_become_markup() -> None:
     hostile = '<script>alert("1")</script>&{first}'
     data = deepcopy(report("digits"))

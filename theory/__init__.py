@@ -43,7 +43,7 @@ from .symmetry import (
     mirror_distance,
     path_flip_bound,
 )
-from .tails import expected_largest, mass_beyond
+from .tails import continued, expected_positions, mass_beyond
 
 __all__ = [
     "ConvergenceError",
@@ -66,10 +66,11 @@ __all__ = [
     "arc_cosine_law",
     "axis_resolvent",
     "block_law",
+    "continued",
     "coupling_bound",
     "dyson_moments",
     "entry_covariance",
-    "expected_largest",
+    "expected_positions",
     "gate_flip_probability",
     "linearised_law",
     "mass_beyond",

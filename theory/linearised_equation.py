@@ -96,7 +96,11 @@ class LinearisedEquation:
         xp, far = self.xp, -1.0 / self._point(z)
         blocks = []
         for index, shape in enumerate(self.shapes):
-            like = identity(xp, shape[-1], far) if index == 0 else xp.ones_like(far[:1]) * (not self._is_field(index))
+            like = (
+                identity(xp, shape[-1], far)
+                if index == 0
+                else (xp.zeros_like if self._is_field(index) else xp.ones_like)(far[:1])
+            )
             block = xp.reshape(far, (-1, *(1,) * len(shape))) * like
             blocks.append(xp.broadcast_to(block, (len(z), *shape)))
         return self._join(blocks)
@@ -153,7 +157,7 @@ class LinearisedEquation:
         forms = [self.library.asarray(form, "float64") for form in (turned @ seen, seen @ turned)]
         sides = [minus_inverse(xp, z, -form / point) for form in forms]
         first = xp.mean(xp.linalg.trace(sides[1]), axis=1)
-        return xp.reshape(sides[0], (len(z), -1)), self._ends_trace(z, first, sides[0])
+        return xp.reshape(sides[0], (z.shape[0], -1)), self._ends_trace(z, first, sides[0])
 
     def _ends_trace(self, z: Array, first: Array, last: Array) -> Array:
         """N_1 g_1 + N_L g_L from tr P (n_z,) of a neuron of layer 1 and the resolvents R of the last weights."""

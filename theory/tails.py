@@ -10,17 +10,27 @@ whose integrand is smooth unless an atom sits at t.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import AAA
 from scipy.optimize import brentq
 
+from .dyson import ConvergenceError
 from .signals import Complex, Real
 
 Transform = Callable[[Complex], Complex]
 NODES = 12
 """Gauss-Legendre nodes in arctan(y/t): the mass of the semicircle beyond 1.95 rms comes out to 1e-5."""
+RAYS = (0.015, 0.08, 0.25, 0.7, 1.3)
+"""Angles from the real axis at which g is sampled to be continued."""
+PER_RAY, N_CHECKS, CHECK_RAY = 14, 4, 0.035
+ROUNDING = 1e-5
+"""Relative error that the values of g may have: solved by iteration."""
+CONTINUATION_POINTS = len(RAYS) * PER_RAY + N_CHECKS
+"""Values of g that `continued` asks for."""
 
 
 def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
@@ -41,17 +51,64 @@ def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
     return mass
 
 
-def expected_largest(transform: Transform, n: int, rms: float, reach: float = 60.0) -> float:
-    """The energy beyond which n eigenvalues leave ½ on average: the median place of the largest, were they independent.
+def expected_positions(transform: Transform, n: int, rms: float, count: int = 1, reach: float = 60.0) -> Real:
+    """Where the `count` largest of n eigenvalues are to be expected, the largest first: (count,) in the units of z.
 
-    Searched between rms/2 and `reach` rms, to 1 %. Raises ValueError where the count does not fall through ½ there.
+    The k-th lies where k - ½ are left beyond on average: its median place, were they independent. Outliers, too, are
+    predicted so: they are eigenvalues far out, whether or not the law has a gap below them. Searched between rms and
+    `reach` rms, to 1 %: hundreds of values of g, so that a law slow to solve wants `continued` first.
+
+    Raises ValueError where the number beyond does not fall through count - ½ and through ½ there.
     """
 
-    def excess(log_t: float) -> float:
-        count = n * mass_beyond(transform, np.exp(log_t))[0]
-        return float(np.log(max(count, 1e-3) / 0.5))  # beyond the edge only rounding is left of the count
+    def excess(log_t: float, left: float) -> float:
+        beyond = n * mass_beyond(transform, np.exp(log_t))[0]
+        return float(np.log(max(beyond, 1e-3) / left))  # beyond the edge only rounding is left of the count
 
-    low, high = np.log(0.5 * rms), np.log(reach * rms)
-    if not excess(low) > 0.0 > excess(high):
-        raise ValueError(f"the expected count does not fall through ½ between 0.5 and {reach:g} rms: raise reach")
-    return float(np.exp(brentq(excess, low, high, xtol=0.01)))
+    ranks = np.arange(1, count + 1) - 0.5
+    low, high = np.log(rms), np.log(reach * rms)
+    if not excess(low, ranks[-1]) > 0.0 > excess(high, 0.5):
+        raise ValueError(
+            f"the expected count does not fall through {ranks[-1]:g} and 0.5 between 1 and {reach:g} rms: "
+            f"raise reach, or ask for fewer than {count}"
+        )
+    found = []
+    for left in ranks[::-1]:
+        low = low if excess(low, left) > 0.0 else low - 0.01
+        found.append(float(brentq(excess, low, high, args=(left,), xtol=0.005)))
+        low = found[-1]
+    return np.exp(found[::-1])
+
+
+def continued(transform: Transform, rms: float, accuracy: float = 5e-3, reach: float = 60.0) -> Transform:
+    """g of a symmetric law everywhere above the real axis with |z| between rms and `reach` rms, from few values.
+
+    -z g(z) is analytic in the upper half-plane: a rational function through its values on a few rays (adaptive
+    Antoulas-Anderson; Nakatsukasa, Sète & Trefethen, SIAM J. Sci. Comput. 40, 2018) continues it to all of it.
+    g(-z̄) = -conj g(z) doubles the values. `transform` is called once, with `CONTINUATION_POINTS` points.
+
+    An error of g at one place is one of the density there: masses, being integrals, come out a hundred times better.
+    Raises `ConvergenceError` where the function is off by more than `accuracy`, relative to g, at points left out.
+    """
+    energies = rms * np.geomspace(0.8, reach, PER_RAY)
+    checks = rms * np.geomspace(1.0, 0.5 * reach, N_CHECKS)
+    places = np.concatenate([np.outer(np.exp(1j * np.array(RAYS)), energies).ravel(), checks * np.exp(1j * CHECK_RAY)])
+    values = places * transform(places)
+    points, sampled = places[:-N_CHECKS], values[:-N_CHECKS]
+    both = np.concatenate([points, -points.conj()]), np.concatenate([sampled, sampled.conj()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: the points left out tell how far
+        rational = AAA(*both, rtol=ROUNDING, max_terms=2 * PER_RAY)
+    error = float(np.abs(rational(places[-N_CHECKS:]) / values[-N_CHECKS:] - 1.0).max())
+    if not error <= accuracy:
+        raise ConvergenceError(
+            f"the rational function through g is off by {error:.3g} at points left out, expected at most "
+            f"{accuracy:.3g}; solve for g at every point instead"
+        )
+
+    def everywhere(z: Complex) -> Complex:
+        flat = np.asarray(z, dtype=np.complex128).ravel()
+        found: Complex = (rational(flat) / flat).reshape(np.shape(z))
+        return found
+
+    return everywhere

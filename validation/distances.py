@@ -13,6 +13,8 @@ from simulator import SpectralDensity
 
 Array = np.ndarray[Any, Any]
 MIRROR_PATTERNS = 999
+TAILS = (4.0, 8.0, 12.0)
+"""Thresholds, in rms, beyond which eigenvalues are counted."""
 
 
 def energy_grid(n: int = 60) -> Array:

@@ -26,6 +26,7 @@ def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
+        _tails(data),
         _symmetry_tests(data),
         _approximated(data),
         _left_out(data),
@@ -143,6 +144,41 @@ def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
     ]
 
 
+def _tails(data: Report) -> str:
+    """A row per recorded epoch and threshold: eigenvalues beyond, measured and predicted; then the largest."""
+    epochs = [e for e in data["epochs"] if e["spectrum"].get("tails")]
+    rungs = [rung for rung in rungs_of(data) if any("tails" in e["predictions"].get(rung, {}) for e in epochs)]
+    if not rungs:
+        return ""
+    n = data["network"]["n_weights"]
+    rows = [row for epoch in epochs for row in _tail_rows(epoch, rungs, n)]
+    note = (
+        "<p class='note'>Numbers of eigenvalues beyond 4, 8 and 12 rms on either side, ± standard error over the "
+        "probes, and as each prediction expects them. Position of the largest: the extreme Lanczos nodes, and where "
+        "the expected number beyond falls to ½, in rms. Predicted laws are symmetric.</p>"
+    )
+    head = ("epoch", "", "negative", "positive", *(escape(rung) for rung in rungs))
+    return f"<section><h2>Tails and outliers</h2>{note}{table(head, rows, 'numbers', 'Tails and outliers')}</section>"
+
+
+def _tail_rows(epoch: Report, rungs: Sequence[str], n: int) -> list[list[str]]:
+    law = epoch["spectrum"]
+    made = [epoch["predictions"].get(rung, {}).get("tails") for rung in rungs]
+    rows = []
+    for index, threshold in enumerate(law["tails"]["thresholds"]):
+        found = [law["tails"][side][index] for side in ("negative", "positive")]
+        cells = [
+            number(n * share["value"])
+            + (f" ± {number(n * share['standard_error'], 2)}" if share["standard_error"] is not None else "")
+            for share in found
+        ]
+        expected = (number(None if tails is None else tails["beyond"][index]) for tails in made)
+        rows.append([number(epoch["epoch"]), f"beyond {threshold:g} rms", *cells, *expected])
+    ends = [number(law[end] / law["rms"]) for end in ("minimum", "maximum")]
+    expected = (number(None if tails is None else tails["largest"][0]) for tails in made)
+    return [*rows, [number(epoch["epoch"]), "largest", *ends, *expected]]
+
+
 def _symmetry_tests(data: Report) -> str:
     """A row per kind of law: how often symmetry is rejected, beside the size of what is broken."""
     found = data["symmetry_tests"]
@@ -183,6 +219,11 @@ def _left_out(data: Report) -> str:
         (rung, str(reason), epoch["epoch"])
         for epoch in data["epochs"]
         for rung, reason in epoch.get("left_out", {}).items()
+    ] + [
+        (rung, f"tails only: {made['tails_left_out']}", epoch["epoch"])
+        for epoch in data["epochs"]
+        for rung, made in epoch["predictions"].items()
+        if "tails_left_out" in made
     ]
     return _by_rung("Predictions left out", "reason", said)
 

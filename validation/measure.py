@@ -26,7 +26,7 @@ from simulator import (
 from simulator.streams import spawn_streams
 
 from .data import Dataset
-from .distances import energy_grid, l1_distance, mirror_symmetry
+from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import QUICK_ENTRIES, entry_statistics
 from .facts import check_facts
@@ -171,7 +171,7 @@ def describe_spectrum(
         "energies": [],
         "density": [],
         "standard_error": [],
-        "mass_outside": 0.0,
+        "tails": None,
         "resolution": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
@@ -179,15 +179,24 @@ def describe_spectrum(
         grid = energy_grid()
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
         shorter, _ = spectrum.terminated_density(grid * rms, eta * rms, max(1, nodes.shape[1] * 3 // 4))
-        outside, _ = spectrum.statistic(lambda v: (np.abs(v) > 4 * rms).astype(float))
         described |= {
+            "tails": {"thresholds": list(TAILS), "negative": _beyond(spectrum, -1), "positive": _beyond(spectrum, 1)},
             "energies": grid.tolist(),
             "density": (density * rms).tolist(),
             "standard_error": [finite_or_none(float(e)) for e in error * rms],
-            "mass_outside": float(outside),
             "resolution": l1_distance(grid, density * rms, shorter * rms),
         }
     return described
+
+
+def _beyond(spectrum: SpectralDensity, sign: int) -> list[dict[str, float | None]]:
+    """Shares of the spectrum beyond 4, 8 and 12 rms on one side, with standard errors over probes."""
+
+    def share(threshold: float) -> dict[str, float | None]:
+        value, error = spectrum.statistic(lambda nodes: (sign * nodes > threshold).astype(float))
+        return {"value": float(value), "standard_error": finite_or_none(float(error))}
+
+    return [share(t * spectrum.rms) for t in TAILS]
 
 
 def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from scipy.interpolate import CubicSpline
 from backends import Backend
 from simulator import Network
 from simulator.streams import Seed
-from theory import ConvergenceError, expected_largest, mass_beyond
+from theory import ConvergenceError, continued, expected_positions, mass_beyond
+from theory.tails import CONTINUATION_POINTS
 
-from .distances import energy_grid, l1_distance, w1_distance
+from .distances import TAILS, energy_grid, l1_distance, w1_distance
 from .predict import (
     MOMENT_RUNGS,
     SIGNAL_RUNGS,
@@ -26,8 +27,7 @@ from .predict import (
 )
 
 Array = np.ndarray[Any, Any]
-TAILS = (4.0, 8.0, 12.0)  # in rms
-TAIL_POINTS = 24 * (len(TAILS) + 9)  # 12 for each count, those of the search for the largest included; no mirror images
+LARGEST = 5  # eigenvalues whose positions are predicted
 NODES = energy_grid(30)  # where R4w to R6 are solved; the law, smooth on the scale of η, is interpolated between them
 SMOOTH = 0.04  # rms: the least η at which NODES are close enough
 BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
@@ -121,13 +121,15 @@ def _points(record: dict[str, Any], rms: float, eta: float) -> Array:
 
 
 def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, rms: float, eta: float) -> None:
+    def law(z: Array) -> Array:
+        return predict_spectrum(network, x, c, z, "R3")
+
     begun = time.perf_counter()
     try:
-        g = predict_spectrum(network, x, c, _points(record, rms, eta), "R3")
+        _add(record, "R3", law(_points(record, rms, eta)), rms, begun)
+        _add_tails(record, "R3", law, network.n_weights, rms)
     except (ValueError, ConvergenceError) as error:
         record["left_out"]["R3"] = str(error)
-        return
-    _add(record, "R3", g, rms, begun)
 
 
 def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: float, budget: float) -> None:
@@ -136,20 +138,30 @@ def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: flo
         between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), law(z))
         grid = np.array(record["spectrum"]["energies"])
         _add(record, rung, between(np.arcsinh(grid / BEND)), rms, begun)
-        if law.seconds(TAIL_POINTS) <= budget:
-            record["predictions"][rung]["tails"] = tails(law, rms)
+        if law.seconds(2 * CONTINUATION_POINTS) <= budget:  # of which none is another's mirror image
+            _add_tails(record, rung, law, law.signals[0].n_weights, rms)
+        else:
+            record["predictions"][rung]["tails_left_out"] = (
+                f"estimated at {law.seconds(2 * CONTINUATION_POINTS):.0f} s, more than --prediction-seconds {budget:g}"
+            )
     except ConvergenceError as error:
         record["left_out"][rung] = f"its equations did not converge: {error}"
 
 
-def tails(law: SignalLaw, rms: float) -> dict[str, Any]:
-    """Expected numbers of eigenvalues beyond 4, 8 and 12 rms on either side, and the expected largest one, in rms."""
-    n = law.signals[0].n_weights
-    beyond = n * mass_beyond(law, rms * np.array(TAILS))
+def _add_tails(record: dict[str, Any], rung: str, law: Callable[[Array], Array], n: int, rms: float) -> None:
+    try:
+        record["predictions"][rung]["tails"] = tails(law, n, rms)
+    except (ConvergenceError, ValueError) as error:
+        record["predictions"][rung]["tails_left_out"] = str(error)
+
+
+def tails(law: Callable[[Array], Array], n: int, rms: float) -> dict[str, Any]:
+    """Expected numbers of n eigenvalues beyond 4, 8 and 12 rms on either side, and of the largest, in rms."""
+    g = continued(law, rms)
     return {
         "thresholds": list(TAILS),
-        "beyond": np.maximum(beyond, 0.0).tolist(),
-        "largest": expected_largest(law, n, rms) / rms,
+        "beyond": np.maximum(n * mass_beyond(g, rms * np.array(TAILS)), 0.0).tolist(),
+        "largest": (expected_positions(g, n, rms, min(LARGEST, n // 4)) / rms).tolist(),
     }
 
 
