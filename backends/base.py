@@ -96,6 +96,18 @@ class Backend:
         """Σ W d over the pairs (d, w): see `reference.convolve_adjoint`."""
         return reference.convolve_adjoint(self.xp, *pairs)
 
+    def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        """Gates and pools behind a convolution, (x, mask): `gate` of `convolve`, perhaps in one pass."""
+        return self.gate(self.convolve((x, w)), pools)
+
+    def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        """D Σ W^T x over the pairs (x, w), pooled: `apply_gates` of `convolve`, perhaps in one pass."""
+        return self.apply_gates(mask, self.convolve(*pairs), window)
+
+    def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        """D Σ W d over the pairs (d, w), D of the layer below: `spread_gates` of `convolve_adjoint`."""
+        return self.spread_gates(mask, self.convolve_adjoint(*pairs), window)
+
     def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
         """Σ_i x_i d_i^T over the pairs (x, d): see `reference.convolve_gradient`."""
         return reference.convolve_gradient(self.xp, kernel, *pairs)

@@ -26,6 +26,9 @@ M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
+_Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
+
+
 class NumbaBackend(Backend):
     """See `backends.numba_kernels` for the method; results equal the reference to rounding."""
 
@@ -127,42 +130,70 @@ class NumbaBackend(Backend):
         return counts
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
-        own = [(x, w) for x, w in pairs if w.ndim == 4]
-        shared = [(x, w) for x, w in pairs if x.ndim == 4 and w.ndim == 5]
-        if len(own) > 1 or len(shared) > 1 or len(own) + len(shared) < len(pairs):
-            return super().convolve(*pairs)
-        if not shared:  # inputs of several probes meet one kernel: one long batch
-            x, w = own[0]
-            images = x.reshape(1, -1, *x.shape[-3:])
-            return self._convolve(images, w, None, None).reshape(*x.shape[:-1], w.shape[-1])
-        x, w = own[0] if own else (None, None)
-        if x is not None and x.ndim == 4:
-            x = np.broadcast_to(x, (shared[0][1].shape[0], *x.shape))
-        return self._convolve(x, w, *shared[0])
+        prepared = _one_pass(pairs)
+        return super().convolve(*pairs) if prepared is None else self._convolve(*prepared)
 
-    def _convolve(self, x: Array | None, w: Array | None, shared: Array | None, v: Array | None) -> Array:
-        """The kernel's z (P, m, H, W, B) from x (P, m, ...), w and shared (m, ...), v (P, ...); either pair or both."""
-        like, kernel = (x, w) if x is not None and w is not None else (shared, v)
-        assert like is not None
-        assert kernel is not None
-        probes = x.shape[0] if x is not None else kernel.shape[0]
-        m, *sides, ins = like.shape[-4:]
+    def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        if x.ndim != 4 or len(pools) > 1:
+            return super().convolve_and_gate(x, w, pools)
+        s, (m, height, width, _) = pools[0] if pools else 1, x.shape
+        mask = (np.zeros if height % s or width % s else np.empty)((m, height, width, w.shape[-1]), bool)
+        made = np.empty((1, m, height // s, width // s, w.shape[-1]), self.dtype)
+        self._convolve(((x[None], w), None), (), (self._kernels.GATE, s, mask, made))
+        return made[0], mask
+
+    def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass(pairs)
+        if prepared is None or mask.ndim != 4:
+            return super().convolve_gated(mask, window, *pairs)
+        sides = (mask.shape[1] // window, mask.shape[2] // window)
+        return self._finished(self._kernels.APPLY, mask, window, sides, *prepared)
+
+    def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass([(d, reference.turn(xp, w)) for d, w in pairs])
+        if prepared is None or mask.ndim != 4:
+            return super().convolve_adjoint_gated(mask, window, *pairs)
+        return self._finished(self._kernels.SPREAD, mask, window, mask.shape[1:3], *prepared)
+
+    def _finished(
+        self, after: int, mask: Array, window: int, sides: tuple[int, ...], pairs: _Pairs, lead: tuple[int, ...]
+    ) -> Array:
+        probes = lead[0] if lead else 1
+        made = np.empty((probes, mask.shape[0], *sides, mask.shape[-1]), self.dtype)
+        self._convolve(pairs, lead, (after, window, mask, made))
+        return made.reshape(*lead, *made.shape[1:])
+
+    def _convolve(
+        self, pairs: _Pairs, lead: tuple[int, ...], after: tuple[int, int, Array, Array] | None = None
+    ) -> Array:
+        """z (*lead, m, H, W, B) of the pairs; with (what, window, mask, x) `after` it, x is filled instead.
+
+        pairs  (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None
+        """
+        own, shared = pairs
+        given = own if own is not None else shared
+        assert given is not None
+        x, kernel = given
+        probes = x.shape[0] if own is not None else kernel.shape[0]
+        m, *sides, ins = x.shape[-4:]
         side, outs = kernel.shape[-3], kernel.shape[-1]
-        z = np.empty((probes, m, *sides, outs), self.dtype)
         none = np.empty((0, m, *sides, ins), self.dtype)
+        nothing = (self._kernels.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
+        z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
         fast = self._winograd.applies(side, ins, outs, self.dtype)
         chosen, panels = (self._winograd, self._winograd.panels) if fast else (self._kernels, self._kernels.pack)
         block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
         no_panels = np.empty((0,) * (3 if fast else 2), self.dtype)
-        packed_w = no_panels if w is None else self._panels(panels, w)
-        packed_v = no_panels[None] if v is None else self._panels(panels, v)
+        packed_w = no_panels if own is None else self._panels(panels, own[1])
+        packed_v = no_panels[None] if shared is None else self._panels(panels, shared[1])
         with self.computing():
             chosen.convolve(
                 threads, block, self._kernels.LANES[self.dtype], *(() if fast else (side,)),
-                none if x is None else _plain(x),
-                packed_w, none[:, 0] if shared is None else _plain(shared), packed_v, z,
+                none if own is None else _plain(own[0]),
+                packed_w, none[:, 0] if shared is None else _plain(shared[0]), packed_v, z,
+                *(nothing if after is None else after),
             )  # fmt: skip
-        return z
+        return z.reshape(*lead, *z.shape[1:])
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
         return self.convolve(*((d, reference.turn(xp, w)) for d, w in pairs))
@@ -226,6 +257,24 @@ class NumbaBackend(Backend):
         z = np.empty((*d.shape[:-3], *mask.shape[-3:]), d.dtype)
         self._kernels.spread_gates(mask, _with_probes(d), window, _with_probes(z))
         return z
+
+
+def _one_pass(pairs: Sequence[tuple[Array, Array]]) -> tuple[_Pairs, tuple[int, ...]] | None:
+    """The pairs as one pass of the kernel takes them, and the leading axes of the result; None where it takes several.
+
+    One pass has at most one kernel that all probes share, which meets inputs with a probe axis or none, and one input
+    that they share, which meets a kernel for each.
+    """
+    own = [(x, w) for x, w in pairs if w.ndim == 4]
+    shared = [(x, w) for x, w in pairs if x.ndim == 4 and w.ndim == 5]
+    if len(own) > 1 or len(shared) > 1 or len(own) + len(shared) < len(pairs):
+        return None
+    several = (shared[0][1].shape[0],) if shared else own[0][0].shape[:-4]
+    if not own:
+        return (None, shared[0]), several
+    x, w = own[0]
+    x = np.broadcast_to(x, ((several or (1,))[0], *x.shape[-4:]))
+    return ((x, w), shared[0] if shared else None), several
 
 
 def _product(a: Array, b: Array) -> Array:

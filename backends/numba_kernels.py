@@ -22,6 +22,10 @@ CHUNK = 256  # sites of a gradient between two additions to the sums: their sign
 NARROW = SUMS  # sites of a tile of one vector; half of them in a tile of two
 
 
+NOTHING, GATE, APPLY, SPREAD = range(4)
+"""What follows a convolution in the same pass: see `finish`."""
+
+
 def pack(w: Array) -> Array:
     """Kernels (..., k, k, A, B) as (..., n, k·k·A·2L): panels of 2L columns, the last one of L where that is enough.
 
@@ -105,14 +109,15 @@ def _convolve_block(x, sites, w, again, add_w, shape, line, z, z_first, scratch,
 
 
 @njit(parallel=True, cache=True)
-def convolve(threads, block, lanes, kernel, own, w, shared, v, z):  # type: ignore[no-untyped-def]
+def convolve(threads, block, lanes, kernel, own, w, shared, v, z, after, s, mask, x):  # type: ignore[no-untyped-def]
     """z[p] = conv(own[p], w) + conv(shared, v[p]) for P probes; either part may be empty.
 
-    z (P, m, H, W, B); own (P or 0, m, H, W, A) with packed w; shared (m or 0, H, W, A) with packed v, P of them.
+    own (P or 0, m, H, W, A) with packed w; shared (m or 0, H, W, A) with packed v, P of them; z (P, m, H, W, B). Where
+    gates come `after`, z is (P, 0, 0, 0, B), and x (P, m, H', W', B) is what `finish` makes of every block.
     """
-    probes, m, height, width, outs = z.shape
+    probes, outs = z.shape[0], z.shape[4]
+    m, height, width, ins = own.shape[1:]
     r = kernel // 2
-    ins = own.shape[4] if own.shape[0] else shared.shape[3]
     blocks = (m + block - 1) // block
     length = ((block * (height + r) + r) * (width + r) + r + kernel) * ins
     line, shape_line = (width + r) * ins, kernel * ins
@@ -121,6 +126,7 @@ def convolve(threads, block, lanes, kernel, own, w, shared, v, z):  # type: igno
         common = np.zeros(length if shared.shape[0] else 0, z.dtype)
         scratch = np.empty(SUMS * lanes, z.dtype)
         sites = _sites(block, height, width, ins, r, NARROW)
+        made = np.empty((block if after else 0, height, width, outs), z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
@@ -128,13 +134,16 @@ def convolve(threads, block, lanes, kernel, own, w, shared, v, z):  # type: igno
             if shared.shape[0]:
                 _fill(shared, first, count, r, common)
             for p in range(probes):
-                flat, start = z[p].reshape(-1), first * height * width
+                flat = made.reshape(-1) if after else z[p].reshape(-1)
+                start = 0 if after else first * height * width
                 if own.shape[0]:
                     _fill(own[p], first, count, r, buffer)
                     extra = v[p] if shared.shape[0] else w[:0]
                     _convolve_block(buffer, sites, w, common, extra, shape, line, flat, start, scratch, lanes)
                 else:
                     _convolve_block(common, sites, v[p], buffer, w[:0], shape, line, flat, start, scratch, lanes)
+                if after:
+                    finish(after, s, made, count, first, mask, x[p])
 
 
 @njit(cache=True)
@@ -223,58 +232,96 @@ def convolve_gradient(threads, block, lanes, kernel, x, shared_d, shared_x, d, s
                     )
 
 
+@njit(cache=True)
+def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
+    """Row y of an image's gates and one s×s max-pool: z, mask (H, W, C) -> x (H//s, W//s, C)."""
+    width, channels = x.shape[1:]
+    found = np.empty(channels, np.bool_)
+    for q in range(width):
+        best = x[y, q]
+        for c in range(channels):
+            best[c] = 0
+            found[c] = False
+        for o in range(s * s):  # loops over channels innermost and without branches: they vectorise
+            site = z[y * s + o // s, q * s + o % s]
+            for c in range(channels):
+                best[c] = max(best[c], site[c])
+        for o in range(s * s):  # the first maximum in row-major order is the one selected
+            site = z[y * s + o // s, q * s + o % s]
+            on = mask[y * s + o // s, q * s + o % s]
+            for c in range(channels):
+                hit = (site[c] == best[c]) & (site[c] > 0) & (not found[c])
+                on[c] = hit
+                found[c] = found[c] | hit
+
+
+@njit(cache=True)
+def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
+    """Row y of D z, summed over s×s windows: mask, z (H, W, C) -> x (H//s, W//s, C)."""
+    width, channels = x.shape[1:]
+    for q in range(width):
+        for c in range(channels):
+            x[y, q, c] = 0
+        for o in range(s * s):
+            v, u = y * s + o // s, q * s + o % s
+            for c in range(channels):
+                x[y, q, c] += z[v, u, c] if mask[v, u, c] else 0
+
+
+@njit(cache=True)
+def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
+    """Row v of the adjoint of `_apply_row`: d (H//s, W//s, C) -> z (H, W, C)."""
+    width, channels = z.shape[1:]
+    y = v // s
+    for u in range(width):
+        q = u // s
+        inside = y < d.shape[0] and q < d.shape[1]
+        for c in range(channels):
+            z[v, u, c] = d[y, q, c] if inside and mask[v, u, c] else 0
+
+
+@njit(cache=True)
+def finish(after, s, z, count, first, mask, x):  # type: ignore[no-untyped-def]
+    """What follows a convolution, on the images of a block z (≥ count, H, W, C): gates (1), D (2) or its adjoint (3).
+
+    Writes images first..first+count of x, and for gates of the mask: while the block is in the cache.
+    """
+    rows = x.shape[1]
+    for i in range(count):
+        for y in range(rows):
+            if after == GATE:
+                _gate_row(z[i], y, s, x[first + i], mask[first + i])
+            elif after == APPLY:
+                _apply_row(mask[first + i], z[i], y, s, x[first + i])
+            else:
+                _spread_row(mask[first + i], z[i], y, s, x[first + i])
+
+
 @njit(parallel=True, cache=True)
 def gate(z, s, x, mask):  # type: ignore[no-untyped-def]
     """Gates and one s×s max-pool: z (m, H, W, C) -> x (m, H//s, W//s, C), mask (m, H, W, C), zero at entry."""
-    m, height, width, channels = x.shape
+    m, height = x.shape[:2]
     for row in prange(m * height):
         i, y = row // height, row % height
-        found = np.empty(channels, np.bool_)
-        for q in range(width):
-            best = x[i, y, q]
-            for c in range(channels):
-                best[c] = 0
-                found[c] = False
-            for o in range(s * s):  # loops over channels innermost and without branches: they vectorise
-                site = z[i, y * s + o // s, q * s + o % s]
-                for c in range(channels):
-                    best[c] = max(best[c], site[c])
-            for o in range(s * s):  # the first maximum in row-major order is the one selected
-                site = z[i, y * s + o // s, q * s + o % s]
-                on = mask[i, y * s + o // s, q * s + o % s]
-                for c in range(channels):
-                    hit = (site[c] == best[c]) & (site[c] > 0) & (not found[c])
-                    on[c] = hit
-                    found[c] = found[c] | hit
+        _gate_row(z[i], y, s, x[i], mask[i])
 
 
 @njit(parallel=True, cache=True)
 def apply_gates(mask, z, s, x):  # type: ignore[no-untyped-def]
     """x[k] = D z[k], summed over s×s windows: mask (m, H, W, C), z (K, m, H, W, C), x (K, m, H//s, W//s, C)."""
-    probes, m, height, width, channels = x.shape
+    probes, m, height = x.shape[:3]
     for row in prange(probes * m * height):
         k, i, y = row // (m * height), row // height % m, row % height
-        for q in range(width):
-            for c in range(channels):
-                x[k, i, y, q, c] = 0
-            for o in range(s * s):
-                v, u = y * s + o // s, q * s + o % s
-                for c in range(channels):
-                    x[k, i, y, q, c] += z[k, i, v, u, c] if mask[i, v, u, c] else 0
+        _apply_row(mask[i], z[k, i], y, s, x[k, i])
 
 
 @njit(parallel=True, cache=True)
 def spread_gates(mask, d, s, z):  # type: ignore[no-untyped-def]
     """Adjoint of `apply_gates`: d (K, m, H//s, W//s, C) -> z (K, m, H, W, C)."""
-    probes, m, height, width, channels = z.shape
-    rows, columns = d.shape[2], d.shape[3]
+    probes, m, height = z.shape[:3]
     for row in prange(probes * m * height):
         k, i, v = row // (m * height), row // height % m, row % height
-        for u in range(width):
-            y, q = v // s, u // s
-            inside = y < rows and q < columns
-            for c in range(channels):
-                z[k, i, v, u, c] = d[k, i, y, q, c] if inside and mask[i, v, u, c] else 0
+        _spread_row(mask[i], d[k, i], v, s, z[k, i])
 
 
 def images_per_block(m: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:

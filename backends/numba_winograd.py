@@ -19,7 +19,7 @@ from numba import get_num_threads, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .numba_kernels import BLOCK_BYTES, pack
+from .numba_kernels import BLOCK_BYTES, finish, pack
 from .numba_tiles import (
     INT,
     LANES,
@@ -205,10 +205,10 @@ def _places(block_tiles, channels):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def convolve(threads, block, lanes, own, w, shared, v, z):  # type: ignore[no-untyped-def]
+def convolve(threads, block, lanes, own, w, shared, v, z, after, s, mask, x):  # type: ignore[no-untyped-def]
     """As `numba_kernels.convolve` for 3×3 kernels, with w (16, n, ...) or empty and v (P, 16, n, ...) or empty."""
-    probes, m, height, width, outs = z.shape
-    ins = own.shape[4] if own.shape[0] else shared.shape[3]
+    probes, outs = z.shape[0], z.shape[4]
+    m, height, width, ins = own.shape[1:]
     down, across = (height + 1) // 2, (width + 1) // 2
     blocks = (m + block - 1) // block
     for thread in prange(threads):
@@ -219,6 +219,7 @@ def convolve(threads, block, lanes, own, w, shared, v, z):  # type: ignore[no-un
         windows = np.zeros(16 * plane if own.shape[0] else 0, z.dtype)
         common = np.zeros(16 * plane if shared.shape[0] else 0, z.dtype)
         made = np.empty(16 * out_plane, z.dtype)
+        images = np.empty((block if after else 0, height, width, outs), z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
@@ -232,7 +233,11 @@ def convolve(threads, block, lanes, own, w, shared, v, z):  # type: ignore[no-un
                 if shared.shape[0]:
                     add = 1 if own.shape[0] else 0
                     _multiply(common, plane, v[p], tiles, sites, ins, outs, made, out_plane, add, lanes)
-                _tiles_out(made, out_plane, z[p], first, count)
+                if after:
+                    _tiles_out(made, out_plane, images, 0, count)
+                    finish(after, s, images, count, first, mask, x[p])
+                else:
+                    _tiles_out(made, out_plane, z[p], first, count)
 
 
 @njit(cache=True)

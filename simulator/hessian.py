@@ -15,7 +15,7 @@ from backends import Array, Backend, HostArray, get_backend
 from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import get_loss
 from .network import Network
-from .propagation import Signals, backpropagate, linear, linear_adjoint, linear_gradient, propagate
+from .propagation import Signals, backpropagate, linear, linear_adjoint_gated, linear_gated, linear_gradient, propagate
 from .risk import BATCH_SIZE, batches, output
 
 PARTS = ("full", "gauss_newton", "residual")
@@ -180,8 +180,10 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             if not pairs or (last and not self._has_curvature):
                 tangents.append(None)
                 continue
-            z = linear(self.backend, layer, *pairs)
-            tangents.append(z if last else self.backend.apply_gates(signals.gates[index], z, layer.window))
+            if last:
+                tangents.append(linear(self.backend, layer, *pairs))
+            else:
+                tangents.append(linear_gated(self.backend, layer, signals.gates[index], *pairs))
         return tangents
 
     def _tangent_errors(self, chunk: _Chunk, v: list[Array | None], top: Array | None) -> list[Array | None]:
@@ -194,9 +196,9 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             if not pairs:
                 errors.insert(0, None)
                 continue
-            below = linear_adjoint(self.backend, self.network.layers[index], *pairs)
-            window = self.network.layers[index - 1].window
-            errors.insert(0, self.backend.spread_gates(chunk.signals.gates[index - 1], below, window))
+            layer, below = self.network.layers[index], self.network.layers[index - 1]
+            gates = chunk.signals.gates[index - 1]
+            errors.insert(0, linear_adjoint_gated(self.backend, layer, below, gates, *pairs))
         return errors
 
     def product(self, v: Array) -> Array:

@@ -58,6 +58,13 @@ def linear(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     return _total([ops.matmul(_rows(ops, layer, x), w) for x, w in pairs])
 
 
+def linear_gated(ops: Backend, layer: Layer, mask: Array, *pairs: Pair) -> Array:
+    """D_l Σ W^T x over the pairs (x, W), pooled, for frozen gates: ([K,] m, *input_shape) -> what layer l+1 reads."""
+    if layer.convolutional:
+        return ops.convolve_gated(mask, layer.window, *pairs)
+    return ops.apply_gates(mask, linear(ops, layer, *pairs), layer.window)
+
+
 def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     """Σ W δ over the pairs (δ, W): ([K,] m, *gate_shape) -> ([K,] m, *input_shape)."""
     if layer.convolutional:
@@ -65,6 +72,13 @@ def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     xp = ops.xp
     rows = _total([ops.matmul(d, xp.matrix_transpose(w)) for d, w in pairs])
     return rows if len(layer.input_shape) == 1 else xp.reshape(rows, (*rows.shape[:-1], *layer.input_shape))
+
+
+def linear_adjoint_gated(ops: Backend, layer: Layer, below: Layer, mask: Array, *pairs: Pair) -> Array:
+    """D_{l-1} Σ W δ over the pairs (δ, W), `below` and `mask` those of layer l-1: ([K,] m, *gate_shape of l-1)."""
+    if layer.convolutional:
+        return ops.convolve_adjoint_gated(mask, below.window, *pairs)
+    return ops.spread_gates(mask, linear_adjoint(ops, layer, *pairs), below.window)
 
 
 def linear_gradient(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
@@ -92,8 +106,11 @@ def propagate(
         x, _ = ops.select_maximum(x, size)
     inputs, gates = [x], []
     for layer, w in zip(network.layers[:-1], weights[:-1], strict=True):
-        z = linear(ops, layer, (inputs[-1], w))
-        x, mask = ops.gate(z, layer.pools) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
+        if temperature == 0.0 and layer.convolutional:
+            x, mask = ops.convolve_and_gate(inputs[-1], w, layer.pools)
+        else:
+            z = linear(ops, layer, (inputs[-1], w))
+            x, mask = ops.gate(z, layer.pools) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
         inputs.append(x)
         gates.append(mask)
     z = linear(ops, network.layers[-1], (inputs[-1], weights[-1]))
@@ -114,8 +131,9 @@ def backpropagate(
     """Signals δ_l = Σ ∂(top · T)/∂z_l of layers 1..L for frozen gates; `top` (m,) is δ_L, for instance c."""
     errors = [top[:, None]]
     for index in range(network.depth - 1, 0, -1):
-        below = linear_adjoint(ops, network.layers[index], (errors[0], weights[index]))
-        errors.insert(0, ops.spread_gates(signals.gates[index - 1], below, network.layers[index - 1].window))
+        layer, below = network.layers[index], network.layers[index - 1]
+        pair = (errors[0], weights[index])
+        errors.insert(0, linear_adjoint_gated(ops, layer, below, signals.gates[index - 1], pair))
     return errors
 
 

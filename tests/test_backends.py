@@ -164,6 +164,36 @@ def test_gates_are_frozen_linear_maps(shape: tuple[int, ...], pools: tuple[int, 
         assert np.array_equal(NUMBA.spread_gates(mask, d, window), up)
 
 
+# (shape of a convolution, pools behind it): a block or several, ragged windows, Winograd's channels, pools of pools.
+GATED = [
+    ((3, 7, 5, 3, 4, 3), ()), ((3, 7, 5, 3, 4, 3), (2,)), ((4, 8, 6, 2, 5, 5), (3,)), ((70, 2, 2, 32, 16, 3), (2,)),
+    ((2, 9, 7, 16, 32, 3), ()), ((2, 9, 7, 16, 32, 3), (2,)), ((3, 8, 8, 4, 3, 3), (2, 2)), ((2, 1, 1, 3, 2, 3), ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("shape", "pools"), GATED, ids=str)
+def test_gates_behind_a_convolution_in_one_pass(shape: tuple[int, ...], pools: tuple[int, ...], dtype: str) -> None:
+    """The convolution that gates follow is the same, bit for bit, and so are the gates; probes and pairs included."""
+    m, height, width, a, b, k = shape
+    ops, window = get_backend("numba", dtype), int(np.prod(pools, dtype=int))
+    x, w = drawn((m, height, width, a)).astype(dtype), drawn((k, k, a, b)).astype(dtype)
+    made, mask = ops.convolve_and_gate(x, w, pools)
+    expected, on = ops.gate(ops.convolve((x, w)), pools)
+    assert np.array_equal(made, expected)
+    assert np.array_equal(mask, on)
+    for probes in PROBES:
+        into = [(drawn(x.shape, p, i), drawn(w.shape, q, i, 1)) for i, (p, q) in enumerate(probes)]
+        pairs = [(one.astype(dtype), other.astype(dtype)) for one, other in into]
+        down = ops.convolve_gated(mask, window, *pairs)
+        assert np.array_equal(down, ops.apply_gates(mask, ops.convolve(*pairs), window))
+        # Back through a convolution that reads what the gates let out.
+        above = [(drawn((*made.shape[:3], 2), p, i).astype(dtype), drawn((k, k, b, 2), q, i, 1).astype(dtype))
+                 for i, (p, q) in enumerate(probes)]  # fmt: skip
+        back = ops.convolve_adjoint_gated(mask, window, *above)
+        assert np.array_equal(back, ops.spread_gates(mask, ops.convolve_adjoint(*above), window))
+
+
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.data())
 def test_select_maximum(m: int, height: int, width: int, channels: int, data: st.DataObject) -> None:
     s = data.draw(st.integers(1, min(height, width)))
