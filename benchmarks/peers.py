@@ -1,12 +1,13 @@
-"""Training, Hessian products and a spectrum beside PyTorch, PyHessian, curvlinops and JAX, on the same work.
+"""Training, Hessian products, a spectrum and exact enumeration beside PyTorch, PyHessian, curvlinops, JAX and pgmpy.
 
     pip install -e '.[bench]'
-    python benchmarks/peers.py [--cases train,products,spectrum] [--quick] [--out benchmarks/results/peers.json]
+    python benchmarks/peers.py [--cases train,products,spectrum,enumeration] [--quick] [--out FILE]
 
-All in float32 on as many threads as there are cores, with the same weights, data, loss (hinge) and batches. Methods
-take turns with a pause between them, so that a busy moment falls on all of them; medians and ratios (a peer's time over
-ours: above 1 we are quicker). Products of all methods must agree to 1e-3 (rounding flips single gates). A spectrum is
-timed end to end in a process of its own, whose peak memory is read when it ends.
+All in float32 (but the enumeration, in float64) on as many threads as there are cores, with the same weights, data,
+loss (hinge) and batches. Methods take turns with a pause between them, so that a busy moment falls on all of them;
+medians and ratios (a peer's time over ours: above 1 we are quicker). Products of all methods must agree to 1e-3
+(rounding flips single gates). A spectrum is timed end to end in a process of its own, whose peak memory is read when it
+ends. The enumeration is that of `enumeration.py`.
 
 A share of the examples is made inactive (hinge loss 0) by scaling the last layer until all margins exceed 1 in size and
 choosing labels. Libraries that know nothing of it work on all examples; "active only" hands them the active ones.
@@ -29,13 +30,13 @@ from typing import Any
 
 import numpy as np
 import peer_networks as peers
-from enumeration import machine
+from enumeration import compare, machine
 
 from simulator import HessianOperator, Network, mlp, output, spectral_density, train, vgg12
 
 Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
-PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree")
+PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
@@ -179,6 +180,12 @@ def spectra(m: int, share: float, steps: int, probes: int) -> dict[str, Any]:
     return result
 
 
+def enumeration(rounds: int) -> dict[str, Any]:
+    """The marginal of mlp [6, 11, 13, 1], 2^24 states: see `benchmarks/enumeration.py`."""
+    found = {name: statistics.median(times) for name, times in compare(rounds)["seconds"].items()}
+    return compared({"umwelt" if name == "numba" else name: seconds for name, seconds in found.items()})
+
+
 def cases(wanted: list[str], quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     """Everything measured, by name."""
     digits = np.random.default_rng(0).standard_normal((1408, 64)).astype(np.float32)
@@ -193,6 +200,8 @@ def cases(wanted: list[str], quick: bool) -> dict[str, Callable[[], dict[str, An
         made[f"Hessian product, {name} active"] = lambda s=share: products(vgg12(0.25), m, s, rounds)
     for name, share in (("all", 1.0), ("a tenth", 0.1)) if "spectrum" in wanted else ():
         made[f"spectrum, {name} active"] = lambda s=share: spectra(of, s, steps, probes)
+    if "enumeration" in wanted:
+        made["exact enumeration, 2^24 states"] = lambda: enumeration(rounds)
     return made
 
 
@@ -202,7 +211,7 @@ def main() -> None:
         spectrum(method, int(m), float(share), int(steps), int(probes))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default="train,products,spectrum")
+    parser.add_argument("--cases", default="train,products,spectrum,enumeration")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: does it run?")
     parser.add_argument("--out", default="benchmarks/results/peers.json")
     options = parser.parse_args()
