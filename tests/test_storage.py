@@ -17,10 +17,9 @@ import pytest
 from cases import Array
 from numpy.testing import assert_array_equal
 
+from validation.run_directory import Checkpoint, RunDirectory
 from validation.storage import (
     REPORT_SCHEMA,
-    Checkpoint,
-    RunDirectory,
     StorageError,
     finite_or_none,
     write_atomic,
