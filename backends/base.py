@@ -66,6 +66,13 @@ class Backend:
         """Matrix product, broadcasting over leading axes."""
         return self.xp.matmul(a, b)
 
+    def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
+        """w less its part along the rows of basis (k, n): see `reference.orthogonalise`.
+
+        May be in place, with the work arrays `overlaps`, of k numbers or more, and `part` (n,).
+        """
+        return reference.orthogonalise(self.xp, basis, w)
+
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         """total plus block in the rows and columns `rows`; may be in place: see `reference.add_block`."""
         return reference.add_block(self.xp, total, rows, block)

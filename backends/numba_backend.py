@@ -98,6 +98,13 @@ class NumbaBackend(Backend):
         finally:
             self._set_threads([1] * len(self._threads))
 
+    def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
+        with np.errstate(invalid="ignore"):  # as in `_product`
+            np.matmul(basis, w, out=overlaps[: len(basis)])
+            np.matmul(overlaps[: len(basis)], basis, out=part)
+        w -= part
+        return w
+
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         total[..., rows[:, None], rows] += block
         return total

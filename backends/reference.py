@@ -79,6 +79,11 @@ def _convolve_gradient(xp: Any, kernel: int, x: Array, d: Array) -> Array:
     return xp.reshape(stacked, (*stacked.shape[:-3], kernel, kernel, x.shape[-1], d.shape[-1]))
 
 
+def orthogonalise(xp: Any, basis: Array, w: Array) -> Array:
+    """w - Q^T Q w for orthonormal rows Q = basis (k, n), w (n,)."""
+    return w - xp.matmul(xp.matmul(basis, w), basis)
+
+
 def add_block(xp: Any, total: Array, rows: Array, block: Array) -> Array:
     """total (..., n, n) plus block (..., k, k) in rows and columns `rows` (k,), all different: total + P block P^T."""
     sites = xp.arange(total.shape[-1], dtype=rows.dtype, device=rows.device)

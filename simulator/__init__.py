@@ -28,7 +28,7 @@ from .enumeration import (
 from .feasibility import InfeasibleError
 from .hessian import HessianOperator
 from .hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
-from .lanczos import SpectralDensity, spectral_density
+from .lanczos import Lanczos, SpectralDensity, spectral_density
 from .live_paths import LivePaths, sample_live_paths
 from .maxent import MaxEntropyLaw, solve_maxent
 from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
@@ -54,6 +54,7 @@ __all__ = [
     "HessianEntries",
     "HessianOperator",
     "InfeasibleError",
+    "Lanczos",
     "LivePaths",
     "MarginalEstimate",
     "MaxEntropyLaw",

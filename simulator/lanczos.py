@@ -8,7 +8,7 @@ Lanczos); every basis is re-orthogonalised fully, twice; a breakdown ends its pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,24 +143,14 @@ def spectral_density(
 
     `operator` is a `HessianOperator` (recurrences stay on its device) or anything square with ``@``. Probes run in
     groups whose bases fit into `memory_budget` bytes; `progress` is called with the number of products done.
-    Raises `MemoryError` when the basis of a single probe does not fit.
+    Raises `MemoryError` when the basis of a single probe does not fit. A run that must survive its process is a
+    `Lanczos`.
     """
-    n = operator.shape[0]
-    if tuple(operator.shape) != (n, n):
-        raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
-    n_probes, n_steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
-    steps = min(n_steps, n)
-    ops, rows = _device_product(operator)
-    group = _group_size(n, steps, np.dtype(ops.dtype).itemsize, memory_budget)
-    alphas, betas = np.zeros((2, n_probes, n_steps))
-    streams = spawn_streams(seed, n_probes)
-    for first in range(0, n_probes, group):
-        starts = [rng.integers(0, 2, n) * 2.0 - 1.0 for rng in streams[first : first + group]]
-        with ops.computing():
-            found = _Recurrences(ops, rows, np.stack(starts) / np.sqrt(n), steps, progress).coefficients()
-        for row, (alpha, beta) in enumerate(found, start=first):
-            alphas[row, : len(alpha)], betas[row, : len(beta)] = alpha, beta
-    return SpectralDensity.from_recurrence(alphas, betas)
+    run = Lanczos(operator, n_probes, n_steps, seed, memory_budget)
+    while count := run.advance():
+        if progress is not None:
+            progress(count)
+    return run.result()
 
 
 def gauss_rule(alpha: HostArray, beta: HostArray) -> tuple[HostArray, HostArray]:
@@ -168,6 +158,120 @@ def gauss_rule(alpha: HostArray, beta: HostArray) -> tuple[HostArray, HostArray]
     nodes, vectors = eigh_tridiagonal(np.asarray(alpha), np.asarray(beta))
     weights = vectors[0] ** 2  # first *row*: the components along the starting vector
     return nodes, weights / weights.sum()
+
+
+class Lanczos:
+    """The recurrences behind a `SpectralDensity`, one step at a time, with a state that can be kept and put back.
+
+    Recurrences of the probes of a group share their products and are otherwise independent; groups run one after the
+    other in the same memory. ``alpha`` and ``beta`` (n_probes, n_steps) fill up as they go. A run put back by `restore`
+    goes on bit for bit as the one whose `state` it was, on the same backend with as many threads.
+
+    Parameters as for `spectral_density`; `nbytes` is the working set: bases, and what orthogonalising them takes.
+    """
+
+    def __init__(
+        self, operator: Any, n_probes: int = 4, n_steps: int = 60, seed: Seed = 0, memory_budget: int = BASIS_BYTES
+    ) -> None:
+        n = operator.shape[0]
+        if tuple(operator.shape) != (n, n):
+            raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
+        n_probes, n_steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
+        self._ops, self._rows = _device_product(operator)
+        self._n, self._steps = n, min(n_steps, n)
+        item = np.dtype(self._ops.dtype).itemsize
+        self._group = min(n_probes, _group_size(n, self._steps, item, memory_budget))
+        self.nbytes = item * (self._group * n * self._steps + self._steps + n)
+        self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
+        self._streams = spawn_streams(seed, n_probes)
+        self._scale = np.zeros(n_probes)
+        self._basis: Array = None
+        self._first = self._step = 0  # the group at hand starts with probe _first and has made _step steps
+        self._live: list[int] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every recurrence has come to its end."""
+        return self._first >= len(self.alpha)
+
+    def advance(self) -> int:
+        """One more step of the group at hand: how many products it took, 0 when all is done."""
+        if self.finished:
+            return 0
+        if self._step == 0:
+            self._start()
+        live, step = self._live, self._step
+        with self._ops.computing():
+            block = self._ops.xp.stack([self._basis[k - self._first, step, :] for k in live], axis=0)
+            product = self._rows(block)
+            self._live = [k for row, k in enumerate(live) if self._extend(k, product[row, :])]
+        self._step += 1
+        if not self._live:
+            self._first, self._step = self._first + self._group, 0
+        return len(live)
+
+    def result(self) -> SpectralDensity:
+        """The rules of what was explored; probes not begun yet are no part of it."""
+        return SpectralDensity.from_recurrence(self.alpha, self.beta)
+
+    def _start(self) -> None:
+        """Unit Rademacher vectors for the group at hand."""
+        self._live = list(range(self._first, min(self._first + self._group, len(self.alpha))))
+        self._allocate()
+        for row, k in enumerate(self._live):
+            signs = self._streams[k].integers(0, 2, self._n)
+            self._basis[row, 0, :] = self._ops.asarray((signs * 2.0 - 1.0) / np.sqrt(self._n))
+
+    def _allocate(self) -> None:
+        if self._basis is None:
+            self._basis = self._ops.zeros((self._group, self._steps, self._n))
+            self._work = self._ops.zeros((self._steps,)), self._ops.zeros((self._n,))
+
+    def _extend(self, k: int, w: Array) -> bool:
+        """One step of probe k with w = H q; False when its recurrence has ended."""
+        ops, basis, step = self._ops, self._basis[k - self._first, :, :], self._step
+        alpha = ops.inner(basis[step, :], w)
+        self.alpha[k, step] = alpha
+        scale = max(self._scale[k], abs(alpha))
+        for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
+            w = ops.orthogonalise(basis[: step + 1, :], w, *self._work)
+        beta = float(np.sqrt(ops.inner(w, w)))
+        # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
+        ended = beta <= 100 * np.finfo(ops.dtype).eps * max(scale, beta)
+        self.beta[k, step] = 0.0 if ended else beta
+        self._scale[k] = max(scale, beta)
+        if ended or step == self._steps - 1:
+            return False
+        basis[step + 1, :] = w / beta
+        return True
+
+    def state(self) -> dict[str, HostArray]:
+        """Everything that the rest of the run depends on, as host arrays; bases only of what is still going on."""
+        kept = {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "scale": self._scale,
+            "live": np.array(self._live, dtype=np.int64),
+            "place": np.array([self._group, self._first, self._step], dtype=np.int64),
+        }
+        for k in self._live:
+            kept[f"basis_{k}"] = self._ops.to_numpy(self._basis[k - self._first, : self._step + 1, :])
+        return kept
+
+    def restore(self, state: Mapping[str, HostArray]) -> None:
+        """Go on from a `state` of a run with the same parameters; `ValueError` where it is of another one."""
+        group, first, step = (int(value) for value in state["place"])
+        live = [int(k) for k in state["live"]]
+        bases = {k: state[f"basis_{k}"] for k in live}
+        fits = state["alpha"].shape == state["beta"].shape == self.alpha.shape and group == self._group
+        if not fits or any(b.shape != (step + 1, self._n) or b.dtype != self._ops.dtype for b in bases.values()):
+            raise ValueError("the state is not of a run with these probes, steps and weights")
+        self.alpha, self.beta, self._scale = (np.array(state[name]) for name in ("alpha", "beta", "scale"))
+        self._first, self._step, self._live = first, step, live
+        if live:
+            self._allocate()
+        for k, basis in bases.items():
+            self._basis[k - first, : step + 1, :] = self._ops.asarray(basis)
 
 
 def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array]]:
@@ -185,55 +289,3 @@ def _group_size(n: int, n_steps: int, itemsize: int, budget: int) -> int:
             f"use at most {budget // (n * itemsize)} steps, or raise memory_budget"
         )
     return max(1, budget // basis)
-
-
-class _Recurrences:
-    """Independent three-term recurrences of K probes that share their products."""
-
-    def __init__(
-        self,
-        ops: Backend,
-        rows: Callable[[Array], Array],
-        starts: HostArray,
-        n_steps: int,
-        progress: Callable[[int], object] | None,
-    ) -> None:
-        self._ops, self._rows, self._n_steps, self._progress = ops, rows, n_steps, progress
-        self._basis = [ops.zeros((n_steps, starts.shape[1])) for _ in starts]
-        for basis, start in zip(self._basis, starts, strict=True):
-            basis[0, :] = ops.asarray(start)
-        self._alpha: list[list[float]] = [[] for _ in starts]
-        self._beta: list[list[float]] = [[] for _ in starts]
-        self._scale = 0.0
-
-    def coefficients(self) -> list[tuple[list[float], list[float]]]:
-        """(α, β) of every probe, of one length: the last β is what couples to the rest, 0 after a breakdown."""
-        live = list(range(len(self._basis)))
-        for step in range(self._n_steps):
-            block = self._ops.xp.stack([self._basis[k][step, :] for k in live], axis=0)
-            product = self._rows(block)
-            live = [k for row, k in enumerate(live) if self._advance(k, step, product[row, :])]
-            if self._progress is not None:
-                self._progress(block.shape[0])
-            if not live:
-                break
-        return list(zip(self._alpha, self._beta, strict=True))
-
-    def _advance(self, k: int, step: int, w: Array) -> bool:
-        """One step of probe k with w = H q; False when its recurrence has ended."""
-        ops, basis = self._ops, self._basis[k]
-        alpha = ops.inner(basis[step, :], w)
-        self._alpha[k].append(alpha)
-        self._scale = max(self._scale, abs(alpha))
-        known = basis[: step + 1, :]
-        for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
-            w = w - ops.matmul(ops.matmul(known, w), known)
-        beta = float(np.sqrt(ops.inner(w, w)))
-        # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
-        ended = beta <= 100 * np.finfo(ops.dtype).eps * max(self._scale, beta)
-        self._beta[k].append(0.0 if ended else beta)
-        self._scale = max(self._scale, beta)
-        if ended or step == self._n_steps - 1:
-            return False
-        basis[step + 1, :] = w / beta
-        return True

@@ -29,7 +29,7 @@ from validation.claims import FACTS
 from validation.compare import main
 from validation.job import Report
 from validation.options import OptionError
-from validation.storage import StorageError
+from validation.storage import StorageError, json_checksum
 
 ROOT = Path(__file__).parents[1]
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
@@ -70,6 +70,7 @@ def read(folder: Path) -> dict[str, Any]:
 def numbers(report: dict[str, Any]) -> dict[str, Any]:
     """The report without what depends on the clock."""
     timeless = copy.deepcopy(report)
+    assert timeless.pop("checksum") == json_checksum(report)
     for record in timeless["epochs"]:
         assert record.pop("seconds") >= 0
         assert all(p.pop("seconds") >= 0 for p in record["predictions"].values())
@@ -188,7 +189,7 @@ def test_files_of_the_run(finished: tuple[Path, str]) -> None:
     for name in checkpoints:
         with np.load(folder / "checkpoints" / name, allow_pickle=False) as data:
             assert data["weights_0"].shape == data["velocity_0"].shape == (64, 8)
-            assert all(data[key].dtype.kind in "fiu" for key in data.files)
+            assert all(data[key].dtype.kind in "fiuU" for key in data.files)
 
 
 def test_what_is_printed(finished: tuple[Path, str]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backends import get_backend
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from simulator.lanczos import gauss_rule
+from simulator.lanczos import Lanczos, gauss_rule
 
 ROUNDING = 1e-12
 
@@ -285,3 +285,51 @@ def test_recurrences_are_nested() -> None:
     ended = spectral_density(np.diag([1.0, 1.0, -2.0, -2.0]), 2, 4, seed=0)
     np.testing.assert_array_equal(ended.truncated(3).nodes, ended.nodes[:, :3])
     assert np.count_nonzero(ended.weights, axis=1).max() == 2
+
+
+def resumable() -> dict[str, tuple[Any, int]]:
+    """Operators with the budget of a group of two probes."""
+    images, matrix = HessianOperator(*IMAGES[1].problem), with_spectrum(ATOM)
+    return {
+        "matrix": (matrix, 2 * 150 * 10 * 8),
+        "breakdown": (np.diag([1.0] * 70 + [-2.0] * 80), 2 * 150 * 10 * 8),
+        "network": (images, 2 * images.shape[0] * 10 * 8),
+    }
+
+
+@pytest.mark.parametrize("name", ["matrix", "breakdown", "network"])
+def test_a_run_put_back_at_any_step_goes_on_bit_for_bit(name: str) -> None:
+    operator, budget = resumable()[name]
+    whole = spectral_density(operator, 5, 10, seed=4, memory_budget=budget)
+    first = Lanczos(operator, 5, 10, 4, budget)
+    stops = 0
+    while not first.finished:
+        state = {key: np.array(value) for key, value in first.state().items()}
+        other = Lanczos(operator, 5, 10, 4, budget)
+        other.restore(state)
+        while other.advance():
+            pass
+        for part in ("alpha", "beta", "nodes", "weights"):
+            assert getattr(other.result(), part).tobytes() == getattr(whole, part).tobytes()
+        first.advance()
+        stops += 1
+    assert stops == (6 if name == "breakdown" else 30)
+    assert sorted(first.state()) == ["alpha", "beta", "live", "place", "scale"]
+
+
+def test_a_state_of_another_run_is_refused() -> None:
+    matrix = with_spectrum(ATOM)
+    run = Lanczos(matrix, 3, 8)
+    run.advance()
+    for other in (Lanczos(matrix, 2, 8), Lanczos(matrix, 3, 9), Lanczos(np.eye(149), 3, 8)):
+        with pytest.raises(ValueError, match="not of a run with these probes, steps and weights"):
+            other.restore(run.state())
+
+
+def test_the_working_set_is_told() -> None:
+    """Bases of a group, once, whatever the number of groups; and two work vectors."""
+    run = Lanczos(with_spectrum(ATOM), 7, 12, memory_budget=3 * 150 * 12 * 8)
+    assert run.nbytes == 8 * (3 * 150 * 12 + 12 + 150)
+    while run.advance():
+        held = sum(a.nbytes for a in vars(run).values() if isinstance(a, np.ndarray) and a.ndim == 3)
+        assert held == 8 * 3 * 150 * 12

@@ -14,16 +14,8 @@ from simulator import HessianOperator, Network, mlp
 from theory.linearised_equation import LinearisedEquation
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
-from validation.predict import (
-    MOMENT_RUNGS,
-    RUNGS,
-    HessianMoments,
-    SignalLaw,
-    default_moment_probes,
-    hessian_moments,
-    predict_from_moments,
-    rung_law,
-)
+from validation.moments import HessianMoments, default_moment_probes, hessian_moments
+from validation.predict import MOMENT_RUNGS, RUNGS, SignalLaw, predict_from_moments, rung_law
 
 ETA = 0.05
 CONV = IMAGES[10]

@@ -15,7 +15,7 @@ from theory import ConvergenceError
 from validation import predict, predict_spectrum, rungs
 from validation.distances import l1_distance
 from validation.measure import describe_spectrum
-from validation.predict import hessian_moments
+from validation.moments import hessian_moments
 
 ETA = 0.05
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))

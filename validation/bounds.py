@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backends import Backend, BackendUnavailableError, get_backend
+from backends import Backend, get_backend
 from simulator.streams import spawn_streams
 
 from .bound_checks import (
@@ -28,10 +28,13 @@ from .bound_checks import (
 from .bound_ensembles import check_theorems, ensembles_until_caught
 from .bound_gates import gate_record, measure_correlations, measure_flips
 from .bound_slopes import Grid, measure_grid, moments_record
-from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Clock, OneLineParser, stop
+from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop, write_report
 from .job import environment, package_version, table
+from .locking import new_folder
 from .options import OptionError
-from .storage import REPORT_SCHEMA, StorageError, empty_folder, write_atomic, write_json
+from .storage import REPORT_SCHEMA
+
+PROGRAM = "validation.bounds"
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ def bounds(**options: Any) -> BoundsReport:
     chosen = BoundsOptions(**options)
     chosen.check()
     ops = get_backend(chosen.backend)
-    folder = empty_folder(chosen.out)
-    clock = Clock()
-    data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
-    _write(folder, data, clock)
+    with new_folder(chosen.out) as folder:
+        clock = Clock()
+        data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
+        _write(folder, data, clock)
     return BoundsReport(data, folder)
 
 
@@ -132,24 +135,17 @@ def _flat(sizes: Sizes) -> dict[str, Any]:
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    """Figures, then the report and the page, which tell how long all of it took."""
     from .bound_figures import FIGURES
     from .bound_page import render_bounds
-    from .drawing import save_figures
 
-    figures = {name: path.read_bytes() for name, path in save_figures(FIGURES, data, folder / "figures").items()}
-    clock.lap("figures")
-    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
-    write_json(folder / "bounds.json", data)
-    page = render_bounds(data, figures)
-    write_atomic(folder / "bounds.html", lambda stream: stream.write(page.encode()))
+    write_report(folder, "bounds", data, FIGURES, render_bounds, clock)
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `BoundsOptions`."""
     d = BoundsOptions()
     p = OneLineParser(
-        prog="python -m validation.bounds",
+        prog=f"python -m {PROGRAM}",
         description="Symmetry theorems in exact ensembles, moment bounds and exponents by Monte Carlo, with verdicts.",
         allow_abbrev=False,
     )
@@ -162,20 +158,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 1 a theorem failed, 2 usage, 130 interrupted)."""
-    try:
-        report = bounds(**vars(parser().parse_args(arguments)))
-    except (OptionError, StorageError, BackendUnavailableError, ValueError) as error:
-        return _stop(error, EXIT_USAGE)
-    except KeyboardInterrupt:
-        return _stop("interrupted: nothing was written", EXIT_INTERRUPTED)
+    chosen = vars(parser().parse_args(arguments))
+    return exit_status(PROGRAM, lambda: bounds(**chosen), _conclude)
+
+
+def _conclude(report: BoundsReport) -> int:
     print(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'bounds.html'}")
     if report.failed_checks:
-        return _stop(f"theorems failed, which is a bug: {', '.join(report.failed_checks)}", EXIT_FACT_FAILED)
+        said = f"theorems failed, which is a bug: {', '.join(report.failed_checks)}"
+        return stop(PROGRAM, said, EXIT_FACT_FAILED)
     return 0
-
-
-def _stop(message: object, status: int) -> int:
-    return stop("validation.bounds", message, status)
 
 
 if __name__ == "__main__":

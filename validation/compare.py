@@ -7,14 +7,11 @@ import sys
 import types
 from typing import Any
 
-from backends import BackendUnavailableError
-from simulator import TrainingDivergedError
-
-from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
-from .data import DataError
+from .command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from .job import Report, compare, table
-from .options import OptionError, Options
-from .storage import StorageError
+from .options import Options
+
+PROGRAM = "validation.compare"
 
 
 def _epochs(text: str) -> tuple[int, ...]:
@@ -25,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the main job; defaults as in `Options`."""
     d = Options()
     p = OneLineParser(
-        prog="python -m validation.compare",
+        prog=f"python -m {PROGRAM}",
         description="Train a ReLU network, measure its Hessian spectrum through training, predict it, and compare.",
         allow_abbrev=False,
     )
@@ -55,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=d.seed)
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    p.add_argument("--save-seconds", type=float, default=d.save_seconds, metavar="S",
+                   help="keep what was reached inside a long step this often (default 60)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
     return p
 
@@ -62,25 +61,20 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage, 3 diverged, 130 interrupted)."""
     chosen = vars(parser().parse_args(arguments))
-    try:
-        report = compare(**chosen)
-    except (OptionError, DataError, StorageError, BackendUnavailableError, ValueError, MemoryError) as error:
-        return _stop(error, EXIT_USAGE)
-    except TrainingDivergedError as error:
-        return _stop(f"{error}; what was recorded before is in {chosen['out']}", EXIT_DIVERGED)
-    except KeyboardInterrupt:
-        return _stop(f"interrupted: go on with --resume --out {chosen['out']}", EXIT_INTERRUPTED)
-    return _conclude(report)
-
-
-def _stop(message: object, status: int) -> int:
-    return stop("validation.compare", message, status)
+    return exit_status(
+        PROGRAM,
+        lambda: compare(**chosen),
+        _conclude,
+        interrupted=f"go on with --resume --out {chosen['out']}",
+        diverged=f"what was recorded before is in {chosen['out']}",
+    )
 
 
 def _conclude(report: Report) -> int:
     print(f"\n{table(report.data['claims'])}\n\nreport: {report.path / 'report.html'}")
     if report.failed_facts:
-        return _stop(f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}", EXIT_FACT_FAILED)
+        said = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
+        return stop(PROGRAM, said, EXIT_FACT_FAILED)
     return 0
 
 

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from backends import Backend, BackendUnavailableError, get_backend
+from backends import Backend, get_backend
 from simulator.enumeration import n_gates
 from simulator.streams import spawn_streams
 
-from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Clock, OneLineParser, stop
+from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop, write_report
 from .exact_cases import (
     DRAWS,
     LEARNING_WIDTHS,
@@ -35,8 +35,11 @@ from .exact_cases import (
 )
 from .exact_checks import check_all, failed
 from .job import environment, package_version, table
+from .locking import new_folder
 from .options import OptionError
-from .storage import REPORT_SCHEMA, StorageError, empty_folder, write_atomic, write_json
+from .storage import REPORT_SCHEMA
+
+PROGRAM = "validation.exact"
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,10 @@ def run_exact(**options: Any) -> ExactReport:
     chosen = ExactOptions(**options)
     chosen.check()
     ops = get_backend(chosen.backend)
-    folder = empty_folder(chosen.out)
-    clock = Clock()
-    data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
-    _write(folder, data, clock)
+    with new_folder(chosen.out) as folder:
+        clock = Clock()
+        data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
+        _write(folder, data, clock)
     return ExactReport(data, folder)
 
 
@@ -121,24 +124,17 @@ def _describe(case: LearningCase, entropy: float) -> Record:
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    """Figures, then the report and the page, which tell how long all of it took."""
-    from .drawing import save_figures
     from .exact_figures import FIGURES
     from .exact_page import render_exact
 
-    figures = {name: path.read_bytes() for name, path in save_figures(FIGURES, data, folder / "figures").items()}
-    clock.lap("figures")
-    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
-    write_json(folder / "report.json", data)
-    page = render_exact(data, figures)
-    write_atomic(folder / "report.html", lambda stream: stream.write(page.encode()))
+    write_report(folder, "report", data, FIGURES, render_exact, clock)
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `ExactOptions`."""
     d = ExactOptions()
     p = OneLineParser(
-        prog="python -m validation.exact",
+        prog=f"python -m {PROGRAM}",
         description="Small cases in full: exact marginals, exact EM beside its approximations, checks with verdicts.",
         allow_abbrev=False,
     )
@@ -151,20 +147,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 1 an exact statement failed, 2 usage, 130 interrupted)."""
-    try:
-        report = run_exact(**vars(parser().parse_args(arguments)))
-    except (OptionError, StorageError, BackendUnavailableError, ValueError) as error:
-        return _stop(error, EXIT_USAGE)
-    except KeyboardInterrupt:
-        return _stop("interrupted: nothing was written", EXIT_INTERRUPTED)
+    chosen = vars(parser().parse_args(arguments))
+    return exit_status(PROGRAM, lambda: run_exact(**chosen), _conclude)
+
+
+def _conclude(report: ExactReport) -> int:
     print(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'report.html'}")
     if report.failed_checks:
-        return _stop(f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}", EXIT_FACT_FAILED)
+        said = f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}"
+        return stop(PROGRAM, said, EXIT_FACT_FAILED)
     return 0
-
-
-def _stop(message: object, status: int) -> int:
-    return stop("validation.exact", message, status)
 
 
 if __name__ == "__main__":

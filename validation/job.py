@@ -23,10 +23,10 @@ from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .measure import Bench, measure
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
-from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
+from .run_directory import Checkpoint, RunDirectory
+from .stages import KeptStages
+from .storage import REPORT_SCHEMA, StorageError, arrays_checksum, write_atomic, write_json
 from .symmetry import false_discoveries
-
-SAVE_SECONDS = 60.0  # a checkpoint between records once this long has passed
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,17 @@ def compare(**options: Any) -> Report:
     `simulator.TrainingDivergedError`, after which what was recorded is on disk.
     """
     chosen = Options(**options).completed()
-    run = RunDirectory(chosen.out)
     bench, name = _prepare(chosen)
-    report = run.open(chosen.identity(), chosen.resume)
-    print(f"data: {bench.dataset.source}")
-    if report is None:
-        report = _new_report(bench, name)
-        write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
-    _train_and_measure(bench, run, report)
-    _finish(run, report)
+    with RunDirectory(chosen.out) as run:
+        report = run.open(chosen.identity(), chosen.resume)
+        print(f"data: {bench.dataset.source}", flush=True)
+        if report is None:
+            report = _new_report(bench, name)
+            write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
+        elif report["dataset"] != _describe_data(bench.dataset):
+            raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
+        _train_and_measure(bench, run, report)
+        _finish(run, report)
     return Report(report, run.root)
 
 
@@ -123,7 +125,14 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
         "spectrum_examples": int(data.spectrum.size),
         "test_examples": 0 if data.x_test is None else int(data.x_test.shape[0]),
         "input_shape": list(data.x.shape[1:]),
+        "sha256": _data_checksum(data),
     }
+
+
+def _data_checksum(data: Dataset) -> str:
+    """Of everything that the numbers of a run depend on."""
+    arrays = {"x": data.x, "y": data.y, "x_test": data.x_test, "y_test": data.y_test, "spectrum": data.spectrum}
+    return arrays_checksum((name, a) for name, a in arrays.items() if a is not None).hex()
 
 
 def environment() -> dict[str, str]:
@@ -158,9 +167,10 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
             bar.refresh()
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
-                report["epochs"].append(_measured(bench, state))
+                report["epochs"].append(_measured(bench, run, state))
                 _judge(report)
                 write_json(run.report_path, report)
+                run.forget_record(state.epoch)
                 _say(report["epochs"][-1])
 
 
@@ -182,7 +192,7 @@ def _first_state(network: Network, run: RunDirectory, init: np.random.Generator,
 def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.Generator, wanted: set[int]) -> Any:
     """The state at the start and after every further epoch, saved where it is recorded and now and then between."""
     options, data = bench.options, bench.dataset
-    run.save_checkpoint(state)
+    run.save_checkpoint(state, wanted)
     yield state
     saved = time.monotonic()
     history = {name: list(values) for name, values in state.history.items()}
@@ -194,15 +204,16 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
         for name in history:
             history[name].append(getattr(epoch, name))
         reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
-        if epoch.epoch in wanted or time.monotonic() - saved > SAVE_SECONDS or epoch.epoch == options.epochs:
-            run.save_checkpoint(reached)
+        if epoch.epoch in wanted or time.monotonic() - saved >= options.save_seconds or epoch.epoch == options.epochs:
+            run.save_checkpoint(reached, wanted)
             saved = time.monotonic()
         yield reached
 
 
-def _measured(bench: Bench, state: Checkpoint) -> dict[str, Any]:
+def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
+    stages = KeptStages(run, state.epoch, bench.options.save_seconds)
     with _progress(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as bar:
-        return measure(bench, state.weights, state.epoch, bar.update)
+        return measure(bench, state.weights, state.epoch, stages, bar.update)
 
 
 def _progress(total: int, what: str, unit: str) -> Any:

@@ -14,21 +14,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from backends import Backend, BackendUnavailableError, get_backend
-from simulator import TrainingDivergedError
+from backends import Backend, get_backend
 from simulator.streams import spawn_streams
 
-from .command import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_USAGE, Clock, OneLineParser, stop
-from .data import DataError, load_dataset
+from .command import Clock, OneLineParser, exit_status, write_report
+from .data import load_dataset
 from .job import environment, package_version
 from .ladder_cases import Problem, convergence, draw_networks, measure_case, name_of
 from .ladder_spectra import ENERGIES, ETA, SIDE, coarse_images
 from .ladder_training import measure_training
+from .locking import new_folder
 from .options import OptionError
 from .predict import RUNGS
-from .storage import REPORT_SCHEMA, StorageError, empty_folder, write_atomic, write_json
+from .storage import REPORT_SCHEMA
 
-PROGRAM = "validation.ladder"
 DEFAULTS: dict[str, Any] = {
     "examples": 60,
     "networks": 5,
@@ -45,6 +44,8 @@ QUICK: dict[str, Any] = {
     "train": (0, 100),
     "draws": 3,
 }
+
+PROGRAM = "validation.ladder"
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,10 @@ def ladder(**options: Any) -> LadderReport:
     """
     chosen = LadderOptions(**options).completed()
     ops = get_backend(chosen.backend, "float64")
-    folder = empty_folder(chosen.out)
-    clock = Clock()
-    data = _compute(chosen, ops, clock)
-    _write(folder, data, clock)
+    with new_folder(chosen.out) as folder:
+        clock = Clock()
+        data = _compute(chosen, ops, clock)
+        _write(folder, data, clock)
     return LadderReport(data, folder)
 
 
@@ -197,18 +198,10 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    """Figures, then the report and the page, which tell how long all of it took."""
-    from .drawing import save_figures
     from .ladder_figures import figures_of
     from .ladder_page import render_ladder
 
-    saved = save_figures(figures_of(data), data, folder / "figures")
-    figures = {name: path.read_bytes() for name, path in saved.items()}
-    clock.lap("figures")
-    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
-    write_json(folder / "ladder.json", data)
-    page = render_ladder(data, figures)
-    write_atomic(folder / "ladder.html", lambda stream: stream.write(page.encode()))
+    write_report(folder, "ladder", data, figures_of(data), render_ladder, clock)
 
 
 def _listed(kind: Callable[[str], Any], separator: str = ",") -> Callable[[str], tuple[Any, ...]]:
@@ -252,14 +245,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 2 usage, 3 training diverged, 130 interrupted)."""
-    try:
-        report = ladder(**vars(parser().parse_args(arguments)))
-    except (OptionError, DataError, StorageError, BackendUnavailableError, ValueError) as error:
-        return stop(PROGRAM, error, EXIT_USAGE)
-    except TrainingDivergedError as error:
-        return stop(PROGRAM, error, EXIT_DIVERGED)
-    except KeyboardInterrupt:
-        return stop(PROGRAM, "interrupted: nothing was written", EXIT_INTERRUPTED)
+    chosen = vars(parser().parse_args(arguments))
+    return exit_status(PROGRAM, lambda: ladder(**chosen), _conclude)
+
+
+def _conclude(report: LadderReport) -> int:
     from .ladder_page import text_table
 
     print(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}")

@@ -14,8 +14,9 @@ from simulator.streams import Seed
 from .bound_assemblies import Estimate
 from .data import Dataset
 from .distances import energy_grid, l1_distance
+from .moments import hessian_moments
 from .options import OptionError
-from .predict import MOMENT_RUNGS, hessian_moments, predict_from_moments, predict_spectrum
+from .predict import MOMENT_RUNGS, predict_from_moments, predict_spectrum
 
 Array = np.ndarray[Any, Any]
 ETA = 0.05  # in rms

@@ -15,13 +15,13 @@ from scipy.integrate import trapezoid
 from backends import Backend
 from simulator import (
     HessianOperator,
+    Lanczos,
     Network,
     SpectralDensity,
     TrainingDivergedError,
     evaluate,
     output,
     signal_powers,
-    spectral_density,
 )
 from simulator.streams import spawn_streams
 
@@ -30,9 +30,10 @@ from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import QUICK_ENTRIES, entry_statistics
 from .facts import check_facts
+from .moments import MomentProbes, default_moment_probes
 from .options import Options
-from .predict import default_moment_probes, hessian_moments
 from .rungs import predict_moments, predict_signals
+from .stages import Stages
 from .storage import finite_or_none
 
 Array = np.ndarray[Any, Any]
@@ -66,22 +67,71 @@ class Bench:
         return (self.options.steps or 1) * (DENSER if work <= CHEAP and not self.options.quick else 1)
 
 
-def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progress) -> dict[str, Any]:
-    """The record of one epoch, as it stands in report.json; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
+def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> dict[str, Any]:
+    """The record of one epoch, as it stands in report.json, from what `stages` has of it to its end.
+
+    Every stage has random streams of its own, so that it gives the same numbers whenever it is done.
+    `TrainingDivergedError` for a risk beyond `DIVERGED`.
+    """
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    statistics, facts, lanczos, hutchinson, circuits, on_sets = spawn_streams(
-        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 6
+    statistics, facts, lanczos, hutchinson, circuits, on_sets, description = spawn_streams(
+        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 7
     )
+    record = stages.record
+    x, y = data.x[data.spectrum], data.y[data.spectrum]
+    if not stages.done("state"):
+        record |= _state(bench, weights, epoch, statistics, facts, circuits)
+        stages.complete("state")
+    operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
+    if not stages.done("entries"):
+        record["entries"] = _entries(bench, weights) if options.entries else None
+        stages.complete("entries")
+    if not stages.done("spectrum"):
+        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos)
+        stages.run("lanczos", run, progress)
+        record["spectrum"] = describe_spectrum(run.result(), options.eta, description, options.steps)
+        stages.complete("spectrum")
+        stages.forget("lanczos")
+    record.setdefault("predictions", {})
+    rms = record["spectrum"]["rms"]
+    if rms > 0 and not stages.done("moments"):
+        probes = MomentProbes(operator, seed=hutchinson)
+        stages.run("moments", probes, progress)
+        predict_moments(record, probes.result(), rms, options.eta, stages.keep)
+        stages.complete("moments")
+        stages.forget("moments")
+    if rms > 0 and not stages.done("signals"):
+        predict_signals(
+            record, network, weights, x, operator.c, rms=rms, eta=options.eta,
+            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples, seed=on_sets, backend=ops,
+            keep=stages.keep,
+        )  # fmt: skip
+        stages.complete("signals")
+    record.pop("stages")
+    record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
+    return record
+
+
+def _state(
+    bench: Bench,
+    weights: Sequence[Array],
+    epoch: int,
+    statistics: np.random.Generator,
+    facts: np.random.Generator,
+    circuits: np.random.Generator,
+) -> dict[str, Any]:
+    """What needs no spectrum: risk, order parameter, exact facts, symmetry and laws."""
+    data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
     with np.errstate(over="ignore", invalid="ignore"):
         whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
     if not whole.risk <= DIVERGED:
         raise TrainingDivergedError(epoch, options.learning_rate)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
-    operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
+    c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
     powers = signal_powers(network, weights, x, ops)
-    exact = check_facts(network, weights, x, y, operator.c, options.loss, ops, facts)
-    record: dict[str, Any] = {
+    exact = check_facts(network, weights, x, y, c, options.loss, ops, facts)
+    return {
         "epoch": epoch,
         "risk": whole.risk,
         "accuracy": whole.accuracy,
@@ -94,20 +144,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
         "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": {},
+        **_laws(bench, weights, whole.gradient, epoch, circuits),
     }
-    record |= _laws(bench, weights, whole.gradient, epoch, circuits)
-    record["entries"] = _entries(bench, weights) if options.entries else None
-    spectrum = spectral_density(operator, options.probes, bench.density_steps(), lanczos, progress=progress)
-    record["spectrum"] = describe_spectrum(spectrum, options.eta, statistics, options.steps)
-    record["predictions"] = {}
-    if spectrum.rms > 0:
-        moments = hessian_moments(operator, seed=hutchinson, progress=progress)
-        predict_moments(record, moments, spectrum.rms, options.eta)
-        predict_signals(
-            record, network, weights, x, operator.c, rms=spectrum.rms, eta=options.eta,
-            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples, seed=on_sets, backend=ops,
-        )  # fmt: skip
-    return record | {"seconds": round(time.perf_counter() - begun, 2)}
 
 
 def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:

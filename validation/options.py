@@ -48,6 +48,7 @@ class Options:
     seed: int = 0
     out: str = "runs/compare"
     resume: bool = False
+    save_seconds: float = 60.0
     quick: bool = False
 
     def completed(self) -> Options:
@@ -74,6 +75,8 @@ class Options:
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if not (math.isfinite(self.save_seconds) and self.save_seconds >= 0):
+            raise OptionError(f"--save-seconds {self.save_seconds!r}: expected a number >= 0")
         if not 0 <= self.momentum < 1:
             raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
         epochs, record = self.epochs or 0, self.record or ()
@@ -92,9 +95,9 @@ class Options:
         return get_backend(self.backend, self.dtype or ("float32" if images else "float64"))
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: everything but where it is written and whether it is resumed."""
+        """What makes two runs the same run: everything but where it is kept and how, and whether it is resumed."""
         fields = asdict(self)
-        for name in ("out", "resume"):
+        for name in ("out", "resume", "save_seconds"):
             fields.pop(name)
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +17,7 @@ from theory.linearised_equation import LinearisedEquation, bytes_per_point
 from theory.linearised_law import estimate_seconds, law_of
 from theory.signals import NetworkSignals
 
+from .moments import HessianMoments, hessian_moments
 from .signals import measure_signals
 
 Array = np.ndarray[Any, Any]
@@ -28,64 +28,6 @@ ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
 MEMORY = 4e9  # bytes that one energy may take
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
-
-
-@dataclass(frozen=True)
-class HessianMoments:
-    """Second moments of H per weight and layer.
-
-    ``rows`` (N, L): Σ_{q in layer l'} H_pq² for every weight p, with the standard error coming from `probes`
-    probes per layer (``None``: exact). ``sizes`` (L,): weights per layer.
-    """
-
-    rows: Array
-    sizes: list[int]
-    probes: int | None
-
-    @property
-    def rms(self) -> float:
-        """sqrt(tr H² / N)."""
-        return float(np.sqrt(self.rows.sum() / self.rows.shape[0]))
-
-    @property
-    def block_mean_square(self) -> Array:
-        """(L, L) mean square entry of block (l, l'), made symmetric (an estimate is not, quite)."""
-        ends = np.cumsum(self.sizes)[:-1]
-        totals = np.stack([part.sum(axis=0) for part in np.split(self.rows, ends)])
-        counts = np.outer(self.sizes, self.sizes)
-        mean: Array = (totals + totals.T) / (2.0 * counts)
-        return mean
-
-
-def default_moment_probes(n_weights: int) -> int:
-    """Probes per layer: 32 where products are cheap, down to 4 for large networks."""
-    return int(np.clip(400_000 // n_weights, 4, 32))
-
-
-def hessian_moments(
-    operator: HessianOperator,
-    probes: int | None = None,
-    seed: Seed = 0,
-    progress: Callable[[int], object] | None = None,
-) -> HessianMoments:
-    """Row second moments by Hutchinson probes supported on one layer: E (Hv)_p² = Σ_{q in layer} H_pq².
-
-    A layer with no more weights than probes is done exactly, by unit vectors.
-    """
-    network, ops = operator.network, operator.backend
-    n, count = network.n_weights, probes or default_moment_probes(network.n_weights)
-    rows = np.zeros((n, network.depth))
-    streams = spawn_streams(seed, network.depth)
-    for index, (size, rng) in enumerate(zip(network.layer_sizes, streams, strict=True)):
-        exact = size <= count
-        vectors = np.eye(size) if exact else rng.integers(0, 2, (count, size)) * 2.0 - 1.0
-        for first in range(0, vectors.shape[0], 4):
-            block = ops.asarray(vectors[first : first + 4])
-            product = ops.to_numpy(operator.layer_rows(index, block)).astype(np.float64)
-            rows[:, index] += np.sum(product**2, axis=0) / (1 if exact else count)
-            if progress is not None:
-                progress(block.shape[0])
-    return HessianMoments(rows, network.layer_sizes, None if max(network.layer_sizes) <= count else count)
 
 
 def predict_from_moments(moments: HessianMoments, z: Array, rung: str) -> Array:

@@ -11,15 +11,15 @@ from scipy.interpolate import CubicSpline
 
 from backends import Backend
 from simulator import Network
-from simulator.streams import Seed
+from simulator.streams import Seed, spawn_streams
 from theory import ConvergenceError, continued, expected_positions, mass_beyond
 from theory.tails import CONTINUATION_POINTS
 
 from .distances import TAILS, energy_grid, l1_distance, w1_distance
+from .moments import HessianMoments
 from .predict import (
     MOMENT_RUNGS,
     SIGNAL_RUNGS,
-    HessianMoments,
     SignalLaw,
     predict_from_moments,
     predict_spectrum,
@@ -34,10 +34,15 @@ BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
 CUT = 1e-3  # directions of inner layers left out where the whole equations take too long: changes densities by 0.3 %
 
 
-def predict_moments(record: dict[str, Any], moments: HessianMoments, rms: float, eta: float) -> None:
-    """Add R0, R1 and R2 to a record's predictions."""
+def predict_moments(
+    record: dict[str, Any], moments: HessianMoments, rms: float, eta: float, keep: Callable[[], object] = lambda: None
+) -> None:
+    """Add R0, R1 and R2 to a record's predictions; `keep` is called before each; those that are there stay."""
     z = _points(record, rms, eta)
     for rung in MOMENT_RUNGS:
+        if _is_there(record, rung):
+            continue
+        keep()
         begun = time.perf_counter()
         try:
             g = predict_from_moments(moments, z, rung)
@@ -60,24 +65,27 @@ def predict_signals(
     examples: int | None,
     seed: Seed,
     backend: Backend,
+    keep: Callable[[], object] = lambda: None,
 ) -> None:
     """Add R3 to R6 to a record's predictions, R4w to R6 on `examples` of the active ones where they are more.
 
     A rung that takes longer than `budget` seconds, by the estimate made in advance, is tried without the directions
-    of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate.
+    of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate. `keep` is called
+    before each rung; those that are in the record already stay, and every rung has a random stream of its own.
     """
     # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
     nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
     z = rms * (nodes + 1j * eta)
-    if record["epoch"] == 0:
-        _arc_cosine(record, network, x, c, rms, eta)
-    else:
+    if record["epoch"] > 0:
         record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
-    for rung in SIGNAL_RUNGS:
-        if rung in record["left_out"]:
+    elif not _is_there(record, "R3"):
+        _arc_cosine(record, network, x, c, rms, eta)
+    for rung, stream in zip(SIGNAL_RUNGS, spawn_streams(seed, len(SIGNAL_RUNGS)), strict=True):
+        if _is_there(record, rung):
             continue
+        keep()
         try:
-            law = rung_law(network, x, c, rung, weights, seed, backend, examples=examples)
+            law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples)
         except ValueError as error:
             record["left_out"][rung] = str(error)
             continue
@@ -90,6 +98,10 @@ def predict_signals(
         _solve(record, rung, law, z, rms, budget)
         if rung in record["predictions"]:
             record["predictions"][rung]["approximations"] = approximations(law, c, examples)
+
+
+def _is_there(record: dict[str, Any], rung: str) -> bool:
+    return rung in record["predictions"] or rung in record["left_out"]
 
 
 def too_much(law: SignalLaw, n_points: int, budget: float) -> str | None:

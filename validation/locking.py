@@ -1,0 +1,72 @@
+"""One job in a folder at a time: a lock that the system takes back when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .storage import StorageError, remove_partial
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+def make_folder(out: Path, *below: str) -> None:
+    """Make a folder and those named below it; `StorageError` where that cannot be, or where it is read-only."""
+    try:
+        for name in ("", *below):
+            (out / name).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise StorageError(f"--out {out}: a file is in the way; name a folder that can be made") from None
+    except OSError as error:
+        raise StorageError(f"--out {out} cannot be made ({error.strerror}): name a writable folder") from None
+    if not os.access(out, os.W_OK):
+        raise StorageError(f"--out {out} is read-only: name a writable folder")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder (`flock` on it, which leaves no file behind); `StorageError` where another job does.
+
+    Where the file system or the platform knows no such lock that is said on stderr: two jobs would not see each other.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    if fcntl is None:
+        print(f"--out {folder} cannot be locked on {sys.platform}: let no other job write there", file=sys.stderr)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in BUSY:
+            raise StorageError(
+                f"--out {folder} is in use by another job: wait for it, or name another folder"
+            ) from None
+        print(f"--out {folder} cannot be locked ({error.strerror}): let no other job write there", file=sys.stderr)
+
+
+@contextmanager
+def new_folder(out: str) -> Iterator[Path]:
+    """An empty folder, made if need be and held until the job ends; `StorageError` where something is in it."""
+    folder = Path(out)
+    make_folder(folder)
+    with locked(folder):
+        remove_partial(folder)
+        if any(folder.iterdir()):
+            raise StorageError(f"--out {folder} is not empty: name another folder, or remove it")
+        yield folder
