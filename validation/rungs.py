@@ -69,10 +69,10 @@ def predict_signals(
     # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
     nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
     z = rms * (nodes + 1j * eta)
-    if record["epoch"] == 0:
+    if record["fresh"]:
         _arc_cosine(record, network, x, c, rms, eta)
     else:
-        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
+        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes weights freshly drawn, before training")
     for rung in SIGNAL_RUNGS:
         if rung in record["left_out"]:
             continue

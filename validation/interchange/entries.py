@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Entry:
 
 def decode(data: bytes, dtype: str, big_endian: bool = False) -> Array:
     """Flat numbers from bytes; bfloat16 and float16 become float32, which holds every one of their values."""
-    order = ">" if big_endian else "<"
+    order: Literal["<", ">"] = ">" if big_endian else "<"
     if dtype == "bfloat16":  # the upper half of a float32
         widened = np.frombuffer(data, f"{order}u2").astype(np.uint32) << np.uint32(16)
         return widened.view(np.float32)

@@ -78,7 +78,8 @@ def _check_image_shape(network: Network, image_shape: Sequence[int] | None) -> S
     shape = tuple(int(n) for n in image_shape)
     if len(shape) != 3 or math.prod(shape) != math.prod(network.input_shape):
         raise WeightsError(
-            f"image_shape {shape} does not fit the network's input {network.input_shape}: give (height, width, channels)"
+            f"image_shape {shape} does not fit the network's input {network.input_shape}: "
+            "give (height, width, channels)"
         )
     return shape
 

@@ -29,7 +29,11 @@ STORAGES = {
     "torch ByteStorage": "uint8",
     "torch BoolStorage": "bool",
 }
-DICT, TENSOR, PARAMETER = "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
+DICT, TENSOR, PARAMETER = (
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+)
 NAMES = frozenset({DICT, TENSOR, PARAMETER, *STORAGES})
 LARGEST = 1 << 62  # beyond this no size or offset is meant
 

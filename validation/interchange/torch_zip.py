@@ -53,7 +53,7 @@ def _refuse_other_kind(path: Path) -> None:
             f"weight file '{path}' is a bare pickle (torch.save before PyTorch 1.6), expected the zip format: "
             "load it with PyTorch and save model.state_dict() again"
         )
-    raise WeightsError(f"weight file '{path}' is not a zip archive as torch.save writes it, or is cut off: write it again")
+    raise WeightsError(f"weight file '{path}' is not a zip archive of torch.save, or is cut off: write it again")
 
 
 def _state(path: Path, tree: Any, key: str | None) -> Mapping[str, TensorRecord]:

@@ -41,8 +41,8 @@ def load_weights(
 
     `path` is a PyTorch state dictionary (.pt, .pth, read without PyTorch and without running anything in it), a
     safetensors file or an npz file; float16 and bfloat16 are widened to float32, which holds them exactly.
-    `layout` is that of the arrays in the file: "torch", dense (out, in) and convolution (out, in, k, k), the default for
-    PyTorch's and safetensors files; or "umwelt", dense (in, out) and convolution (k, k, in, out), the default for npz.
+    `layout` is that of the arrays in the file: "torch", dense (out, in) and convolution (out, in, k, k), the default
+    for PyTorch's and safetensors files; or "umwelt", dense (in, out) and convolution (k, k, in, out), that for npz.
     `flatten` is the order in which the first dense layer counts the pixels of an image, "channels_first" (the default
     for "torch") or "channels_last" (for "umwelt"); the rows of that layer are permuted accordingly. A perceptron that
     takes whole images flattened needs `image_shape` (H, W, C) for that. Layers are taken in the file's order
@@ -109,7 +109,11 @@ def _kind(path: Path) -> str:
 def _entries(path: Path, kind: str, key: str | None) -> list[Entry]:
     if key is not None and kind != "torch":
         raise WeightsError(f"key {key!r} names a part of a PyTorch checkpoint: '{path}' is none, leave it out")
-    readers = {"torch": partial(read_torch, key=key), "safetensors": read_safetensors, "npz": read_npz}
+    readers: dict[str, Callable[[Path], list[Entry]]] = {
+        "torch": partial(read_torch, key=key),
+        "safetensors": read_safetensors,
+        "npz": read_npz,
+    }
     return readers[kind](path)
 
 
