@@ -4,6 +4,7 @@ from .entries import entry_statistics
 from .interchange import WeightsError, load_weights, save_weights
 from .job import Report, compare
 from .predict import predict_spectrum
+from .results import to_npz, to_xarray
 
 __all__ = [
     "Report",
@@ -13,4 +14,6 @@ __all__ = [
     "load_weights",
     "predict_spectrum",
     "save_weights",
+    "to_npz",
+    "to_xarray",
 ]

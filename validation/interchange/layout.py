@@ -88,7 +88,7 @@ def select(path: Path, entries: Sequence[Entry], layout: Layout, names: Sequence
     """The entries that are the layers' weights, in order, after every other one was found to be a zero bias."""
     if names is None:
         weights = [e for e in entries if not _is_bias(e)]
-        _check_kinds(path, weights, layout.torch)
+        _check_kinds(path, weights)
     else:
         known = {e.name: e for e in entries}
         missing = [name for name in names if name not in known]
@@ -107,10 +107,12 @@ def _is_bias(entry: Entry) -> bool:
     return entry.name.rpartition(".")[2] == "bias"
 
 
-def _check_kinds(path: Path, weights: Sequence[Entry], torch: bool) -> None:
+def _check_kinds(path: Path, weights: Sequence[Entry]) -> None:
     """Only plain weights: a parametrised, normalised or masked layer computes another function than ours."""
     for entry in weights:
-        if len(entry.shape) not in (2, 4) or (torch and entry.name.rpartition(".")[2] != "weight"):
+        module, _, last = entry.name.rpartition(".")
+        of_a_module = last == "weight" or (not module and path.suffix.lower() == ".npz")  # there, names are free
+        if len(entry.shape) not in (2, 4) or not of_a_module:
             raise WeightsError(
                 f"{entry.name!r} of '{path}', shape {entry.shape}, is neither the weight of a dense layer or a "
                 "convolution nor a bias: networks here have nothing else; name the weights (load_weights(..., names=)) "
