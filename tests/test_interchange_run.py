@@ -80,7 +80,7 @@ def test_epochs_0_only_measures(file: Path, tmp_path: Path) -> None:
     # What describes freshly drawn weights says nothing of trained ones.
     assert not {"R3", "R4", "R4w"} & set(record["predictions"])
     assert {record["left_out"][rung] for rung in ("R3", "R4", "R4w")} == {
-        "it describes weights freshly drawn, before training"
+        "it describes the initialisation, before any training"
     }
     assert {c["id"]: c["verdict"] for c in report["claims"]}["fig3b.symmetry"] == "not applicable"
     page = (tmp_path / "run" / "report.html").read_text()

@@ -72,7 +72,7 @@ def predict_signals(
     if record["fresh"]:
         _arc_cosine(record, network, x, c, rms, eta)
     else:
-        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes weights freshly drawn, before training")
+        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
     for rung in SIGNAL_RUNGS:
         if rung in record["left_out"]:
             continue
