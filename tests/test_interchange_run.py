@@ -19,7 +19,7 @@ from validation.compare import main
 from validation.data import load_dataset
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
 from validation.options import build_network
-from validation.storage import RunDirectory, StorageError
+from validation.storage import StorageError
 
 NETWORK = mlp([64, 8, 8, 1])
 SMALL: dict[str, Any] = {
@@ -99,8 +99,8 @@ def test_training_goes_on_from_the_file(file: Path, tmp_path: Path) -> None:
         NETWORK, weights, data.x, data.y, epochs=2, batch_size=128, learning_rate=0.01, momentum=0.9, seed=batches,
         backend="numpy",
     )  # fmt: skip
-    reached = RunDirectory(str(tmp_path / "a")).load_checkpoint(2)
-    for ours, right in zip(reached.weights, trained.weights, strict=True):
+    reached = load_weights(tmp_path / "a" / "checkpoints" / "epoch-0002.npz", NETWORK)
+    for ours, right in zip(reached, trained.weights, strict=True):
         assert_array_equal(ours, right)
     check_record(whole.data["epochs"][0], weights)
     check_record(whole.data["epochs"][-1], trained.weights)
@@ -125,7 +125,7 @@ def test_checkpoints_of_a_run_are_weight_files(tmp_path: Path) -> None:
     validation.compare(**SMALL, epochs=1, record=(1,), out=str(tmp_path / "a"))
     checkpoint = tmp_path / "a" / "checkpoints" / "epoch-0001.npz"
     report = validation.compare(**SMALL, epochs=0, weights=str(checkpoint), out=str(tmp_path / "b"))
-    check_record(report.data["epochs"][0], RunDirectory(str(tmp_path / "a")).load_checkpoint(1).weights)
+    check_record(report.data["epochs"][0], load_weights(checkpoint, NETWORK))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,9 +54,30 @@ def empty_folder(out: str) -> Path:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """JSON without NaN or Infinity (a bug if one is met: `ValueError`)."""
+    """Write JSON without NaN or Infinity (a bug if one is met: `ValueError`); sets ``data["checksum"]``."""
+    data["checksum"] = json_checksum(data)
     text = json.dumps(data, indent=1, allow_nan=False)
     write_atomic(path, lambda stream: stream.write(text.encode()))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; `ValueError` or `OSError` where it is anything else."""
+    try:
+        data = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("it holds no object")
+    if data.get("checksum") != json_checksum(data):
+        raise ValueError("its checksum does not match")
+    return data
+
+
+def json_checksum(data: Mapping[str, Any]) -> str:
+    """SHA-256 of everything but the checksum itself, whatever its layout on disk."""
+    rest = {key: value for key, value in data.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def finite_or_none(value: float) -> float | None:
@@ -117,13 +139,12 @@ class RunDirectory:
     def read_report(self) -> dict[str, Any]:
         """The report as it stands; `StorageError` where it is not one of ours."""
         try:
-            report = json.loads(self.report_path.read_text())
+            report = read_json(self.report_path)
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.report_path} cannot be read ({error}): name another folder") from None
         if not _is_report(report):
             raise StorageError(f"{self.report_path} is not a report of schema {REPORT_SCHEMA}: name another folder")
-        checked: dict[str, Any] = report
-        return checked
+        return report
 
     def checkpoint_path(self, epoch: int) -> Path:
         return self.checkpoints / f"epoch-{epoch:04d}.npz"
