@@ -62,7 +62,18 @@ def read_npz(path: Path) -> list[Entry]:
     with zipfile.ZipFile(path) as archive:
         entries = [_npz_entry(path, archive, info) for info in members(archive).values()]
     numbered = [e for e in entries if re.fullmatch(r"weights_\d{1,6}", e.name)]
-    return sorted(numbered, key=lambda e: int(e.name.removeprefix("weights_"))) or entries
+    if not numbered:
+        return entries
+    numbered.sort(key=lambda entry: _number(entry.name))
+    if [_number(entry.name) for entry in numbered] != list(range(len(numbered))):
+        raise ValueError(
+            f"its layers are {', '.join(entry.name for entry in numbered[:20])}, expected one after the other"
+        )
+    return numbered
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("weights_"))
 
 
 def _npz_entry(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
