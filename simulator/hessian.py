@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_count, check_examples, check_labels, check_weights
+from .checks import check_count, check_examples, check_labels, check_weights, real_array
 from .losses import get_loss
 from .network import Network
 from .propagation import Signals, backpropagate, linear, linear_adjoint, linear_gradient, propagate
@@ -276,7 +276,7 @@ class DeviceOperator:
 
 
 def _check_coefficients(c: Any, m: int) -> HostArray:
-    values = np.asarray(c, dtype=np.float64)
+    values = np.asarray(real_array(c, "c"), dtype=np.float64)
     if values.shape != (m,) or not np.all(np.isfinite(values)):
         raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
     return values

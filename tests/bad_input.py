@@ -31,6 +31,12 @@ def verdict(kind: str, call: Callable[[], Any], right: Callable[[Any], bool], na
     return outcome
 
 
+def judged(kind: str, status: int, accepted: tuple[int, ...] = (0,)) -> None:
+    """The same for an exit status: 2 and 3 are refusals, `accepted` right; any other is an escape."""
+    assert status in (2, 3, *accepted), f"exit status {status}"
+    TALLY.setdefault(kind, Counter())["right" if status in accepted else "refused"] += 1
+
+
 def check_sentence(said: str) -> None:
     """An error says something, in one line that fits a terminal."""
     assert said.strip(), "an error that says nothing"

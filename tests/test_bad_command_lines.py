@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_input import TALLY, check_sentence, damaged, damages, explore, table, verdict
+from bad_input import TALLY, check_sentence, damaged, damages, explore, judged, table
 from hypothesis import strategies as st
 
 from simulator import mlp
@@ -30,12 +30,13 @@ PROGRAMS = {"compare": "job._train_and_measure", "exact": "exact._compute", "bou
             "ladder": "ladder._compute"}  # fmt: skip
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,
-    "9" * 5000, "1,2", "2,1", "1,1", ",", "1,", "0,1,-2", ":", "0:1", "1:0", "0:0", "a:b", "0,1:2,3", "0:1:2", "٣", "1_0", "0x10",
+    "9" * 5000, "1,2", "2,1", "1,1", ",", "1,", "0,1,-2", ":", "0:1", "1:0", "0:0", "a:b", "0,1:2,3", "0:1:2", "٣",
+    "1_0", "0x10",
     "é", "x" * 300, "/dev/null", "/proc/self/mem", "/", ".", "..", "~", "no-such-file", "digits", "auto", "cifar10",
     "numpy", "numba", "cupy", "jax", "float16", "float32", "hinge", "logistic", "mlp:", "mlp:8", "mlp:8x", "mlp:0",
     "mlp:-3", "mlp:8x8x8", "mlp:" + "9" * 30, "mlp:1e3", "vgg12", "vgg12:0", "vgg12:nan", "vgg12:1e9", "seq:",
-    "seq:conv8", "seq:dense8,pool", "seq:pool,dense4", "seq:conv0,dense1", "R5", "R5,R6", "R9", "w.pt", "w.npz", "broken.pt",
-    "folder",
+    "seq:conv8", "seq:dense8,pool", "seq:pool,dense4", "seq:conv0,dense1", "R5", "R5,R6", "R9", "w.pt", "w.npz",
+    "broken.pt", "folder",
 ]  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def test_any_words(program: str, examples: int, workplace: Path, monkeypatch: py
             if name == "--out" and word in ("", ".", "..", "/", "~", "folder"):
                 continue  # real folders that the test would write to
             words += [name] if word is None else [f"{name}={word}"] if equals else [name, word]
-        verdict(f"command line: {program}", lambda: status_of(main, words + extra), lambda status: status in (2, 130))
+        judged(f"command line: {program}", status_of(main, words + extra), accepted=(130,))
 
     rest = st.lists(st.sampled_from(["--nothing", "stray", "--", "--seed", "-x"]), max_size=1)
     explore(check, examples, st.lists(one, max_size=4), rest, st.booleans())
@@ -134,7 +135,7 @@ def test_small_jobs_with_extreme_options(examples: int, workplace: Path, plain: 
     def check(chosen: dict[str, str]) -> None:
         shutil.rmtree(workplace / "runs", ignore_errors=True)
         status = status_of(compare_main, small(spectrum_examples=2, **chosen))
-        verdict("small jobs", lambda: status, lambda s: s in (0, 2, 3))
+        judged("small jobs", status)
         if status == 0:
             text = Path("runs/small/report.json").read_text()
             json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in a report"))
@@ -159,8 +160,8 @@ def test_damaged_runs_are_not_gone_on_with(
         place = Path("runs/small") / file
         place.write_bytes(damaged(place.read_bytes(), damage))
         status = status_of(compare_main, [*small(), "--resume"])
-        kind = f"resumed: {Path(file).suffix[1:]} damaged"
-        verdict(kind, lambda: status, lambda s: s == 2 or json.loads(report.read_text())["epochs"] == before["epochs"])
+        judged(f"resumed: {Path(file).suffix[1:]} damaged", status)
+        assert status == 2 or json.loads(report.read_text())["epochs"] == before["epochs"]
 
     explore(check, examples, damages(), st.sampled_from(files))
 
@@ -195,12 +196,12 @@ def test_reports_that_say_something_else(examples: int, workplace: Path, plain: 
         if changed == data:
             return
         path.write_text(json.dumps(changed))
-        verdict("report.json changed", lambda: status_of(compare_main, [*small(), "--resume"]), lambda s: s == 2)
+        judged("report.json changed", status_of(compare_main, [*small(), "--resume"]), accepted=())
 
     explore(check, examples, st.sampled_from(places), others)
     for content in (b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"", b"NaN", b"9" * 100_000):
         path.write_bytes(content)
-        verdict("report.json changed", lambda: status_of(compare_main, [*small(), "--resume"]), lambda s: s == 2)
+        judged("report.json changed", status_of(compare_main, [*small(), "--resume"]), accepted=())
 
 
 def test_the_tally(capsys: pytest.CaptureFixture[str]) -> None:
