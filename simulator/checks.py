@@ -13,11 +13,29 @@ from backends import Array, Backend, HostArray
 from .network import Network
 
 
+def real_array(value: Any, name: str) -> Any:
+    """An array of real numbers on the host, or a device array as it is; texts, complex, masked and others are refused.
+
+    NumPy would turn a text into the number in it, drop an imaginary part, and show what a mask hides.
+    """
+    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__") and hasattr(value, "dtype"):
+        return value
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: fill them in, or leave those examples out")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise ValueError(f"{name} is no array of numbers: expected rows of one length") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} has dtype {array.dtype}: expected real numbers")
+    return array
+
+
 def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> list[Array]:
     """The weights on the device, after their number, shapes and finiteness were checked."""
     if len(weights) != network.depth:
         raise ValueError(f"{len(weights)} weight arrays were given: this network has {network.depth} layers")
-    weights = [w if hasattr(w, "shape") else np.asarray(w) for w in weights]
+    weights = [real_array(w, f"layer {index}") for index, w in enumerate(weights, start=1)]
     for index, (w, shape) in enumerate(zip(weights, network.weight_shapes, strict=True), start=1):
         if tuple(w.shape) != shape:
             raise ValueError(f"layer {index} has weights of shape {tuple(w.shape)}: expected {shape}")
@@ -30,21 +48,21 @@ def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> lis
 
 def check_examples(network: Network, examples: Any) -> HostArray:
     """Examples as a host array (m, *input_shape); a dense network flattens images in C order."""
-    x: HostArray = np.asarray(examples)
+    x: HostArray = np.asarray(real_array(examples, "x"))
     if x.ndim < 1 or x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: expected at least one example, (m, *{network.input_shape})")
     if x.shape[1:] != network.input_shape:
         if len(network.input_shape) != 1 or math.prod(x.shape[1:]) != network.input_shape[0]:
             raise ValueError(f"x has shape {x.shape}: expected (m, *{network.input_shape}), examples in rows")
         x = x.reshape(x.shape[0], -1)
-    if x.dtype.kind not in "fiub" or (x.dtype.kind == "f" and not np.isfinite(x).all()):
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError(f"x (dtype {x.dtype}) holds NaN, infinite or non-real values: expected finite numbers")
     return x
 
 
 def check_labels(y: Any, m: int) -> HostArray:
     """Labels as float64 (m,), every one -1 or +1."""
-    labels = np.asarray(y, dtype=np.float64)
+    labels = np.asarray(real_array(y, "y"), dtype=np.float64)
     if labels.shape != (m,):
         raise ValueError(f"y has shape {labels.shape}: expected ({m},), one label per example")
     if not np.all(np.abs(labels) == 1.0):
@@ -55,6 +73,7 @@ def check_labels(y: Any, m: int) -> HostArray:
 
 def check_count(value: int, name: str, least: int = 1) -> int:
     """An integer >= `least` (a float that is one will do)."""
-    if isinstance(value, bool) or not np.isreal(value) or int(value) != value or value < least:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or int(value) != value or value < least:
         raise ValueError(f"{name} {value!r} is not usable: use an integer >= {least}")
     return int(value)

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_count, check_examples, check_labels, check_weights
+from .checks import check_count, check_examples, check_labels, check_weights, real_array
 from .losses import get_loss
 from .network import Network
 from .propagation import Signals, backpropagate, linear, linear_adjoint_gated, linear_gated, linear_gradient, propagate
@@ -208,6 +208,10 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             return self.rows(v[None, :])[0, :]
         return xp.matrix_transpose(self.rows(xp.matrix_transpose(v)))
 
+    def on_device(self) -> DeviceOperator:
+        """The operator on arrays of the device, for eigensolvers that work there."""
+        return DeviceOperator(self)
+
     def _matvec(self, v: HostArray) -> HostArray:
         return self.backend.to_numpy(self.product(self.backend.asarray(v.reshape(-1))))
 
@@ -233,8 +237,48 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
 
 
+class DeviceOperator:
+    """A symmetric H as `shape`, `dtype`, `matvec` and `matmat` on device arrays: no product passes through the host.
+
+    It has what CuPy's eigensolvers ask of an operator, ``cupyx.scipy.sparse.linalg.eigsh(h.on_device(), k=6)``, and
+    what ``cupyx.scipy.sparse.linalg.LinearOperator(d.shape, d.matvec, matmat=d.matmat, dtype=d.dtype)`` takes. Vectors
+    are (N,) or (N, 1), blocks (N, k), arrays of the backend; the result has their shape. Raises `ValueError` for
+    another shape.
+    """
+
+    ndim = 2
+
+    def __init__(self, operator: HessianOperator) -> None:
+        self._operator = operator
+        self.shape: tuple[int, int] = operator.shape
+        self.dtype = operator.dtype
+
+    def matvec(self, v: Array) -> Array:
+        """H v for v (N,) or (N, 1)."""
+        if tuple(v.shape) not in ((self.shape[1],), (self.shape[1], 1)):
+            raise ValueError(f"a vector of shape {tuple(v.shape)} was given: expected ({self.shape[1]},)")
+        return self._product(v)
+
+    def matmat(self, v: Array) -> Array:
+        """H V for V (N, k)."""
+        if v.ndim != 2 or v.shape[0] != self.shape[1]:
+            raise ValueError(f"a block of shape {tuple(v.shape)} was given: expected ({self.shape[1]}, k)")
+        return self._product(v)
+
+    rmatvec, rmatmat = matvec, matmat
+
+    def __matmul__(self, v: Array) -> Array:
+        return self.matvec(v) if v.ndim == 1 else self.matmat(v)
+
+    def _product(self, v: Array) -> Array:
+        xp = self._operator.backend.xp
+        if v.ndim == 2 and v.shape[1] == 0:
+            return v
+        return self._operator.product(xp.astype(v, getattr(xp, self._operator.backend.dtype), copy=False))
+
+
 def _check_coefficients(c: Any, m: int) -> HostArray:
-    values = np.asarray(c, dtype=np.float64)
+    values = np.asarray(real_array(c, "c"), dtype=np.float64)
     if values.shape != (m,) or not np.all(np.isfinite(values)):
         raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
     return values

@@ -28,6 +28,7 @@ from scipy.special import entr, expit
 
 from backends import HostArray
 
+from .checks import real_array
 from .feasibility import Features, InfeasibleError, face, gauge, whiten
 
 MAX_ENTRIES = 1 << 27  # of a dense array of features: 1 GiB
@@ -242,7 +243,7 @@ def _status(solved: Sequence[_Component], features: Features) -> str:
 
 def check_observed(observed: Sequence[Any], widths: Sequence[int] | None = None) -> list[HostArray]:
     """[x, h_1, ...] as float64 (m, n_s'), finite, gates 0 or 1; `widths`: the n_s' they must have."""
-    arrays = [np.asarray(a) for a in observed]
+    arrays = [np.asarray(real_array(a, f"observed[{s}]")) for s, a in enumerate(observed)]
     if not arrays:
         raise ValueError("observed is empty: expected [x, h_1, ..., h_{s-1}], at least x")
     m = arrays[0].shape[0] if arrays[0].ndim else 0
@@ -264,7 +265,7 @@ def check_observed(observed: Sequence[Any], widths: Sequence[int] | None = None)
 
 def _check_couplings(couplings: Any, widths: Sequence[int]) -> tuple[HostArray, float]:
     """τ in float64 and the precision of the type it came in."""
-    tau = np.asarray(couplings)
+    tau = np.asarray(real_array(couplings, "couplings"))
     if tau.ndim != len(widths) + 1 or list(tau.shape[:-1]) != list(widths) or tau.shape[-1] == 0:
         raise ValueError(
             f"couplings have shape {tau.shape}: expected ({', '.join(map(str, widths))}, n_s) as observed has"
@@ -279,7 +280,7 @@ def _check_sample_weight(sample_weight: Any, m: int) -> HostArray:
     """Weights (m,) that sum to 1."""
     if sample_weight is None:
         return np.full(m, 1.0 / m)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = np.asarray(real_array(sample_weight, "sample_weight"), dtype=np.float64)
     if weight.shape != (m,):
         raise ValueError(f"sample_weight has shape {weight.shape}: expected ({m},), one weight per example")
     if not np.isfinite(weight).all() or weight.min() < 0:

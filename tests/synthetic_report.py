@@ -102,6 +102,7 @@ def build(
             "n_weights": sum(int(np.prod(s)) for s in shapes),
             "n_layers": layers,
             "init": "gaussian",
+            "weights": None,
         },
         "loss": "hinge",
         "backend": {"name": "numba", "dtype": "float64"},
@@ -152,6 +153,7 @@ def _epoch(
     weights, gradient = _weights(rng, shapes, epoch), _gradient(rng, shapes, 0.0 if zero else risk)
     return {
         "epoch": epoch,
+        "fresh": epoch == 0,
         "risk": risk,
         "accuracy": 1 - 0.48 * risk,
         "test_accuracy": 0.95 - 0.45 * risk,

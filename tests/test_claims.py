@@ -51,7 +51,7 @@ def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
     }  # fmt: skip
     exact = {name: {"value": 1e-15, "tolerance": 1e-10} for name in FACTS if name != "E5"}
     known: Record = {
-        "epoch": epoch, "risk": risk, "accuracy": 1 - risk / 2, "order_parameter": 10 * risk,
+        "epoch": epoch, "fresh": epoch == 0, "risk": risk, "accuracy": 1 - risk / 2, "order_parameter": 10 * risk,
         "active_fraction": min(1.0, risk), "dead_layers": 0, "growth": [1.1, 0.9, 1.0],
         "weight_symmetry": symmetries(0.0, -0.01, 0.06), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
         "gradient_symmetry_all": symmetry(0.03), "circuits": None if epoch else circuits(0.0, 0.01, -0.01),

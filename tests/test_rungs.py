@@ -26,7 +26,7 @@ def recorded(
 ) -> dict[str, Any]:
     operator = HessianOperator(network, weights, x, y)
     spectrum = spectral_density(operator, 4, 80)
-    record: dict[str, Any] = {"epoch": epoch, "predictions": {}, "left_out": {}}
+    record: dict[str, Any] = {"epoch": epoch, "fresh": epoch == 0, "predictions": {}, "left_out": {}}
     record["spectrum"] = describe_spectrum(spectrum, ETA, np.random.default_rng(0))
     rungs.predict_moments(record, hessian_moments(operator), spectrum.rms, ETA)
     rungs.predict_signals(

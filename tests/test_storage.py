@@ -337,10 +337,6 @@ def sealed(data: dict[str, Any]) -> bytes:
     return json.dumps(data | {"checksum": json_checksum(data)}).encode()
 
 
-def report(**changed: Any) -> dict[str, Any]:
-    return {"schema": REPORT_SCHEMA, "options": dict(IDENTITY), "epochs": []} | changed
-
-
 def test_a_run_is_continued_only_on_request_and_only_the_same(run: RunDirectory) -> None:
     write_json(run.report_path, report())
     with pytest.raises(StorageError, match="holds a run already: add --resume to go on, or name another folder"):
@@ -371,6 +367,7 @@ def test_checkpoints_of_nobody_are_refused(resume: bool, run: RunDirectory) -> N
         (b"[]", r"report\.json cannot be read \(it holds no object\)"),
         (b"{}", r"report\.json cannot be read \(its checksum does not match\)"),
         (json.dumps(report()).encode(), r"report\.json cannot be read \(its checksum does not match\)"),
+        (b"[" * 100_000, r"report\.json cannot be read \(it is nested too deeply\)"),
         (sealed(report(schema=99)), r"report\.json is not a report of schema 1"),
         (sealed(report(options=None)), r"report\.json is not a report of schema 1"),
         (sealed(report(epochs={})), r"report\.json is not a report of schema 1"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .reals import real_array
+
 Real = NDArray[np.float64]
 
 
@@ -42,7 +44,7 @@ def second_moment_bracket(n: ArrayLike, L: ArrayLike, mu: ArrayLike, c: ArrayLik
 
 
 def _checked(n: ArrayLike, L: ArrayLike, mu: ArrayLike, c: ArrayLike) -> tuple[Real, Real, Real, Real]:
-    values = [np.asarray(v, dtype=np.float64) for v in (n, L, mu, c)]
+    values = [real_array(v, name) for v, name in zip((n, L, mu, c), ("n", "L", "mu", "c"), strict=True)]
     for name, value, least in zip(("n", "L", "mu", "c"), values, (1.0, 1.0, 0.0, 0.0), strict=True):
         if not (np.isfinite(value) & (value >= least)).all():
             raise ValueError(f"{name} holds {value.ravel()[np.argmin(value)]:g}: expected finite numbers >= {least:g}")

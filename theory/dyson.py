@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .fixed_point import FixedPoint, solve_fixed_point
 from .laws import semicircle, upper_half_plane
+from .reals import real_array
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -221,7 +222,7 @@ def solve_reduced(blocks: Sequence[RowBlock], z: Complex, *, tolerance: float, m
 
 def nonnegative(name: str, values: ArrayLike, shape: str) -> Real:
     """`values` as a finite nonnegative matrix; ValueError naming the culprit otherwise."""
-    array = np.asarray(values, dtype=np.float64)
+    array = real_array(values, name)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} has shape {array.shape}, expected {shape}, not empty; pass it as an array")
     bad = ~(np.isfinite(array) & (array >= 0.0))

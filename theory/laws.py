@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .reals import real_array
+
 Complex = NDArray[np.complex128]
 
 
@@ -33,7 +35,7 @@ def semicircle(z: ArrayLike, rms: ArrayLike) -> Complex:
     Returns g in the broadcast shape. Raises ValueError for Im z ≤ 0 and for rms negative or not finite.
     Source: E. Wigner, Ann. Math. 67 (1958) 325.
     """
-    points, width = upper_half_plane(z), np.asarray(rms, dtype=np.float64)
+    points, width = upper_half_plane(z), real_array(rms, "rms")
     if not (np.isfinite(width) & (width >= 0.0)).all():
         raise ValueError(f"rms is {width.tolist()}, expected finite and >= 0; pass √(tr H²/N)")
     root = np.sqrt(points - 2.0 * width) * np.sqrt(points + 2.0 * width)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .reals import real_array
+
 Real = NDArray[np.float64]
 
 
@@ -26,13 +28,14 @@ def second_moment(widths: ArrayLike, variances: ArrayLike, x: ArrayLike) -> Real
 
     Returns (..., L). Raises ValueError for widths and variances that do not match.
     """
-    signal, variance = np.asarray(x, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    sizes = np.asarray(widths)
+    signal, variance, sizes = real_array(x, "x"), real_array(variances, "variances"), real_array(widths, "widths")
+    if signal.ndim < 1 or not np.isfinite(signal).all():
+        raise ValueError(f"x has shape {signal.shape} or holds NaN or infinity: expected finite (..., n_0)")
     if variance.ndim != 1 or variance.size == 0 or not (np.isfinite(variance) & (variance >= 0.0)).all():
         raise ValueError(f"variances have shape {variance.shape}: expected (L,) finite numbers >= 0, one per layer")
     if sizes.ndim == 1 and sizes.size == variance.size + 1:
         if sizes[0] != signal.shape[-1]:
-            raise ValueError(f"x has {signal.shape[-1]} components: expected n_0 = {sizes[0]}")
+            raise ValueError(f"x has {signal.shape[-1]} components: expected n_0 = {sizes[0]:g}")
         sizes = sizes[1:]
     if sizes.shape != variance.shape or not (sizes >= 1).all() or sizes[-1] != 1:
         raise ValueError(

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
+from .reals import real_array
+
 Real = NDArray[np.float64]
 
 
@@ -115,7 +117,7 @@ def gate_flip_probability(x: ArrayLike, a: ArrayLike) -> Real:
     Where x_a = 0 nothing changes and the probability is 0, also for x = 0.
     Raises ValueError for x that is not finite, IndexError for a out of range.
     """
-    signals, index = np.asarray(x, dtype=np.float64), np.asarray(a)
+    signals, index = real_array(x, "x"), np.asarray(a)
     if signals.ndim < 1 or signals.shape[-1] == 0 or not np.isfinite(signals).all():
         raise ValueError(f"x has shape {signals.shape} or holds NaN or infinity: expected finite (..., n), n >= 1")
     if index.dtype.kind not in "iu":

@@ -9,18 +9,37 @@ from .command import catch_interrupts
 
 if TYPE_CHECKING:
     from .entries import entry_statistics
+    from .interchange import WeightsError, load_weights, save_weights
     from .job import Report, compare
     from .predict import predict_spectrum
+    from .results import to_npz, to_xarray
 
 catch_interrupts(__name__)
 
-__all__ = ["Report", "compare", "entry_statistics", "predict_spectrum"]
+__all__ = [
+    "Report",
+    "WeightsError",
+    "compare",
+    "entry_statistics",
+    "load_weights",
+    "predict_spectrum",
+    "save_weights",
+    "to_npz",
+    "to_xarray",
+]
 
-_HOMES = {"Report": "job", "compare": "job", "entry_statistics": "entries", "predict_spectrum": "predict"}
+_HOMES = {
+    "entries": ("entry_statistics",),
+    "interchange": ("WeightsError", "load_weights", "save_weights"),
+    "job": ("Report", "compare"),
+    "predict": ("predict_spectrum",),
+    "results": ("to_npz", "to_xarray"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first asked for: a command line answers Ctrl-C from its first moment."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

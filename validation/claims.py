@@ -110,7 +110,7 @@ def _weight_layers(records: Sequence[Record]) -> Claim:
 def _circuit_symmetry(records: Sequence[Record], found: Record) -> Claim:
     """Circuits of every order at initialisation; those without their last weight are only symmetric by S2, S3."""
     record = records[0]
-    orders = record["circuits"]["orders"] if record["epoch"] == 0 and record["circuits"] else []
+    orders = record["circuits"]["orders"] if record["fresh"] and record["circuits"] else []
     sizes = [f"order {o['order']}: {o['symmetry']['value'] - o['symmetry']['null']:.3f}" for o in orders]
     bare = [o["last_removed"] for o in orders if o["last_removed"]]
     worst = max((s["value"] - s["null"] for s in bare), default=None)

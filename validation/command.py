@@ -22,13 +22,13 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser that answers bad usage by one line on stderr, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        print(f"{self.prog}: {one_line(message)} (see --help)", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 
 
 def stop(program: str, message: object, status: int) -> int:
     """Say on one line of stderr why a program ends, and return its exit status."""
-    print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{program}: {one_line(message)}", file=sys.stderr)
     return status
 
 
@@ -118,6 +118,12 @@ def write_report(
     write_json(folder / f"{name}.json", data)
     page = render(data, pictures).encode()
     write_atomic(folder / f"{name}.html", lambda stream: stream.write(page))
+
+
+def one_line(message: object, most: int = 800) -> str:
+    """A message on one line; from a longer one, such as an absurd value, the middle is left out."""
+    text = " ".join(str(message).split())
+    return text if len(text) <= most else f"{text[: most // 2]} [...] {text[-most // 2 :]}"
 
 
 class Clock:

@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
     p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
     p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,dense8")
+    p.add_argument("--weights", metavar="FILE",
+                   help="start from a .pt, .safetensors or .npz file (--epochs 0: only measure it)")  # fmt: skip
     p.add_argument("--examples", type=int, metavar="M", help="training examples (default: all digits, 5000 images)")
     p.add_argument("--spectrum-examples", type=int, metavar="K",
                    help="the subset for spectrum and prediction (default: 200 digits, 1000 images)")  # fmt: skip

@@ -40,7 +40,7 @@ def _summary(data: Report) -> str:
     network, training, backend = data["network"], data["training"], data["backend"]
     text = (
         f"{network['name']} ({network['n_layers']} weight layers, N = {network['n_weights']:,} weights, "
-        f"{network['init']} initialisation) is trained by stochastic gradient descent on the {data['loss']} "
+        f"{_start(network)}) is trained by stochastic gradient descent on the {data['loss']} "
         f"loss: {training['epochs']} epochs, batches of {training['batch_size']}, learning rate "
         f"{training['learning_rate']:g}, momentum {training['momentum']:g}. The Hessian's spectrum is measured "
         f"and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. Backend "
@@ -57,6 +57,13 @@ def _summary(data: Report) -> str:
         banner = f"<p class='banner'><strong>Not finished.</strong> Recorded epochs: {escape(done)}.</p>"
     source = f"Data: {str(data['dataset']['source']).rstrip('.')}."
     return f"<section>{banner}<p class='lead'>{escape(text)}</p><p class='note'>{escape(source)}</p></section>"
+
+
+def _start(network: Report) -> str:
+    """Where the weights of epoch 0 come from."""
+    if network["weights"] is None:
+        return f"{network['init']} initialisation"
+    return f"at epoch 0 those of the file {network['weights']['file']}, SHA-256 {network['weights']['sha256']}"
 
 
 def _verdicts(data: Report) -> str:

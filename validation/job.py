@@ -21,11 +21,12 @@ from simulator.streams import spawn_streams
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
+from .interchange import load_weights
 from .measure import Bench, measure
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .run_directory import Checkpoint, RunDirectory
 from .stages import KeptStages
-from .storage import REPORT_SCHEMA, StorageError, arrays_checksum, write_atomic, write_json
+from .storage import REPORT_SCHEMA, Array, StorageError, arrays_checksum, write_atomic, write_json
 from .symmetry import false_discoveries
 
 
@@ -45,14 +46,16 @@ class Report:
 def compare(**options: Any) -> Report:
     """Run the main job; the options are those of `validation.options.Options` and of the command line.
 
-    Raises `OptionError`, `DataError`, `StorageError`, `BackendUnavailableError` (all before any work is done), and
-    `simulator.TrainingDivergedError`, after which what was recorded is on disk.
+    Raises `OptionError`, `DataError`, `WeightsError`, `StorageError`, `BackendUnavailableError` (all before any work is
+    done), and `simulator.TrainingDivergedError`, after which what was recorded is on disk.
     """
     chosen = Options(**options).completed()
     bench, name = _prepare(chosen)
     with RunDirectory(chosen.out) as run:
         report = run.open(chosen.identity(), chosen.resume)
         print(f"data: {bench.dataset.source}", flush=True)
+        if chosen.weights is not None:
+            print(f"weights: {chosen.weights} (SHA-256 {chosen.identity()['weights']})", flush=True)
         if report is None:
             report = _new_report(bench, name)
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
@@ -71,7 +74,15 @@ def _prepare(options: Options) -> tuple[Bench, str]:
     images = dataset.x.ndim == 4
     backend = options.resolve_backend(images) if images else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
-    return Bench(dataset, network, options, backend), name
+    return Bench(dataset, network, options, backend, _loaded(options, network, dataset)), name
+
+
+def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array] | None:
+    """The weights of the file that was given, for inputs in this data's order; None: random ones."""
+    if options.weights is None:
+        return None
+    shape = dataset.x.shape[1:]
+    return load_weights(options.weights, network, image_shape=shape if len(shape) == 3 else None)
 
 
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:
@@ -94,7 +105,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
             "weight_shapes": [list(s) for s in bench.network.weight_shapes],
             "n_weights": bench.network.n_weights,
             "n_layers": bench.network.depth,
-            "init": "gaussian",
+            **_describe_start(options),
         },
         "loss": options.loss,
         "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype},
@@ -113,6 +124,12 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
         "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
+
+
+def _describe_start(options: Options) -> dict[str, Any]:
+    if options.weights is None:
+        return {"init": "gaussian", "weights": None}
+    return {"init": None, "weights": {"file": str(options.weights), "sha256": options.identity()["weights"]}}
 
 
 def _describe_data(data: Dataset) -> dict[str, Any]:
@@ -160,7 +177,7 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
     wanted = set(options.record or ())
     init, batches = spawn_streams(options.seed, 3)[1:]
-    start = _first_state(bench.network, run, init, resumed=bool(options.resume))
+    start = _first_state(bench, run, init, resumed=bool(options.resume))
     with _progress(options.epochs or 0, "training", "epoch") as bar:
         for state in _states(bench, run, start, batches, wanted):
             bar.n = state.epoch
@@ -180,11 +197,11 @@ def _judge(report: dict[str, Any]) -> None:
     report["claims"] = judge(report["epochs"], report["training"]["learning_rate"]) + report["theorems"]
 
 
-def _first_state(network: Network, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:
+def _first_state(bench: Bench, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:
     last = run.last_epoch() if resumed else None
     if last is not None:
         return run.load_checkpoint(last)
-    weights = network.init(init)
+    weights = bench.network.init(init) if bench.initial is None else bench.initial
     history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
     return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)
 

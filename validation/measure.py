@@ -44,12 +44,13 @@ DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of 
 
 @dataclass(frozen=True)
 class Bench:
-    """What stays fixed through a run: data, network, options and the backend."""
+    """What stays fixed through a run: data, network, options, the backend, and weights to start from if not random."""
 
     dataset: Dataset
     network: Network
     options: Options
     backend: Backend
+    initial: list[Array] | None = None
 
     def n_products(self) -> int:
         """Hessian products of one record, for the progress bar."""
@@ -133,6 +134,7 @@ def _state(
     exact = check_facts(network, weights, x, y, c, options.loss, ops, facts)
     return {
         "epoch": epoch,
+        "fresh": epoch == 0 and bench.initial is None,
         "risk": whole.risk,
         "accuracy": whole.accuracy,
         "test_accuracy": _test_accuracy(bench, weights),

@@ -13,6 +13,8 @@ from backends import Backend, get_backend
 from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from simulator.losses import get_loss
 
+from .interchange import file_digest
+
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
 
@@ -31,6 +33,7 @@ class Options:
     data_root: str = "data"
     classes: str | None = None
     network: str = "auto"
+    weights: str | None = None
     examples: int | None = None
     spectrum_examples: int | None = None
     epochs: int | None = None
@@ -99,6 +102,7 @@ class Options:
         fields = asdict(self)
         for name in ("out", "resume", "save_seconds"):
             fields.pop(name)
+        fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
 
 

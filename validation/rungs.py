@@ -76,7 +76,7 @@ def predict_signals(
     # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
     nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
     z = rms * (nodes + 1j * eta)
-    if record["epoch"] > 0:
+    if not record["fresh"]:
         record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
     elif not _is_there(record, "R3"):
         _arc_cosine(record, network, x, c, rms, eta)

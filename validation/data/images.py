@@ -6,10 +6,12 @@ An archive is read in place: nothing is extracted, so no name in it can reach th
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,9 @@ Tree = dict[str, dict[str, list[str]]]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _PARTS = ("train", "test")
+_FORMATS = ("PNG", "JPEG")
+_MOST_PIXELS = 1 << 24  # of one image; networks here see far smaller ones
+_LARGEST_FILE = 1 << 27  # bytes of one image: more than _MOST_PIXELS can take
 _LAYOUT = "train/<class>/*.jpg, *.jpeg or *.png"
 
 
@@ -31,23 +36,40 @@ def image_tree(path: Path) -> Tree:
     list. Raises `DataError` for a missing path, a file that is no ZIP archive, a path that cannot be read,
     and where there is no train/.
     """
-    if not path.exists():
-        raise DataError(
-            f"data is '{path}', which does not exist; "
-            "give auto, digits, cifar10, or the path of an image folder or ZIP archive."
-        )
     try:
+        if not (path.is_dir() or path.is_file()):
+            what = "is neither a folder nor a file" if path.exists() else "does not exist"  # a pipe would never end
+            raise DataError(
+                f"data is '{_shown(path)}', which {what}; "
+                "give auto, digits, cifar10, or the path of an image folder or ZIP archive."
+            )
         tree = _folder_tree(path) if path.is_dir() else _zip_tree(path)
+    except DataError:
+        raise
     except zipfile.BadZipFile as error:
         raise DataError(
             f"data is '{path}', expected an image folder or a ZIP archive, got a file that is not a ZIP "
             "archive or a damaged one; give another path or copy it again."
         ) from error
     except OSError as error:
-        raise DataError(f"data is '{path}', which cannot be read ({error.strerror}); check its permissions.") from error
+        raise DataError(
+            f"data is '{_shown(path)}', which cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    except Exception as error:  # a damaged directory makes zipfile raise others than its own error
+        raise DataError(f"data is '{path}', a damaged ZIP archive ({_reason(error)}); copy it again.") from error
     if "train" not in tree:
         raise DataError(f"'{path}' has no train/ folder, expected {_LAYOUT} in it; arrange the images so.")
     return tree
+
+
+def _shown(path: Path, most: int = 200) -> str:
+    text = str(path)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _reason(error: Exception) -> str:
+    """What an error of another library says, in one short line."""
+    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def _hidden(name: str) -> bool:
@@ -68,7 +90,8 @@ def _folder_tree(root: Path) -> Tree:
 
 
 def _folder_images(root: Path, folder: str) -> list[str]:
-    return sorted(f"{folder}/{file.name}" for file in (root / folder).iterdir() if _is_image(file.name))
+    with os.scandir(root / folder) as entries:
+        return sorted(f"{folder}/{entry.name}" for entry in entries if _is_image(entry.name) and entry.is_file())
 
 
 def _zip_tree(path: Path) -> Tree:
@@ -126,24 +149,36 @@ def _describe(shape: tuple[int, ...]) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[Callable[[str], bytes]]:
     if path.is_dir():
-        yield lambda name: (path / name).read_bytes()
+        yield lambda name: _limited((path / name).open("rb"), (path / name).stat().st_size)
     else:
         with zipfile.ZipFile(path) as archive:
-            yield archive.read
+            yield lambda name: _limited(archive.open(name), archive.getinfo(name).file_size)
+
+
+def _limited(stream: IO[bytes], size: int) -> bytes:
+    """A file's bytes, unless it says that it has more than an image can have; zipfile reads no more than it says."""
+    with stream:
+        if size > _LARGEST_FILE:
+            raise ValueError(f"it has {size:,} bytes, more than {_LARGEST_FILE:,}")
+        return stream.read()
 
 
 def _decode(path: Path, name: str, read_bytes: Callable[[str], bytes]) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(read_bytes(name))) as image:
-            mode = image.mode
+        # The content, not the name, decides the decoder: only these two, none that runs other programs.
+        with Image.open(io.BytesIO(read_bytes(name)), formats=_FORMATS) as image:
+            mode, (width, height) = image.mode, image.size
+            if width * height > _MOST_PIXELS:
+                raise ValueError(f"it says that it has {width}x{height} pixels, more than {_MOST_PIXELS:,}")
             levels = np.asarray(image if mode == "L" else image.convert("RGB"), dtype=np.uint8)
     except MemoryError:
         raise
     except Exception as error:  # damaged input makes Pillow and zipfile raise OSError, SyntaxError and others
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"'{name}' in '{path}' cannot be decoded ({reason}); replace or remove this image.") from error
+        raise DataError(
+            f"'{name}' in '{path}' cannot be decoded ({_reason(error)}); replace or remove this image."
+        ) from error
     # Conversion would clip these to 255 without a word.
     if mode == "F" or mode.startswith("I"):
         raise DataError(

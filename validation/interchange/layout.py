@@ -1,0 +1,159 @@
+"""From named entries to the weights of a network, and back: which arrays, which axes, which order of pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from simulator import Network
+
+from .entries import FLOATS, Array, Entry
+from .errors import WeightsError
+
+LAYOUTS = ("torch", "umwelt")
+FLATTENS = ("channels_first", "channels_last")
+Shape = tuple[int, ...]
+
+
+class Layout:
+    """How the arrays of a file stand: a layout of axes, and the order in which images are flattened.
+
+    "torch": dense (out, in), convolution (out, in, k, k). "umwelt": dense (in, out), convolution (k, k, in, out).
+    `flatten` says in which order the first dense layer behind an image (H, W, C) counts its inputs:
+    "channels_first" c·H·W + h·W + w, "channels_last" h·W·C + w·C + c, which is the order of this package.
+    """
+
+    def __init__(self, network: Network, layout: str, flatten: str | None, image_shape: Sequence[int] | None) -> None:
+        if layout not in LAYOUTS:
+            raise WeightsError(f"layout {layout!r} is unknown: use one of {', '.join(LAYOUTS)}")
+        flatten = flatten or ("channels_first" if layout == "torch" else "channels_last")
+        if flatten not in FLATTENS:
+            raise WeightsError(f"flatten {flatten!r} is unknown: use one of {', '.join(FLATTENS)}")
+        self.network, self.torch, self.channels_first = network, layout == "torch", flatten == "channels_first"
+        self.image_shape = _check_image_shape(network, image_shape)
+
+    def stored_shape(self, layer: int) -> Shape:
+        """The shape that a layer's weights have in the file."""
+        shape = self.network.weight_shapes[layer]
+        return tuple(shape[axis] for axis in self._axes(len(shape)))
+
+    def _axes(self, ndim: int) -> Shape:
+        if not self.torch:
+            return tuple(range(ndim))
+        return (3, 2, 0, 1) if ndim == 4 else (1, 0)
+
+    def to_network(self, layer: int, stored: Array) -> Array:
+        """The weights of a layer from those in the file."""
+        axes = self._axes(stored.ndim)
+        w = np.transpose(stored, np.argsort(axes))
+        image = self._flattened(layer)
+        if image is not None:
+            height, width, channels = image
+            w = w.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(w.shape)
+        return np.ascontiguousarray(w)
+
+    def to_file(self, layer: int, w: Array) -> Array:
+        """The inverse of `to_network`."""
+        image = self._flattened(layer)
+        if image is not None:
+            w = w.reshape(*image, -1).transpose(2, 0, 1, 3).reshape(w.shape)
+        return np.ascontiguousarray(np.transpose(w, self._axes(w.ndim)))
+
+    def _flattened(self, layer: int) -> Shape | None:
+        """The image whose pixels a dense layer takes in another order than here, or None."""
+        described = self.network.layers[layer]
+        if not self.channels_first or described.convolutional:
+            return None
+        if len(described.input_shape) == 3:
+            return described.input_shape
+        return self.image_shape if layer == 0 else None
+
+
+def _check_image_shape(network: Network, image_shape: Sequence[int] | None) -> Shape | None:
+    if image_shape is None:
+        return None
+    shape = tuple(int(n) for n in image_shape)
+    if len(shape) != 3 or math.prod(shape) != math.prod(network.input_shape):
+        raise WeightsError(
+            f"image_shape {shape} does not fit the network's input {network.input_shape}: "
+            "give (height, width, channels)"
+        )
+    return shape
+
+
+def select(path: Path, entries: Sequence[Entry], layout: Layout, names: Sequence[str] | None) -> list[Entry]:
+    """The entries that are the layers' weights, in order, after every other one was found to be a zero bias."""
+    if names is None:
+        weights = [e for e in entries if not _is_bias(e)]
+        _check_kinds(path, weights)
+    else:
+        known = {e.name: e for e in entries}
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise WeightsError(f"weight file '{path}' has no {missing[0]!r}: choose among {_listed(entries)}")
+        weights = [known[name] for name in names]
+    _check_shapes(path, weights, layout)
+    widths = {shape[-1] for shape in layout.network.weight_shapes}
+    for entry in entries:
+        if _is_bias(entry):
+            _check_bias(path, entry, widths)
+    return weights
+
+
+def _is_bias(entry: Entry) -> bool:
+    return entry.name.rpartition(".")[2] == "bias"
+
+
+def _check_kinds(path: Path, weights: Sequence[Entry]) -> None:
+    """Only plain weights: a parametrised, normalised or masked layer computes another function than ours."""
+    for entry in weights:
+        module, _, last = entry.name.rpartition(".")
+        of_a_module = last == "weight" or (not module and path.suffix.lower() == ".npz")  # there, names are free
+        if len(entry.shape) not in (2, 4) or not of_a_module:
+            raise WeightsError(
+                f"{entry.name!r} of '{path}', shape {entry.shape}, is neither the weight of a dense layer or a "
+                "convolution nor a bias: networks here have nothing else; name the weights (load_weights(..., names=)) "
+                "if it is of no use"
+            )
+
+
+def _check_shapes(path: Path, weights: Sequence[Entry], layout: Layout) -> None:
+    network = layout.network
+    expected = [layout.stored_shape(layer) for layer in range(network.depth)]
+    if [e.shape for e in weights] != expected:
+        raise WeightsError(
+            f"weight file '{path}' holds {_listed(weights)}, expected {network.depth} weights of shapes "
+            f"{', '.join(map(str, expected))}: choose the network, the layout or the names that fit"
+        )
+    for entry in weights:
+        if entry.dtype not in FLOATS:
+            raise WeightsError(f"{entry.name!r} of '{path}' is {entry.dtype}, expected one of {', '.join(FLOATS)}")
+
+
+def _listed(entries: Sequence[Entry], most: int = 20) -> str:
+    more = f" and {len(entries) - most} more" if len(entries) > most else ""
+    return (", ".join(f"{e.name[:60]} {e.shape}" for e in entries[:most]) or "nothing") + more
+
+
+def _check_bias(path: Path, entry: Entry, widths: set[int]) -> None:
+    if len(entry.shape) != 1 or entry.shape[0] not in widths or entry.dtype not in FLOATS:
+        raise WeightsError(f"bias {entry.name!r} of '{path}', shape {entry.shape}, belongs to no layer of this network")
+    if np.any(entry.read() != 0.0):
+        raise WeightsError(
+            f"bias {entry.name!r} of '{path}' is not zero, and networks here have no biases: "
+            "train with bias=False, or zero biases"
+        )
+
+
+def layer_names(network: Network) -> list[str]:
+    """Names of the weights in torch.nn.Sequential: Conv2d, ReLU, MaxPool2d, ..., Flatten, Linear, ReLU, ..., Linear."""
+    names, place = [], len(network.input_pools)
+    for layer in network.layers:
+        if not layer.convolutional and len(layer.input_shape) == 3:
+            place += 1  # Flatten
+        names.append(f"{place}.weight")
+        place += 2 + len(layer.pools)  # itself, ReLU, MaxPool2d
+    return names

@@ -1,0 +1,137 @@
+"""`load_weights` and `save_weights`: a network's weights from and to the files of other software."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from simulator import Network
+
+from ..storage import write_atomic
+from .entries import Array, Entry, reading
+from .errors import WeightsError
+from .layout import Layout, layer_names, select
+from .plain import read_npz, read_safetensors, write_npz, write_safetensors
+from .torch_zip import read_torch, write_torch
+
+KINDS = {".pt": "torch", ".pth": "torch", ".safetensors": "safetensors", ".npz": "npz"}
+WRITERS: dict[str, Callable[[BinaryIO, Sequence[tuple[str, Array]]], None]] = {
+    "torch": write_torch,
+    "safetensors": write_safetensors,
+    "npz": write_npz,
+}
+
+
+def load_weights(
+    path: str | Path,
+    network: Network,
+    *,
+    layout: str | None = None,
+    flatten: str | None = None,
+    image_shape: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    key: str | None = None,
+) -> list[Array]:
+    """The weights of `network` from a file: a list like ``network.init``, float32 or float64, finite.
+
+    `path` is a PyTorch state dictionary (.pt, .pth, read without PyTorch and without running anything in it), a
+    safetensors file or an npz file; float16 and bfloat16 are widened to float32, which holds them exactly.
+    `layout` is that of the arrays in the file: "torch", dense (out, in) and convolution (out, in, k, k), the default
+    for PyTorch's and safetensors files; or "umwelt", dense (in, out) and convolution (k, k, in, out), that for npz.
+    `flatten` is the order in which the first dense layer counts the pixels of an image, "channels_first" (the default
+    for "torch") or "channels_last" (for "umwelt"); the rows of that layer are permuted accordingly. A perceptron that
+    takes whole images flattened needs `image_shape` (H, W, C) for that. Layers are taken in the file's order
+    (safetensors: convolutions, then by name), or in that of `names`. `key` names the state dictionary in a checkpoint
+    of several.
+
+    Biases must be absent or zero: networks here have none. Raises `WeightsError` for everything that is wrong with the
+    file or does not fit the network.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    arrangement = Layout(network, layout or ("umwelt" if kind == "npz" else "torch"), flatten, image_shape)
+    with reading(path, f"a {kind} file of weights"):
+        chosen = select(path, _entries(path, kind, key), arrangement, names)
+        stored = [_finite(path, entry) for entry in chosen]
+    return [arrangement.to_network(layer, w) for layer, w in enumerate(stored)]
+
+
+def save_weights(
+    path: str | Path,
+    network: Network,
+    weights: Sequence[Any],
+    *,
+    layout: str | None = None,
+    flatten: str | None = None,
+    image_shape: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Write the weights to a file that `load_weights` reads with the same options; its ending says its kind.
+
+    A .pt or .pth file is what torch.save(model.state_dict()) writes; torch.load(path, weights_only=True) takes it, and
+    the default `names` are those of the torch.nn.Sequential of Conv2d, ReLU, MaxPool2d, Flatten and Linear layers,
+    bias=False, that computes the same function; npz: weights_0, weights_1, .... float16, float32 and float64 stay as
+    they are. An existing file is replaced. Raises `WeightsError`.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    arrangement = Layout(network, layout or ("umwelt" if kind == "npz" else "torch"), flatten, image_shape)
+    arrays = _checked(network, weights)
+    if names is None:
+        names = [f"weights_{i}" for i in range(network.depth)] if kind == "npz" else layer_names(network)
+    if len(names) != network.depth or len(set(names)) != len(names):
+        raise WeightsError(f"names {list(names)} are not usable: give {network.depth} different ones, one per layer")
+    stored = [(str(name), arrangement.to_file(i, w)) for i, (name, w) in enumerate(zip(names, arrays, strict=True))]
+    try:
+        write_atomic(path, lambda stream: WRITERS[kind](stream, stored))
+    except OSError as error:
+        raise WeightsError(f"'{path}' cannot be written ({error.strerror}): name a file in a writable folder") from None
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a weight file, in hexadecimal."""
+    with reading(Path(path), "a file of weights"), Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kind(path: Path) -> str:
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise WeightsError(f"weight file '{path}' is of no known kind: expected an ending among {', '.join(KINDS)}")
+    return kind
+
+
+def _entries(path: Path, kind: str, key: str | None) -> list[Entry]:
+    if key is not None and kind != "torch":
+        raise WeightsError(f"key {key!r} names a part of a PyTorch checkpoint: '{path}' is none, leave it out")
+    readers: dict[str, Callable[[Path], list[Entry]]] = {
+        "torch": partial(read_torch, key=key),
+        "safetensors": read_safetensors,
+        "npz": read_npz,
+    }
+    return readers[kind](path)
+
+
+def _finite(path: Path, entry: Entry) -> Array:
+    numbers = entry.read()
+    if not np.all(np.isfinite(numbers)):
+        raise WeightsError(f"{entry.name!r} of '{path}' has NaN or infinite weights: expected finite numbers")
+    return numbers
+
+
+def _checked(network: Network, weights: Sequence[Any]) -> list[Array]:
+    arrays = [np.asarray(w) for w in weights]
+    if [a.shape for a in arrays] != network.weight_shapes:
+        raise WeightsError(
+            f"weights of shapes {', '.join(str(a.shape) for a in arrays) or 'nothing'} were given: "
+            f"expected {', '.join(map(str, network.weight_shapes))}"
+        )
+    for index, a in enumerate(arrays, start=1):
+        if a.dtype.kind not in "fiu" or a.dtype.itemsize > 8 or not np.all(np.isfinite(a)):
+            raise WeightsError(f"layer {index} has weights of dtype {a.dtype} or not finite: expected finite numbers")
+    return [a if a.dtype.kind == "f" else a.astype(np.float64) for a in arrays]
