@@ -1,6 +1,8 @@
-"""The maximum-entropy law of a layer of gates, found again from its couplings (1)-(3).
+"""
+Maximum entropy
+===============
 
-python examples/maxent.py
+The maximum-entropy law of a layer of gates, :eq:`1` to :eq:`3`, found again from its couplings.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ m, n0, n1, n2 = 400, 2, 3, 2
 x = rng.normal(size=(m, n0))
 h1 = rng.integers(0, 2, (m, n1)).astype(float)
 
+# %%
 # A hidden law of order 3: logits are sums over triples x_{i0} h_{i1} h_{i2} with multipliers that we then forget.
 hidden = rng.normal(size=(n0, n1, n2))
 features = (x[:, :, None] * h1[:, None, :]).reshape(m, -1)
@@ -24,6 +27,8 @@ law = solve_maxent([x, h1], couplings)
 print(f"{law.status}; residual {law.residual:.1e}; entropy {law.entropy:.4f} nats an example")
 print(f"largest error of the recovered multipliers: {np.abs(law.multipliers - hidden).max():.1e}")
 
+# %%
+# Couplings that no law has, and couplings on the boundary, are told apart before anything is solved.
 try:
     solve_maxent([x, h1], 10 * couplings)
 except InfeasibleError as error:
