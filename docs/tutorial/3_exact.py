@@ -2,8 +2,8 @@
 3. A small network, exactly
 ===========================
 
-At a temperature above 0 the gates are random, and a ReLU network is the limit of cold. With few gates every sum over them
-can be done.
+At a temperature above 0 the gates are random, and a ReLU network is the limit of cold. With few gates every sum over
+them can be done.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ x = np.array([[1.5, -0.5], [0.4, 0.9], [-1.0, 0.2]])
 # %%
 # The marginal
 # ------------
-# Hidden gates follow P(h = 1) = σ(z/T). µ(y = +1|x) sums over the 2¹¹ configurations of 11 gates. As T goes to 0 it becomes
-# the output of the ReLU network :eq:`7`, :eq:`8`; when T is large every gate is a fair coin.
+# Hidden gates follow P(h = 1) = σ(z/T). µ(y = +1|x) sums over the 2¹¹ configurations of 11 gates. As T goes to 0 it
+# becomes the output of the ReLU network :eq:`7`, :eq:`8`; when T is large every gate is a fair coin.
 temperatures = np.geomspace(0.02, 50, 40)
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 curves = np.array([exact_marginal(network, weights, x, t) for t in temperatures])
@@ -53,13 +53,13 @@ for i, exact in enumerate(exact_marginal(network, weights, x, 0.5)):
 # %%
 # The posterior
 # -------------
-# What does a label say about the gates? Bayes' rule over all configurations: the divergence of the posterior from the
-# prior, in nats, beside the entropy that the gates had.
+# What does a label say about the gates? Bayes' rule over all configurations: the divergence of the posterior from
+# the prior, in nats, beside the entropy that the gates had.
 posterior = exact_posterior(network, weights, x, [1, 1, 1], temperature=0.5)
 law = gate_law(network, weights, x, 0.5)
 print("posterior probabilities sum to", posterior.sum(axis=1))
 for i in range(len(x)):
-    print(f"input {i}: entropy {law.entropy[i]:.3f} nats, a label +1 tells {law.kl[i, 1]:.4f} of it")
+    print(f"input {i}: entropy {law.entropy[i]:.3f} nats, a label +1 tells {law.kl[i, 1]:.4f} nats")
 
 # %%
 # Circuits at a temperature
@@ -72,8 +72,8 @@ print(f"{len(paths)} circuits: sums {means.sum(axis=1)}, mean outputs {law.mean_
 # %%
 # Learning
 # --------
-# Back-propagation is the cold limit of expectation-maximisation. XOR with one wrong label in eight: the likelihood never
-# falls with the exact E-step, and the divergence :eq:`9` is what is left to learn.
+# Back-propagation is the cold limit of expectation-maximisation. XOR with one wrong label in eight: the likelihood
+# never falls with the exact E-step, and the divergence :eq:`9` is what is left to learn.
 corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 inputs, labels = np.repeat(corners, 8, axis=0), np.repeat(-corners.prod(axis=1), 8)
 labels[[0, 8, 16, 24]] *= -1
