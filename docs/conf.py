@@ -26,6 +26,7 @@ extensions = [
     "diagrams",
     "docstrings",
     "mathml",
+    "unbroken",
 ]
 exclude_patterns = ["tutorial/*", "README.md"]
 templates_path: list[str] = []
@@ -50,7 +51,7 @@ python_use_unqualified_type_names = True
 # Appearance.
 html_theme = "furo"
 html_title = "Umwelt"
-html_static_path = ["static"]
+html_static_path = ["static", "generated/static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False

@@ -7,6 +7,7 @@ The maximum-entropy law of a layer of gates, :eq:`1` to :eq:`3`, found again fro
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from simulator import InfeasibleError, solve_maxent
@@ -37,3 +38,16 @@ except InfeasibleError as error:
 frozen = (features @ hidden.reshape(-1, n2) > 0).astype(float)
 edge = solve_maxent([x, h1], (features.T @ frozen / m).reshape(n0, n1, n2))
 print(f"couplings of gates that never err (zero temperature): converged {edge.converged}; {edge.status}")
+
+# %%
+# On the way from the first couplings to these the multipliers grow without bound, and the entropy goes to 0.
+shares = np.append(np.linspace(0, 0.9, 10), [0.95, 0.98, 0.99, 0.995])
+limit = (features.T @ frozen / m).reshape(n0, n1, n2)
+laws = [solve_maxent([x, h1], (1 - share) * couplings + share * limit) for share in shares]
+fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+ax.plot(1 - shares, [np.abs(law.multipliers).max() for law in laws], "o-", label="largest multiplier")
+ax.plot(1 - shares, [law.entropy for law in laws], "s-", label="entropy (nats)")
+ax.set(xscale="log", yscale="log", xlabel="distance from the boundary, as a share of the way")
+ax.invert_xaxis()
+ax.legend(frameon=False)
+plt.show()

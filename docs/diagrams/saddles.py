@@ -53,6 +53,6 @@ def _plane(ax: Axes) -> None:
 def draw() -> Figure:
     """The landscape, and its plane with the eigenvectors of the Hessian at the saddle."""
     fig = Figure(figsize=(8.4, 3.8), facecolor="white")
-    _surface(fig.add_axes((0.0, 0.0, 0.55, 1.0), projection="3d"))
+    _surface(fig.add_axes((0.02, 0.05, 0.52, 0.95), projection="3d"))
     _plane(fig.add_axes((0.6, 0.14, 0.38, 0.82)))
     return fig

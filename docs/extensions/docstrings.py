@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROW = re.compile(r"^(?P<names>[\w`*.]+(?:, [\w`*.]+)*)(?P<gap> {1,})(?P<words>\S.*)$")
 CODE = re.compile(r"(:\w+:`[^`]*`|``[^`]*``|`[^`]*`)")
@@ -22,7 +23,7 @@ EMPHASIS = re.compile(r"(?<![\w*])\*(\w[\w, -]*)\*(?![\w*])")
 def labels(folder: Path) -> set[str]:
     """The labels of the equations that the theory pages display."""
     pages = "\n".join(page.read_text() for page in folder.glob("theory/*.md"))
-    return set(re.findall(r"^\$\$ \(([A-Za-z0-9]+)\)$", pages, flags=re.MULTILINE))
+    return set(re.findall(r"\$\$ \(([A-Za-z0-9]+)\)$", pages, flags=re.MULTILINE))
 
 
 def plain_text(lines: list[str], known: set[str]) -> list[str]:
@@ -30,8 +31,8 @@ def plain_text(lines: list[str], known: set[str]) -> list[str]:
     made: list[str] = []
     for block in _blocks(lines):
         if _is_quoted(block):
-            opened = made and made[-1].endswith("::")
-            made += ["" if opened else "::", "", *block, ""]
+            opened = "".join(made).endswith("::")
+            made += [*([] if opened else ["::", ""]), *block, ""]
         elif (table := _table(block)) is not None:
             made += ["", *(_marked(line, known) for line in table), ""]
         else:
