@@ -31,6 +31,7 @@ extensions = [
 exclude_patterns = ["tutorial/*", "README.md"]
 templates_path: list[str] = []
 default_role = "py:obj"
+highlight_language = "none"  # equations in docstrings
 suppress_warnings = ["config.cache"]  # the gallery's scraper is a function
 
 # Mathematics (extensions/mathml.py).
@@ -44,7 +45,10 @@ myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False}
+autodoc_default_options = {"members": True, "undoc-members": False}
+autodoc_type_aliases = {
+    name: name for name in ("ArrayLike", "Array", "HostArray", "Real", "Complex", "Report", "Source", "Draw", "Seed")
+}
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 
@@ -88,6 +92,7 @@ sphinx_gallery_conf = {
     "image_scrapers": (figures,),
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
+    "capture_repr": (),
     "show_memory": False,
     "show_signature": False,
     "remove_config_comments": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,29 +60,34 @@ STYLE: Any = {
 }
 
 
+def named_after(draw: Callable[[Report], Figure], drawn: Draw) -> Draw:
+    """`drawn` with the name and the words of `draw`, but a signature of its own: it takes every kind of report."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(drawn, name, getattr(draw, name))
+    return drawn
+
+
 def house_style(draw: Callable[[Report], Figure]) -> Draw:
     """Unwrap the report and draw in the house style without leaking it."""
 
-    @wraps(draw)
     def drawn(report: Source) -> Figure:
         with mpl.rc_context(STYLE):
             return draw(content(report))
 
-    return drawn
+    return named_after(draw, drawn)
 
 
 def styled(draw: Callable[[Report], Figure]) -> Draw:
     """`house_style` for the figures of a comparison, which need a recorded epoch."""
     in_style = house_style(draw)
 
-    @wraps(draw)
     def drawn(report: Source) -> Figure:
         data = content(report)
         if not data.get("epochs"):
             raise ValueError("expected a report with at least one recorded epoch, got none: nothing to draw")
         return in_style(data)
 
-    return drawn
+    return named_after(draw, drawn)
 
 
 def save_figures(figures: Mapping[str, Draw], report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
