@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: compare test lint clean
+.PHONY: compare test lint docs clean
 
 compare: $(VENV)/installed
 	$(BIN)/python -m validation.compare --resume
@@ -17,6 +17,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, with every script of the tutorial and the gallery run; nothing is fetched. A warning is an error.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -T -W --keep-going docs build/docs
+	@echo "site: build/docs/index.html"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -28,5 +33,9 @@ $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[test]'
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[docs]'
+	touch $@ $(VENV)/installed
+
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,10 +1,13 @@
-"""Spectral laws from Dyson equations: an atom, a matrix unknown, the outliers of a low-rank term.
+"""
+Dyson equations
+===============
 
-python examples/dyson.py
+Spectral laws from self-consistent equations: an atom, a matrix unknown, the outlier of a term of rank one.
 """
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from theory import (
@@ -22,7 +25,10 @@ eta = 0.05
 energies = np.linspace(-4.0, 4.0, 161)
 z = energies + 1j * eta
 
-# H = [[0, B], [B^T, 0]], B (300, 100) with entries of variance 1/300: half of the eigenvalues are 0.
+# %%
+# A block matrix with an atom
+# ---------------------------
+# H = [[0, B], [Bᵀ, 0]], B (300, 100) with entries of variance 1/300: half of the eigenvalues are 0.
 block = rng.normal(size=(300, 100)) / np.sqrt(300)
 matrix = np.block([[np.zeros((300, 300)), block], [block.T, np.zeros((100, 100))]])
 # Rows of one kind share one unknown: -1/g_1 = z + 100/300 g_2, -1/g_2 = z + g_1.
@@ -33,7 +39,12 @@ print(f"block matrix: residual {law.residual:.0e} after {law.iterations} iterati
 print(f"  L1 of the densities at eta {eta}: {np.trapezoid(np.abs(g.imag - measured.imag), energies) / np.pi:.4f}")
 print(f"  weight at 0: {eta * g[80].imag:.3f} predicted, {eta * measured[80].imag:.3f} measured, 0.5 exact")
 
-# H = A ⊗ 1 + Σ_k A_k ⊗ W_k, Wigner matrices W_k: a 3 × 3 matrix unknown.
+blocks = (g.imag / np.pi, measured.imag / np.pi)
+
+# %%
+# Correlated blocks
+# -----------------
+# H = A ⊗ 1 + Σ_k A_k ⊗ W_k with Wigner matrices W_k: the unknown is a 3 × 3 matrix.
 mean = np.diag([1.0, 0.0, -0.5])
 shapes = rng.normal(size=(2, 3, 3))
 shapes = 0.15 * (shapes + shapes.transpose(0, 2, 1))
@@ -50,6 +61,19 @@ print(f"  L1 of the densities: {np.trapezoid(np.abs(law.g.imag - measured.imag),
 moments = [np.mean(eigenvalues**p) for p in range(1, 5)]
 print(f"  moments 1 to 4: {np.round(dyson_moments(covariance, mean), 3)} predicted, {np.round(moments, 3)} measured")
 
+fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+for ax, (predicted, found), title in zip(
+    axes, (blocks, (law.g.imag / np.pi, measured.imag / np.pi)), ("block matrix", "correlated blocks"), strict=True
+):
+    ax.plot(energies, found, color="0.6", lw=3, label="eigenvalues of one matrix")
+    ax.plot(energies, predicted, color="#882255", lw=1.2, label="Dyson equation")
+    ax.set(title=title, xlabel="E", xlim=(-3, 3))
+axes[0].set(ylabel=f"density, η = {eta}", yscale="log")
+axes[1].legend(frameon=False)
+
+# %%
+# An outlier
+# ----------
 # A term of rank 1 in the third block, away from the support: where does its eigenvalue go?
 edge = spectral_edge(lambda w: solve_matrix_dyson(covariance, w, mean).g, 1.0, 9.0, 1e-5)
 direction = np.array([[0.0], [0.0], [1.0]])
@@ -61,3 +85,5 @@ for strength in (0.5, 2.0, 4.0):
     found = outliers(bulk, [strength], (edge + 0.02, edge + 20.0))
     top = np.linalg.eigvalsh(matrix + strength * np.outer(v, v))[-1]
     print(f"  strength {strength}: outliers {np.round(found, 3)} predicted, largest eigenvalue {top:.3f}")
+
+plt.show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from copy import deepcopy
@@ -25,6 +26,7 @@ from validation import drawing, figures, spectra, symmetry_figures
 from validation.captions import CAPTIONS, RUNG_NAMES
 from validation.drawing import TEST, TRAIN
 from validation.empirical import WEIGHT_EDGES
+from validation.entry_captions import ENTRY_CAPTIONS
 from validation.symmetry_figures import COMMON
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -43,7 +45,7 @@ def drawn(case: str, name: str) -> Figure:
         return lay_out(figures.FIGURES[name](report(case)))
 
 
-every_figure = pytest.mark.parametrize("name", figures.FIGURES)
+every_figure = pytest.mark.parametrize("name", figures.figures_of(report("digits")))
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -299,7 +301,32 @@ def test_a_report_object_draws_like_its_data(name: str) -> None:
     assert figures.FIGURES[name](SimpleNamespace(data=report("first epoch only"))).axes
 
 
-@every_figure
+def test_a_path_draws_like_the_data_in_it(tmp_path: Path) -> None:
+    data = report("first epoch only")
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    expected, *by_path = (
+        figures.save_all(source, tmp_path / f"figures{i}")["spectrum"].read_bytes()
+        for i, source in enumerate((data, tmp_path, str(tmp_path / "report.json")))
+    )
+    assert by_path == [expected, expected]
+
+
+def test_what_holds_no_report_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"report\.json does not exist: name a report\.json or the folder of a"):
+        figures.spectrum(tmp_path)
+    for text, said in (("not JSON", "is not JSON"), ("[1]", "holds a list, expected the mapping")):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(ValueError, match=said):
+            figures.spectrum(tmp_path)
+
+
+def test_every_figure_is_a_public_function_of_its_name() -> None:
+    """One call from Python and the job's picture are the same function."""
+    assert {name: getattr(figures, name) for name in figures.FIGURES} == figures.FIGURES
+    assert set(figures.FIGURES) | {"FIGURES", "figures_of", "save_all"} == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
 def test_a_report_without_epochs_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="at least one recorded epoch"):
         figures.FIGURES[name]({**report("digits"), "epochs": []})
@@ -315,7 +342,8 @@ def test_drawing_leaves_the_global_style_alone() -> None:
 
 def test_save_all_writes_every_figure_and_nothing_else(tmp_path: Path) -> None:
     paths = figures.save_all(report("first epoch only"), tmp_path / "figures")
-    assert list(paths) == list(figures.FIGURES) == list(CAPTIONS)
+    assert list(paths) == list(CAPTIONS)
+    assert list(figures.FIGURES) == [*CAPTIONS, *ENTRY_CAPTIONS]
     assert set((tmp_path / "figures").iterdir()) == set(paths.values())
     assert all(path.read_bytes().startswith(PNG) for path in paths.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from synthetic_report import CASES, CLAIMS, report
 
 from validation.captions import CAPTIONS, caption
 from validation.html import render_html
-from validation.markup import number, prose
+from validation.markup import CSS, captioned, number, prose, with_options
 
 PNG = b"\x89PNG\r\n\x1a\n"
 every_case = pytest.mark.parametrize("case", CASES)
@@ -243,6 +244,23 @@ def test_numbers_read_well(value: object, shown: str) -> None:
 )
 def test_powers_and_indices_are_written_out(text: object, shown: str) -> None:
     assert prose(text) == shown
+
+
+def test_a_tap_enlarges_a_figure_without_a_script() -> None:
+    """On a narrow screen a figure fits, and a checkbox around it says whether it is enlarged."""
+    html = captioned("spectrum", "A title (fig. 1). The rest.", PNG)
+    assert re.search(
+        r'<label class="zoom"><input type="checkbox" aria-label="enlarge"><img alt="A title \(fig. 1\).', html
+    )
+    narrow = CSS.partition("@media screen and (max-width:40rem)")[2].partition("@media print")[0]
+    assert ".zoom input:checked+img{width:" in narrow
+
+
+def test_options_do_not_break_at_their_hyphens() -> None:
+    assert with_options("a < b: use --spectrum-examples 3") == "a &lt; b: use <code>--spectrum-examples</code> 3"
+    data = deepcopy(report("digits"))
+    data["epochs"][0]["left_out"] = {"R3": "raise --prediction-seconds"}
+    assert "raise <code>--prediction-seconds</code>" in render_html(data)
 
 
 def test_the_page_needs_no_matplotlib() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from .bound_assemblies import KINDS
 from .bound_checks import EXPONENT
 from .bound_slopes import MUS
 from .captions import Report
-from .drawing import INK, RUNGS, TEST, TRAIN, Array, figure, house_style, plain_log_ticks
+from .drawing import INK, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
 
 STYLES = [(colour, marker) for colour, _, marker in RUNGS.values()]
 GUIDE: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.0}
@@ -165,7 +164,7 @@ def correlations(report: Report) -> Figure:
     return fig
 
 
-FIGURES: dict[str, Callable[[object], Figure]] = {
+FIGURES: dict[str, Draw] = {
     "bounds_means": means,
     "bounds_squares": squares,
     "bounds_flips": flips,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from .captions import Report, content
+from .captions import Report, Source, content
 from .storage import write_atomic
 
 Array = NDArray[np.float64]
+Draw = Callable[[Source], Figure]  # a figure from a report, its data or its path
 Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
 
 WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
@@ -59,44 +60,48 @@ STYLE: Any = {
 }
 
 
-def house_style(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+def named_after(draw: Callable[[Report], Figure], drawn: Draw) -> Draw:
+    """`drawn` with the name and the words of `draw`, but a signature of its own: it takes every kind of report."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(drawn, name, getattr(draw, name))
+    return drawn
+
+
+def house_style(draw: Callable[[Report], Figure]) -> Draw:
     """Unwrap the report and draw in the house style without leaking it."""
 
-    @wraps(draw)
-    def drawn(report: object) -> Figure:
+    def drawn(report: Source) -> Figure:
         with mpl.rc_context(STYLE):
             return draw(content(report))
 
-    return drawn
+    return named_after(draw, drawn)
 
 
-def styled(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+def styled(draw: Callable[[Report], Figure]) -> Draw:
     """`house_style` for the figures of a comparison, which need a recorded epoch."""
     in_style = house_style(draw)
 
-    @wraps(draw)
-    def drawn(report: object) -> Figure:
-        if not content(report).get("epochs"):
+    def drawn(report: Source) -> Figure:
+        data = content(report)
+        if not data.get("epochs"):
             raise ValueError("expected a report with at least one recorded epoch, got none: nothing to draw")
-        return in_style(report)
+        return in_style(data)
 
-    return drawn
+    return named_after(draw, drawn)
 
 
-def save_figures(
-    figures: Mapping[str, Callable[[object], Figure]], report: object, folder: str | os.PathLike[str]
-) -> dict[str, Path]:
+def save_figures(figures: Mapping[str, Draw], report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Draw every figure to `folder`/<name>.png (created if missing) and return the paths by name.
 
     A file is either the old or the new picture, never half of one.
     """
-    target = Path(folder)
+    data, target = content(report), Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name, draw in figures.items():
         paths[name] = target / f"{name}.png"
         # Without matplotlib's version line the same report gives the same bytes.
-        save = partial(draw(report).savefig, format="png", dpi=DPI, metadata={"Software": None})
+        save = partial(draw(data).savefig, format="png", dpi=DPI, metadata={"Software": None})
         write_atomic(paths[name], save)
     return paths
 

@@ -6,7 +6,7 @@ They need a report of a run with `--entries`; every function raises `ValueError`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from .captions import Report, content
-from .drawing import INK, ORDER, TEST, TRAIN, Array, epoch_axis, figure, styled, symmetric_ticks
+from .captions import Report, Source, content
+from .drawing import INK, ORDER, TEST, TRAIN, Array, Draw, epoch_axis, figure, named_after, styled, symmetric_ticks
 from .entry_captions import PAPER_RATIO, with_entries
 
 Law = Mapping[str, Any]
@@ -29,17 +29,17 @@ KINDS = {
 }
 
 
-def of_entries(draw: Callable[[Report], Figure]) -> Callable[[object], Figure]:
+def of_entries(draw: Callable[[Report], Figure]) -> Draw:
     """`styled` for figures that need the statistics of entries at some recorded epoch."""
     in_style = styled(draw)
 
-    @wraps(draw)
-    def drawn(report: object) -> Figure:
-        if not with_entries(content(report)):
+    def drawn(report: Source) -> Figure:
+        data = content(report)
+        if data.get("epochs") and not with_entries(data):
             raise ValueError("the report has no statistics of Hessian entries: run with --entries (entries=True)")
-        return in_style(report)
+        return in_style(data)
 
-    return drawn
+    return named_after(draw, drawn)
 
 
 def _colours(count: int) -> Array:
@@ -275,7 +275,7 @@ def _nothing(label: str, why: str) -> Figure:
     return fig
 
 
-ENTRY_FIGURES: dict[str, Callable[[object], Figure]] = {
+ENTRY_FIGURES: dict[str, Draw] = {
     "entry_laws": entry_laws,
     "entry_correlations": entry_correlations,
     "entry_means": entry_means,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .captions import Report
-from .drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, figure, house_style, plain_log_ticks
+from .drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
 from .exact_cases import select
 
 COLOURS = [colour for colour, _, _ in RUNGS.values()]
@@ -192,7 +192,7 @@ def _end(runs: Sequence[Report], temperature: float) -> float:
     return float(np.mean([run["gate_entropy"][-1] for run in select(runs, temperature=temperature)]))
 
 
-FIGURES: dict[str, Callable[[object], Figure]] = {
+FIGURES: dict[str, Draw] = {
     "marginal": marginal,
     "em": em,
     "e_steps": e_steps,

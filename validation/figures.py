@@ -1,15 +1,22 @@
-"""The figures of a comparison, drawn from the numbers of its report alone (figs. 3a, 4, 8 of the paper).
+"""The figures of a comparison, one call each, drawn from the numbers of its report alone.
 
-Every function takes a report (the content of `report.json` as a mapping, or an object whose `data` is one),
-which may hold only some of its epochs, and returns a matplotlib `Figure`. It raises `ValueError` if the
-report has no recorded epoch. No figure touches pyplot or its global state. Those of the spectrum stand in
-`spectra`, the laws of weights, circuits and gradient in `symmetry_figures`.
+    from validation import figures
+    figures.spectrum("runs/compare").savefig("spectrum.png")
+
+Every function takes a report: what `validation.compare` returned, the content of report.json as a mapping, or the path
+of that file or of its folder. The report may hold only some of its epochs. What comes back is a matplotlib `Figure`,
+the same one that the job saves; nothing touches pyplot or its global state. `ValueError`: the report has no recorded
+epoch, or not what the figure shows; `TypeError`, `FileNotFoundError`: no report. `FIGURES` lists the functions by the
+name of their PNG, `figures_of` those that have something to draw in a report.
+
+Figures of the spectrum stand in `spectra`, laws of weights, circuits and gradient in `symmetry_figures`, those of
+Hessian entries in `entry_figures`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +25,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .captions import Report, content
+from .captions import Report, Source, content
 from .drawing import (
     INK,
     ORDER,
     TEST,
     TRAIN,
     Array,
+    Draw,
     column,
     epoch_axis,
     figure,
@@ -34,13 +42,26 @@ from .drawing import (
     styled,
 )
 from .entry_captions import with_entries
-from .entry_figures import ENTRY_FIGURES
+from .entry_figures import (
+    ENTRY_FIGURES,
+    coupling_sets,
+    entry_concentration,
+    entry_correlations,
+    entry_laws,
+    entry_means,
+)
 from .spectra import prediction_error, spectrum, spectrum_overlay
 from .symmetry_figures import circuits, gradient_histograms, weight_histograms
 
 __all__ = [
     "FIGURES",
     "circuits",
+    "coupling_sets",
+    "entry_concentration",
+    "entry_correlations",
+    "entry_laws",
+    "entry_means",
+    "figures_of",
     "gradient_histograms",
     "order_parameter",
     "prediction_error",
@@ -157,7 +178,7 @@ def _annotate(ax: Axes, values: Array, top: float) -> None:
         ax.text(place, row, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-FIGURES: dict[str, Callable[[object], Figure]] = {
+FIGURES: dict[str, Draw] = {
     "risk_accuracy": risk_accuracy,
     "order_parameter": order_parameter,
     "spectrum": spectrum,
@@ -167,15 +188,20 @@ FIGURES: dict[str, Callable[[object], Figure]] = {
     "weight_histograms": weight_histograms,
     "circuits": circuits,
     "gradient_histograms": gradient_histograms,
+    **ENTRY_FIGURES,
 }
 
 
-def save_all(report: object, folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Draw every figure to `folder`/<name>.png (created if missing) and return the paths by name.
+def figures_of(report: Source) -> dict[str, Draw]:
+    """The figures that this report has numbers for, by name: those of Hessian entries only where they were measured."""
+    entries = with_entries(content(report))
+    return {name: draw for name, draw in FIGURES.items() if entries or name not in ENTRY_FIGURES}
 
-    Those of Hessian entries (`entry_figures`) only where some record has them.
+
+def save_all(report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Draw every figure of the report to `folder`/<name>.png (created if missing) and return the paths by name.
 
     A file is either the old or the new picture, never half of one.
     """
-    entries = ENTRY_FIGURES if with_entries(content(report)) else {}
-    return save_figures(FIGURES | entries, report, folder)
+    data = content(report)
+    return save_figures(figures_of(data), data, folder)

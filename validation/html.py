@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from .captions import CAPTIONS, Report, caption, content, facts, named, rungs_of
+from .captions import CAPTIONS, Report, Source, caption, content, facts, named, rungs_of
 from .entry_captions import ENTRY_CAPTIONS
-from .markup import captioned, number, page, settings, table, verdicts
+from .markup import captioned, number, page, settings, table, verdicts, with_options
 
 
-def render_html(report: object, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
+def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
     """The whole report as one page that refers to nothing outside itself and runs no script.
 
     `figures` maps names to PNG bytes or to paths of PNG files; they come in its order, captioned where
@@ -241,7 +241,8 @@ def _by_rung(title: str, what: str, said: Sequence[tuple[str, str, object]]) -> 
     for rung, words, epoch in said:
         together.setdefault((rung, words), []).append(str(epoch))
     rows = [
-        [escape(named(rung)), escape(", ".join(at)), escape(words)] for (rung, words), at in sorted(together.items())
+        [escape(named(rung)), escape(", ".join(at)), with_options(words)]
+        for (rung, words), at in sorted(together.items())
     ]
     if not rows:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from .captions import Report
-from .drawing import INK, RUNGS, figure, house_style, plain_log_ticks
+from .drawing import INK, RUNGS, Draw, figure, house_style, plain_log_ticks
 from .ladder_cases import constant_widths, rung_error
 
 SHOWN = ("R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6")
@@ -25,9 +25,9 @@ def style_of(rung: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "ms": 5, "ls": "-"}
 
 
-def figures_of(data: Report) -> dict[str, Callable[[object], Figure]]:
+def figures_of(data: Report) -> dict[str, Draw]:
     """The figures that a report has the numbers for."""
-    figures: dict[str, Callable[[object], Figure]] = {"ladder_density": densities}
+    figures: dict[str, Draw] = {"ladder_density": densities}
     if depths_with_widths(data):
         figures = {"ladder_widths": widths} | figures
     if shown_training(data):

@@ -28,6 +28,11 @@ def prose(value: Any) -> str:
     return re.sub(r"(?<=[λθ∇WLv])_(\w+)", r"<sub>\1</sub>", text)
 
 
+def with_options(text: str) -> str:
+    """Text as HTML, options of the command line (--name) as code that does not break at its hyphens."""
+    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", escape(text))
+
+
 def _powers(text: str) -> str:
     """1.5e-16 as 1.5×10⁻¹⁶ that does not break at its sign."""
 
@@ -66,11 +71,15 @@ def page(title: str, kicker: str, parts: Iterable[str]) -> str:
 
 
 def captioned(name: str, words: str, png: bytes) -> str:
-    """A figure inline, with its caption; the first sentence is the title ("fig." and "eq." do not end it)."""
+    """A figure inline, with its caption; the first sentence is the title ("fig." and "eq." do not end it).
+
+    On a phone it fits the screen, and a tap enlarges it: a checkbox does that without a script.
+    """
     head, _, rest = re.sub(r"(?<!fig)(?<!figs)(?<!eq)(?<!eqs)\. ", ".\n", words, count=1).partition("\n")
     return (
-        f'<figure id="{escape(name)}"><div class="scroll" tabindex="0"><img alt="{escape(head)}" '
-        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
+        f'<figure id="{escape(name)}"><div class="scroll"><label class="zoom">'
+        f'<input type="checkbox" aria-label="enlarge"><img alt="{escape(head)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></label></div>'
         f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>"
     )
 
@@ -119,7 +128,11 @@ p{margin:0 0 1rem;max-width:46rem}
 .lead{overflow-wrap:anywhere}
 .note,figcaption{font-size:.9rem;color:#444}
 .banner{border-left:4px solid #b35c00;background:#fff4e5;padding:.6rem .9rem}
-.scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
+/* White covers that move with the content hide a shadow at either end: it shows where there is more to scroll to. */
+.scroll{overflow-x:auto;background:linear-gradient(to right,#fff 40%,#fff0) 0 0/2.5rem 100% local no-repeat,
+linear-gradient(to left,#fff 40%,#fff0) 100% 0/2.5rem 100% local no-repeat,
+linear-gradient(to right,#0003,#0000) 0 0/.8rem 100% scroll no-repeat,
+linear-gradient(to left,#0003,#0000) 100% 0/.8rem 100% scroll no-repeat}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.4rem .75rem .4rem 0;border-bottom:1px solid #e4e4e4}
 th{font-weight:600;border-bottom:1.5px solid #888;vertical-align:bottom}
@@ -137,11 +150,14 @@ code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space
 .none{color:#555;background:#f5f5f5;border-color:#ccc;font-style:italic}
 figure{margin:2rem 0 3rem}
 figure img{display:block;width:100%;height:auto}
+.zoom input{position:absolute;opacity:0;pointer-events:none}
 figcaption{margin-top:.6rem;max-width:46rem}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:0 2.5rem}
 .pair td{overflow-wrap:anywhere}
 @media screen and (max-width:40rem){main{padding:1.25rem 1rem 3rem}h1{font-size:1.5rem}
-figure img{width:38rem;max-width:none}
+.zoom{display:block}.zoom::after{content:"tap to enlarge";font-size:.75rem;color:#555}
+.zoom input:checked+img{width:52rem;max-width:none}.zoom:has(:checked)::after{content:"tap to fit"}
+.zoom input:focus-visible+img{outline:2px solid #0072b2}
 .claims{min-width:0}.claims thead{display:none}.claims tr{display:grid;grid-template-columns:1fr auto;
 padding:.6rem 0;border-bottom:1px solid #e4e4e4}.claims td{grid-column:1/-1;min-width:0;padding:.1rem 0;border:0}
 .claims td:nth-child(1){grid-column:1}.claims td:nth-child(2){grid-column:2}
@@ -149,7 +165,7 @@ padding:.6rem 0;border-bottom:1px solid #e4e4e4}.claims td{grid-column:1/-1;min-
 .claims td:nth-child(5)::before{content:"expected: "}.claims td:nth-child(6)::before{content:"source: "}}
 @media print{@page{margin:16mm 14mm}html{font-size:10.5pt}main{max-width:none;padding:0}
 figure,tr,.banner{break-inside:avoid}h2,h3{break-after:avoid}thead{display:table-header-group}
-.scroll{overflow:visible}table{font-size:8pt}th,td{padding-top:.2rem;padding-right:.4rem;padding-bottom:.2rem}
+.scroll{overflow:visible;background:none}table{font-size:8pt}th,td{padding-top:.2rem;padding-right:.4rem;padding-bottom:.2rem}
 figure{margin:.8rem 0 1.2rem}figure img{width:auto;max-width:80%;max-height:19cm;margin:0 auto}
 figcaption,p{max-width:none}*{print-color-adjust:exact}.claims{min-width:0}.words td{min-width:0}
 .claims th:nth-child(1){width:8.4rem}.claims th:nth-child(2){width:7.8rem}}
