@@ -15,10 +15,17 @@ CELL_FORMAT = 1
 Cell = dict[str, Any]
 
 
-def checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def sealed(body: bytes) -> bytes:
+    """JSON of two members: the SHA-256 of the bytes of the second, and that one, the JSON text `body`."""
+    return b'{"sha256": "%s", "cell": %s}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
+
+
+def opened(text: bytes) -> Any:
+    """What `sealed` made the text of; `ValueError` where a byte differs."""
+    body = text[len(sealed(b"")) - 2 : -2]
+    if text != sealed(body):
+        raise ValueError("the checksum does not fit the text")
+    return json.loads(body)
 
 
 class CellStore:
@@ -44,9 +51,7 @@ class CellStore:
         if not os.access(self.folder, os.W_OK):
             raise StorageError(f"--out {self.root} is read-only: name a writable folder")
         if held and not resume:
-            raise StorageError(
-                f"--out {self.root} is not empty: add --resume to keep its cells, or name another folder"
-            )
+            raise StorageError(f"--out {self.root} is not empty: add --resume to go on with it, or name another folder")
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -54,8 +59,8 @@ class CellStore:
     def save(self, name: str, result: Mapping[str, Any]) -> None:
         """Write a finished cell."""
         content = {"format": CELL_FORMAT, "name": name, "options": self.options, "result": result}
-        text = json.dumps(content | {"checksum": checksum(content)}, allow_nan=False)
-        write_atomic(self.path(name), lambda stream: stream.write(text.encode()))
+        text = sealed(json.dumps(content, allow_nan=False).encode())
+        write_atomic(self.path(name), lambda stream: stream.write(text))
 
     def load(self, name: str) -> Cell | None:
         """The cell's result; None where there is none, or its file is damaged and the cell must be made again.
@@ -63,18 +68,16 @@ class CellStore:
         `StorageError` where it is whole but of a run with other options.
         """
         try:
-            content = json.loads(self.path(name).read_bytes())
-            stated = content.pop("checksum")
-            whole = content["format"] == CELL_FORMAT and content["name"] == name and stated == checksum(content)
-            options, result = content["options"], content["result"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            content = opened(self.path(name).read_bytes())
+        except (OSError, ValueError):
             return None
-        if not whole:
+        if content["format"] != CELL_FORMAT or content["name"] != name:
             return None
+        options = content["options"]
         differing = sorted(k for k in {*self.options, *options} if options.get(k) != self.options.get(k))
         if differing:
             raise StorageError(
                 f"--out {self.root} holds another run ({name} differs in {', '.join(differing)}): name another folder"
             )
-        kept: Cell = result
+        kept: Cell = content["result"]
         return kept

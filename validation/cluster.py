@@ -24,7 +24,7 @@ _computing = threading.Lock()
 
 
 class ClusterError(ValueError):
-    """Dask is missing, the cluster cannot be reached, or it lost a task again and again; the message says what to do."""
+    """No Dask, no cluster at an address, or a task lost again and again; the message says what to do."""
 
 
 def dask_setup(_: Any) -> None:
@@ -44,9 +44,7 @@ def check_cluster(workers: int | None, scheduler: str | None) -> None:
     except ImportError:
         raise ClusterError("Dask is not installed: pip install 'umwelt-dnn[cluster]'") from None
     if workers is not None and scheduler is not None:
-        raise ClusterError(
-            f"--workers {workers} with --scheduler {scheduler}: the cluster has its own, give one of both"
-        )
+        raise ClusterError(f"--workers {workers} with --scheduler {scheduler}: the cluster has its own, give one")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ClusterError(f"--workers {workers!r}: expected an integer >= 1")
 
@@ -86,7 +84,7 @@ def _local(workers: int) -> Any:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     )
 

@@ -155,14 +155,14 @@ def _cells(options: PhaseOptions, store: CellStore) -> list[Record]:
     print(f"cells: {len(tasks)}, of which {len(found)} are on disk")
     if missing:
         workers = min(options.workers or default_workers(), len(missing)) if options.scheduler is None else None
-        with tqdm(total=len(tasks), initial=len(found), unit="cell", disable=None, leave=False) as bar:
-            with cluster(workers, options.scheduler) as client:
-                arguments = {name: (store.options, *place) for name, place in missing.items()}
-                for name, cell in completed(client, measure_cell, arguments):
-                    store.save(name, cell)
-                    found[name] = cell
-                    bar.update()
-                    tqdm.write(_line(cell, len(found), len(tasks)), file=sys.stdout)
+        bar = tqdm(total=len(tasks), initial=len(found), unit="cell", disable=None, leave=False)
+        with bar, cluster(workers, options.scheduler) as client:
+            arguments = {name: (store.options, *place) for name, place in missing.items()}
+            for name, cell in completed(client, measure_cell, arguments):
+                store.save(name, cell)
+                found[name] = cell
+                bar.update()
+                tqdm.write(_line(cell, len(found), len(tasks)), file=sys.stdout)
     return [found[cell_name(n, m, s)] for n in options.widths or () for m in options.examples or ()
             for s in options.seeds or ()]  # fmt: skip
 

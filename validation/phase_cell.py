@@ -1,4 +1,4 @@
-"""One network of the plasticity phase diagram: trained to zero risk or the last update, its Hessian looked at on the way."""
+"""One network of the plasticity phase diagram, trained to zero risk or the last update, and its Hessian on the way."""
 
 from __future__ import annotations
 
@@ -85,9 +85,10 @@ def _followed(
     """Train, and record the stages as they are reached; the last state where the risk is not 0 at the end."""
     found: Record = {"outcome": "above", "start": 0.0, "risk": None, "accuracy": None, "epochs": 0, "records": []}
     due, probes = list(STAGES), spawn_streams(measuring, len(STAGES) + 1)
-    weights: Sequence[Array] = network.init(init)
+    first: Sequence[Array] = network.init(init)
+    weights = first
     try:
-        for epoch, weights in _states(options, network, data, weights, batches, backend):
+        for epoch, weights in _states(options, network, data, first, batches, backend):
             with np.errstate(over="ignore", invalid="ignore"):
                 risk = evaluate(network, weights, data.x, data.y, LOSS, backend).risk
             if not np.isfinite(risk):
@@ -138,7 +139,7 @@ def _recorded(
     stage: str,
     rng: np.random.Generator,
 ) -> Record:
-    """The Hessian of the risk of all examples: extreme eigenvalues, shares by sign, asymmetry, and R5 where it is due."""
+    """The Hessian of the risk of all examples: extreme eigenvalues, shares by sign, asymmetry, R5 where it is due."""
     facts, lanczos, mirrors, prediction = spawn_streams(rng, 4)
     operator = HessianOperator(network, weights, data.x, data.y, LOSS, backend=backend)
     spectrum = spectral_density(operator, options.probes, options.steps, lanczos)

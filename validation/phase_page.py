@@ -14,9 +14,9 @@ CAPTION = (
     "The plasticity phase diagram. Means over {networks} at every number of examples and width of the hidden layers. "
     "Final risk: white where all reached exactly 0, with the number that did. Eigenvalues, share of negative ones and "
     "L1 of R5 (at most 2): of the Hessian on all examples when the risk first fell to a tenth of its start, or at the "
-    "last state with H ≠ 0 where it never did. Asymmetry: m3 over its standard error, the worst of three stages (start, "
-    "half of the first risk, a tenth of it); framed: beyond the {percent:g} % point. Grey: no number, because H = 0 in "
-    "all networks or R5 was left out. Orange: from there up most networks reach risk 0."
+    "last state with H ≠ 0 where it never did. Asymmetry: m3 over its standard error, the worst of three stages "
+    "(start, half of the first risk, a tenth of it); framed: beyond the {percent:g} % point. Grey: no number, as H = 0 "
+    "in all networks or R5 was left out. Orange: from there up most networks reach risk 0."
 )
 
 
@@ -41,7 +41,8 @@ def rows(data: Report) -> list[list[str]]:
         seen = row["late"]
         found.append([
             f"{row['examples']:,}", str(row["width"]), f"{row['weights']:,}", f"{row['zero']} of {row['networks']}",
-            str(row["flat"]), estimate(row["risk"]), estimate(seen["smallest"], ".1f"), estimate(seen["largest"], ".1f"),
+            str(row["flat"]), estimate(row["risk"]),
+            estimate(seen["smallest"], ".1f"), estimate(seen["largest"], ".1f"),
             estimate(seen["fraction_negative"], ".3f"), _asymmetry(row), estimate(seen["l1"], ".3f"), phase_of(row),
         ])  # fmt: skip
     return found
@@ -95,9 +96,9 @@ def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
 _NOTE = (
     "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. Flat: "
     "networks that ended at H = 0 with a risk above 0, since some active examples are past no gate of a layer (dead). "
-    "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those over "
-    "probes and over networks. Plastic: more than half of the networks reach risk 0, and the asymmetry is within its "
-    "standard error at every stage."
+    "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those "
+    "over probes and over networks. Plastic: more than half of the networks reach risk 0, and the asymmetry is "
+    "within its standard error at every stage."
 )
 
 
