@@ -85,8 +85,8 @@ def _centred(grid: Array) -> Normalize:
     return TwoSlopeNorm(0.0, -reach, reach)
 
 
-def _map(fig: Figure, ax: Axes, grid: Array, norm: Normalize, colours: str, title: str) -> None:
-    shade = mpl.colormaps[colours].with_extremes(bad=EMPTY)
+def _map(fig: Figure, ax: Axes, grid: Array, norm: Normalize, colours: str, title: str, bad: str = EMPTY) -> None:
+    shade = mpl.colormaps[colours].with_extremes(bad=bad)
     image = ax.imshow(np.ma.masked_invalid(grid), cmap=shade, norm=norm, aspect="auto", origin="lower")
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -113,8 +113,7 @@ def _risk(fig: Figure, ax: Axes, report: Report) -> None:
     widths, examples = axes_of(report)
     grid = tiles(report, lambda row: row["risk"]["value"] if row["risk"] else None)
     norm = LogNorm(LEAST_RISK, 1.0, clip=True)
-    _map(fig, ax, np.where(grid > 0, grid, np.nan), norm, "viridis", "final risk (white: exactly 0)")
-    ax.images[0].cmap.set_bad("white")
+    _map(fig, ax, np.where(grid > 0, grid, np.nan), norm, "viridis", "final risk (white: exactly 0)", "white")
     for row in report["diagram"]:
         i, j = widths.index(row["width"]), examples.index(row["examples"])
         colour = _ink("viridis", norm, grid[i, j]) if grid[i, j] > 0 else INK
