@@ -113,7 +113,8 @@ class SpectralDensity:
         g = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
         for k in range(steps - 1, -1, -1):
             g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
-        return g
+        transform: HostArray = g
+        return transform
 
 
 def _upper(z: Any) -> HostArray:

@@ -66,3 +66,9 @@ def test_a_folder_with_something_in_it_needs_resume(store: CellStore, tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a file is in the way"):
         CellStore(str(tmp_path / "file"), OPTIONS).open(resume=True)
+
+
+def test_a_folder_that_has_gone_is_said(store: CellStore) -> None:
+    store.folder.rmdir()
+    with pytest.raises(StorageError, match="cannot be written"):
+        store.save("a", RESULT)

@@ -68,6 +68,7 @@ def test_an_error_of_the_task_is_raised(client: Any) -> None:
         list(completed(client, broken, {"a": (3,)}))
 
 
+@pytest.mark.slow
 def test_a_task_that_ends_every_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOST_WORKERS", 0)
     monkeypatch.setattr(module, "TRIES", 2)

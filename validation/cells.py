@@ -57,10 +57,13 @@ class CellStore:
         return self.folder / f"{name}.json"
 
     def save(self, name: str, result: Mapping[str, Any]) -> None:
-        """Write a finished cell."""
+        """Write a finished cell; `StorageError` where the folder has gone or the disk is full."""
         content = {"format": CELL_FORMAT, "name": name, "options": self.options, "result": result}
         text = sealed(json.dumps(content, allow_nan=False).encode())
-        write_atomic(self.path(name), lambda stream: stream.write(text))
+        try:
+            write_atomic(self.path(name), lambda stream: stream.write(text))
+        except OSError as error:
+            raise StorageError(f"{self.path(name)} cannot be written ({error.strerror}): make room for it") from None
 
     def load(self, name: str) -> Cell | None:
         """The cell's result; None where there is none, or its file is damaged and the cell must be made again.
