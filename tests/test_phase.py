@@ -23,12 +23,13 @@ from simulator import HessianOperator, mlp
 from validation import phase_cell
 from validation.cells import CellStore
 from validation.data import load_dataset
-from validation.options import OptionError
-from validation.phase import PhaseOptions, main, seed_list
+from validation.estimates import estimate, written
+from validation.options import OptionError, seed_list
+from validation.phase import PhaseOptions, main
 from validation.phase_cell import CellOptions, Record, measure_cell
 from validation.phase_figures import axes_of, tiles, worst_asymmetry
 from validation.phase_page import render_phase, rows, text_table
-from validation.phase_summary import asymmetry, diagram, edge, estimate, failed_facts, late
+from validation.phase_summary import asymmetry, diagram, edge, failed_facts, late
 
 ROOT = Path(__file__).parents[1]
 SMALL: dict[str, Any] = {"depth": 3, "updates": 400, "probes": 4, "steps": 20, "backend": "numpy"}
@@ -134,6 +135,9 @@ def test_estimates() -> None:
     assert estimate([]) is None
     assert estimate([2.0]) == {"value": 2.0, "standard_error": None, "networks": 1}
     assert estimate([1.0, 3.0]) == {"value": 2.0, "standard_error": pytest.approx(1.0), "networks": 2}
+    assert [written(estimate(v), d) for v, d in (([], "g"), ([-2.0], ".1f"), ([-1.0, -3.0], ".3g"))] == [
+        "–", "−2.0", "−2 ± 1",
+    ]  # fmt: skip
 
 
 def test_the_latest_record_with_a_hessian() -> None:

@@ -13,7 +13,7 @@ from simulator import TrainingDivergedError
 from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
 from .data import DataError
 from .job import Report, compare, table
-from .options import OptionError, Options
+from .options import OptionError, Options, seed_list
 from .storage import StorageError
 
 
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
                    help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)
+    p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...",
+                   help="the same with seeds 0 to N-1, or these, on Dask; means and standard errors")  # fmt: skip
+    p.add_argument("--workers", type=int, metavar="K", help="local processes for --seeds (default: one for each core)")
+    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler for --seeds, such as tcp://host:8786")
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
@@ -78,9 +82,11 @@ def _stop(message: object, status: int) -> int:
 
 
 def _conclude(report: Report) -> int:
-    print(f"\n{table(report.data['claims'])}\n\nreport: {report.path / 'report.html'}")
+    print(f"\n{table(report.data['claims'])}\n\nreport: {report.page}")
     if report.failed_facts:
         return _stop(f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}", EXIT_FACT_FAILED)
+    if diverged := report.data.get("diverged"):
+        return _stop(f"training diverged: {diverged}", EXIT_DIVERGED)
     return 0
 
 

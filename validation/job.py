@@ -22,7 +22,7 @@ from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .measure import Bench, measure
-from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
+from .options import QUICK_SPECTRUM_EXAMPLES, OptionError, Options, build_network
 from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
 from .symmetry import false_discoveries
 
@@ -37,6 +37,11 @@ class Report:
     path: Path
 
     @property
+    def page(self) -> Path:
+        """Of one comparison, or of several seeds together."""
+        return self.path / ("seeds.html" if self.data.get("kind") == "seeds" else "report.html")
+
+    @property
     def failed_facts(self) -> list[str]:
         """Exact facts that did not hold; anything here is a bug."""
         return failed_facts(self.data["claims"]) + failed_theorems(self.data["claims"])
@@ -46,11 +51,18 @@ def compare(**options: Any) -> Report:
     """Run the main job; the options are those of `validation.options.Options` and of the command line.
 
     Raises `OptionError`, `DataError`, `StorageError`, `BackendUnavailableError` (all before any work is done), and
-    `simulator.TrainingDivergedError`, after which what was recorded is on disk.
+    `simulator.TrainingDivergedError`, after which what was recorded is on disk. With `seeds`: `compare_seeds`.
     """
+    over_seeds = {name: options.pop(name, None) for name in ("seeds", "workers", "scheduler")}
+    if over_seeds["seeds"] is not None:
+        from .seeds import compare_seeds
+
+        return compare_seeds(**over_seeds, **options)
+    if given := [name for name, value in over_seeds.items() if value is not None]:
+        raise OptionError(f"--{given[0]} {over_seeds[given[0]]}: it is for several --seeds, give them too")
     chosen = Options(**options).completed()
     run = RunDirectory(chosen.out)
-    bench, name = _prepare(chosen)
+    bench, name = prepare(chosen)
     report = run.open(chosen.identity(), chosen.resume)
     print(f"data: {bench.dataset.source}")
     if report is None:
@@ -61,7 +73,7 @@ def compare(**options: Any) -> Report:
     return Report(report, run.root)
 
 
-def _prepare(options: Options) -> tuple[Bench, str]:
+def prepare(options: Options) -> tuple[Bench, str]:
     backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
     dataset = _load(options, options.spectrum_examples)
     if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:

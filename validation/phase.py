@@ -24,7 +24,7 @@ from .cluster import ClusterError, check_cluster, cluster, completed, default_wo
 from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
 from .data import DataError, load_dataset
 from .job import environment, package_version
-from .options import OptionError
+from .options import OptionError, seed_list
 from .phase_cell import CellOptions, Record, cell_name, measure_cell
 from .phase_summary import diagram, edge, failed_facts
 from .storage import REPORT_SCHEMA, StorageError, write_atomic, write_json
@@ -37,12 +37,6 @@ DEFAULTS: dict[str, Any] = {
     "updates": 6000,
 }
 QUICK: dict[str, Any] = {"widths": (2, 4, 8), "examples": (50, 200), "seeds": (0, 1), "updates": 1000}
-
-
-def seed_list(text: str) -> tuple[int, ...]:
-    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone)."""
-    parts = [int(part) for part in text.split(",") if part]
-    return tuple(parts) if "," in text else tuple(range(parts[0]))
 
 
 @dataclass(frozen=True)
@@ -208,7 +202,7 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-_integers.__name__ = seed_list.__name__ = "list"  # argparse says "invalid list value"
+_integers.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:

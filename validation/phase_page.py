@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from .captions import Report
+from .estimates import written
 from .markup import captioned, page, settings, table
 from .phase_summary import SIGNIFICANCE, approximated, left_out
 
@@ -20,16 +20,6 @@ CAPTION = (
 )
 
 
-def estimate(value: Mapping[str, Any] | None, digits: str = ".3g") -> str:
-    """A mean ± its standard error; a dash where there is none."""
-    if value is None:
-        return "–"
-    text = format(value["value"], digits)
-    if value["standard_error"] is not None:
-        text += f" ± {format(value['standard_error'], '.1g' if digits.endswith('g') else digits)}"
-    return text.replace("-", "−")
-
-
 HEAD = ("examples", "width", "weights", "risk 0", "flat", "final risk", "λ_min/rms", "λ_max/rms", "negative",
         "asymmetry m3", "L1 of R5", "phase")  # fmt: skip
 
@@ -41,9 +31,9 @@ def rows(data: Report) -> list[list[str]]:
         seen = row["late"]
         found.append([
             f"{row['examples']:,}", str(row["width"]), f"{row['weights']:,}", f"{row['zero']} of {row['networks']}",
-            str(row["flat"]), estimate(row["risk"]),
-            estimate(seen["smallest"], ".1f"), estimate(seen["largest"], ".1f"),
-            estimate(seen["fraction_negative"], ".3f"), _asymmetry(row), estimate(seen["l1"], ".3f"), phase_of(row),
+            str(row["flat"]), written(row["risk"]),
+            written(seen["smallest"], ".1f"), written(seen["largest"], ".1f"),
+            written(seen["fraction_negative"], ".3f"), _asymmetry(row), written(seen["l1"], ".3f"), phase_of(row),
         ])  # fmt: skip
     return found
 
@@ -54,7 +44,7 @@ def _asymmetry(row: Report) -> str:
     if not stages:
         return "–"
     stage = max(stages, key=lambda s: abs(stages[s]["value"]) / (stages[s]["standard_error"] or 1.0))
-    return f"{estimate(stages[stage], '.2f')} ({stage})"
+    return f"{written(stages[stage], '.2f')} ({stage})"
 
 
 def phase_of(row: Report) -> str:

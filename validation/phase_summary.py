@@ -7,18 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import t as student
 
+from .estimates import estimate
 from .phase_cell import LAST, STAGES, Record
 
 SIGNIFICANCE = 0.05  # of the asymmetry of one cell, over all of its stages together
 OUTCOMES = ("zero", "above", "flat", "diverged")
-
-
-def estimate(values: Sequence[float]) -> Record | None:
-    """Mean, standard error over networks (None for a single one) and their number; None without any."""
-    if not values:
-        return None
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return {"value": float(np.mean(values)), "standard_error": error, "networks": len(values)}
 
 
 def late(cell: Record) -> Record | None:
