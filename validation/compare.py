@@ -53,10 +53,11 @@ def parser() -> argparse.ArgumentParser:
                    help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...",
-                   help="the same with seeds 0 to N-1, or these, on Dask; means and standard errors")  # fmt: skip
-    p.add_argument("--workers", type=int, metavar="K", help="local processes for --seeds (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler for --seeds, such as tcp://host:8786")
+    several = p.add_argument_group("several seeds, on Dask", argument_default=argparse.SUPPRESS)
+    several.add_argument("--seeds", type=seed_list, metavar="N|A,B,...",
+                         help="the same with seeds 0 to N-1, or these; means and standard errors")  # fmt: skip
+    several.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
+    several.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")

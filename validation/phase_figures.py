@@ -68,6 +68,7 @@ def phase(report: Report) -> Figure:
     _crosses(axes[4], report)
     for ax in axes:
         _edge(ax, report)
+    _equal(axes[0], report)
     fig.supxlabel("examples", fontsize=9)
     fig.supylabel("width", fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -132,17 +133,22 @@ def _crosses(ax: Axes, report: Report) -> None:
 
 
 def _edge(ax: Axes, report: Report) -> None:
-    """The edge between the tiles, and where there are as many weights as examples."""
+    """The edge, between the tiles."""
     widths, examples = axes_of(report)
     at = [len(widths) if e["width"] is None else widths.index(e["width"]) for e in report["edge"]]
     across = np.repeat(np.arange(len(at) + 1) - 0.5, 2)[1:-1]
     ax.plot(across, np.repeat(at, 2) - 0.5, label="edge: above it most networks reach risk 0", **EDGE)
+    ax.set(xlim=(-0.5, len(examples) - 0.5), ylim=(-0.5, len(widths) - 0.5))
+
+
+def _equal(ax: Axes, report: Report) -> None:
+    """Where there are as many weights as examples, between the widths of the grid."""
+    widths, examples = axes_of(report)
     sizes = {r["width"]: r["weights"] for r in report["diagram"]}
     if len(widths) > 1:
         heights = np.interp(np.log(examples), np.log([sizes[n] for n in widths]), np.arange(len(widths)),
                             left=np.nan, right=np.nan)  # fmt: skip
         ax.plot(range(len(examples)), heights, label="as many weights as examples", **EQUAL)
-    ax.set(xlim=(-0.5, len(examples) - 0.5), ylim=(-0.5, len(widths) - 0.5))
 
 
 FIGURES: dict[str, Callable[[object], Figure]] = {"phase": phase}
