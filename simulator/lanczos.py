@@ -95,7 +95,13 @@ class SpectralDensity:
 
     def terminated_densities(self, energies: Any, eta: float, n_steps: int | None = None) -> HostArray:
         """`terminated_density` of every probe by itself: (..., n_probes)."""
-        z = _upper(np.asarray(energies, dtype=float) + 1j * eta)[..., None]
+        g = self.terminated_stieltjes(np.asarray(energies, dtype=float) + 1j * eta, n_steps)
+        density: HostArray = g.imag / np.pi
+        return density
+
+    def terminated_stieltjes(self, z: Any, n_steps: int | None = None) -> HostArray:
+        """g(z) of every probe by itself, (..., n_probes), from the same continued fraction; Im z > 0."""
+        z = _upper(z)[..., None]
         steps = self.alpha.shape[1] if n_steps is None else n_steps
         if not 1 <= steps <= self.alpha.shape[1]:
             raise ValueError(f"n_steps {steps} is not usable: this spectrum has {self.alpha.shape[1]} steps")
@@ -107,8 +113,8 @@ class SpectralDensity:
         g = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
         for k in range(steps - 1, -1, -1):
             g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
-        density: HostArray = g.imag / np.pi
-        return density
+        transform: HostArray = g
+        return transform
 
 
 def _upper(z: Any) -> HostArray:

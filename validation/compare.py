@@ -7,9 +7,9 @@ import sys
 import types
 from typing import Any
 
-from .command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
+from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from .job import Report, compare, table
-from .options import Options
+from .options import Options, seed_list
 
 PROGRAM = "validation.compare"
 
@@ -52,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
                    help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)
+    several = p.add_argument_group("several seeds, on Dask", argument_default=argparse.SUPPRESS)
+    several.add_argument("--seeds", type=seed_list, metavar="N|A,B,...",
+                         help="the same with seeds 0 to N-1, or these; means and standard errors")  # fmt: skip
+    several.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
+    several.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--save-seconds", type=float, default=d.save_seconds, metavar="S",
@@ -73,10 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _conclude(report: Report) -> int:
-    print(f"\n{table(report.data['claims'])}\n\nreport: {report.path / 'report.html'}")
+    print(f"\n{table(report.data['claims'])}\n\nreport: {report.page}")
     if report.failed_facts:
         said = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)
+    if diverged := report.data.get("diverged"):
+        return stop(PROGRAM, f"training diverged: {diverged}", EXIT_DIVERGED)
     return 0
 
 

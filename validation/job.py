@@ -23,7 +23,7 @@ from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .interchange import load_weights
 from .measure import Bench, measure
-from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
+from .options import QUICK_SPECTRUM_EXAMPLES, OptionError, Options, build_network
 from .run_directory import Checkpoint, RunDirectory
 from .stages import KeptStages
 from .storage import REPORT_SCHEMA, Array, StorageError, arrays_checksum, write_atomic, write_json
@@ -38,6 +38,11 @@ class Report:
     path: Path
 
     @property
+    def page(self) -> Path:
+        """Of one comparison, or of several seeds together."""
+        return self.path / ("seeds.html" if self.data.get("kind") == "seeds" else "report.html")
+
+    @property
     def failed_facts(self) -> list[str]:
         """Exact facts that did not hold; anything here is a bug."""
         return failed_facts(self.data["claims"]) + failed_theorems(self.data["claims"])
@@ -47,10 +52,17 @@ def compare(**options: Any) -> Report:
     """Run the main job; the options are those of `validation.options.Options` and of the command line.
 
     Raises `OptionError`, `DataError`, `WeightsError`, `StorageError`, `BackendUnavailableError` (all before any work is
-    done), and `simulator.TrainingDivergedError`, after which what was recorded is on disk.
+    done), and `simulator.TrainingDivergedError`, after which what was recorded is on disk. With `seeds`: `compare_seeds`.
     """
+    over_seeds = {name: options.pop(name, None) for name in ("seeds", "workers", "scheduler")}
+    if over_seeds["seeds"] is not None:
+        from .seeds import compare_seeds
+
+        return compare_seeds(**over_seeds, **options)
+    if given := [name for name, value in over_seeds.items() if value is not None]:
+        raise OptionError(f"--{given[0]} {over_seeds[given[0]]}: it is for several --seeds, give them too")
     chosen = Options(**options).completed()
-    bench, name = _prepare(chosen)
+    bench, name = prepare(chosen)
     with RunDirectory(chosen.out) as run:
         report = run.open(chosen.identity(), chosen.resume)
         print(f"data: {bench.dataset.source}", flush=True)
@@ -66,7 +78,7 @@ def compare(**options: Any) -> Report:
     return Report(report, run.root)
 
 
-def _prepare(options: Options) -> tuple[Bench, str]:
+def prepare(options: Options) -> tuple[Bench, str]:
     backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
     dataset = _load(options, options.spectrum_examples)
     if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:

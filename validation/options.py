@@ -106,6 +106,15 @@ class Options:
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
 
 
+def seed_list(text: str) -> tuple[int, ...]:
+    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone)."""
+    parts = [int(part) for part in text.split(",") if part]
+    return tuple(parts) if "," in text else tuple(range(parts[0]))
+
+
+seed_list.__name__ = "list"  # argparse says "invalid list value"
+
+
 def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:
     """(its name, the network) from ``auto``, ``mlp:64x64``, ``vgg12[:WIDTH]`` or ``seq:conv8,pool,dense8``.
 

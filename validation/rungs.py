@@ -147,9 +147,7 @@ def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, rm
 def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: float, budget: float) -> None:
     begun = time.perf_counter()
     try:
-        between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), law(z))
-        grid = np.array(record["spectrum"]["energies"])
-        _add(record, rung, between(np.arcsinh(grid / BEND)), rms, begun)
+        _add(record, rung, on_grid(law, z, np.array(record["spectrum"]["energies"]), rms), rms, begun)
         if law.seconds(2 * CONTINUATION_POINTS) <= budget:  # of which none is another's mirror image
             _add_tails(record, rung, law, law.signals[0].n_weights, rms)
         else:
@@ -158,6 +156,13 @@ def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: flo
             )
     except ConvergenceError as error:
         record["left_out"][rung] = f"its equations did not converge: {error}"
+
+
+def on_grid(law: SignalLaw, z: Array, grid: Array, rms: float) -> Array:
+    """g of a law solved at the points z, interpolated to the energies `grid` (in rms) at the same η."""
+    between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), law(z))
+    g: Array = between(np.arcsinh(grid / BEND))
+    return g
 
 
 def _add_tails(record: dict[str, Any], rung: str, law: Callable[[Array], Array], n: int, rms: float) -> None:
