@@ -29,7 +29,9 @@ def get_backend(name: str | Backend | None = None, dtype: str = "float64", tf32:
     if name not in _MODULES:
         raise ValueError(f"backend {name!r} is unknown: use one of {', '.join(_MODULES)}")
     if tf32 and (name != "cupy" or dtype != "float32"):
-        raise ValueError(f"TF32 is not for backend {name!r} in {dtype}: use backend 'cupy' in 'float32', or leave it out")
+        raise ValueError(
+            f"TF32 is not for backend {name!r} in {dtype}: use backend 'cupy' in 'float32', or leave it out"
+        )
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     backend: Backend = module.create(dtype, tf32) if tf32 else module.create(dtype)
     return backend

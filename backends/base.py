@@ -96,9 +96,7 @@ class Backend:
         """total plus block in the rows and columns `rows`; may be in place: see `reference.add_block`."""
         return reference.add_block(self.xp, total, rows, block)
 
-    def descend(
-        self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float
-    ) -> tuple[Array, Array]:
+    def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
         """One step of gradient descent, (w - rate v', v') with v' = momentum v + scale g."""
         v = momentum * v + scale * g
         return w - rate * v, v

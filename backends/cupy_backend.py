@@ -6,8 +6,7 @@ or, by choice, in TF32 on tensor cores. Dense layers are cuBLAS's. Arrays stay o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -96,10 +95,11 @@ class CupyBackend(Backend):
         cuda = self._cupy.cuda
         pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
         cuda.get_current_stream().synchronize()
-        with stream, cuda.using_allocator(pool.malloc):
+        with stream:
             stream.begin_capture()
             try:
-                work()
+                with cuda.using_allocator(pool.malloc):
+                    work()
             finally:
                 graph = stream.end_capture()
 
@@ -108,9 +108,7 @@ class CupyBackend(Backend):
 
         return launch
 
-    def descend(
-        self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float
-    ) -> tuple[Array, Array]:
+    def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
         new_w, new_v = self._cupy.empty(w.shape, w.dtype), self._cupy.empty(w.shape, w.dtype)
         numbers = [np.dtype(self.dtype).type(x) for x in (momentum, scale, rate)]
         parts = [self._kernels.plain(x) for x in (w, v, g)]
@@ -147,7 +145,7 @@ class CupyBackend(Backend):
         return (x if z.ndim == 4 else x.reshape(z.shape)), mask
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
-        m, height, width, channels = _images(mask.shape)
+        _, height, width, channels = _images(mask.shape)
         shape = z.shape if window == 1 else (*z.shape[:-3], height // window, width // window, channels)
         return self._gated("apply_gates", mask, z, shape, window)
 

@@ -23,7 +23,11 @@ class ReplayedStep:
     """
 
     def __init__(
-        self, step: Step, xp: Any, run: Callable[[Callable[[], Any]], Any], record: Callable[[Launch], Launch]
+        self,
+        step: Step,
+        xp: Any,
+        run: Callable[[Callable[[], list[Array]]], list[Array]],
+        record: Callable[[Launch], Launch],
     ) -> None:
         self._step, self._xp, self._run, self._record = step, xp, run, record
         self._shapes: list[tuple[int, ...]] | None = None
@@ -47,8 +51,8 @@ class ReplayedStep:
         return self._places[0]
 
     def _first(self, state: list[Array], inputs: list[Array]) -> list[Array]:
-        expected: list[Array] = self._run(lambda: self._step(state, inputs))
-        own, given = places = ([self._xp.asarray(a, copy=True) for a in state], [self._xp.asarray(a, copy=True) for a in inputs])
+        expected = self._run(lambda: self._step(state, inputs))
+        own, given = ([self._xp.asarray(a, copy=True) for a in arrays] for arrays in (state, inputs))
         try:
             launch = self._record(lambda: self._put(own, self._run(lambda: self._step(own, given))))
         except Exception as error:  # what CUDA refuses to record has many classes
@@ -56,7 +60,7 @@ class ReplayedStep:
         launch()
         if not all(bool(self._xp.all((a == b) | (a != a))) for a, b in zip(own, expected, strict=True)):
             return self._refuse("its record gave other numbers", expected)
-        self._places, self._launch = places, launch
+        self._places, self._launch = (own, given), launch
         return own
 
     def _refuse(self, reason: str, expected: list[Array]) -> list[Array]:

@@ -107,7 +107,9 @@ class Kernels:
         sites, taps = m * height * width, kernel * kernel * ins
         rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
         if max(sites, taps) > LARGEST or max(height, width) >= 1 << 15:
-            raise ValueError(f"{m} images of {height}×{width} are beyond what a kernel counts: use a smaller batch size")
+            raise ValueError(
+                f"{m} images of {height}×{width} are beyond what a kernel counts: use a smaller batch size"
+            )
         probes = max([1, *(a.shape[0] for pair in pairs for a in pair if a.ndim == 5 or a.ndim == 3)])
         has_probes = any(a.ndim in (3, 5) for pair in pairs for a in pair)
         variant = choose_variant(self._dtype, ins, columns, self._tensor and kernel > 1)

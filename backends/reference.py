@@ -80,7 +80,7 @@ def _convolve_gradient(xp: Any, kernel: int, x: Array, d: Array) -> Array:
 
 
 def add_block(xp: Any, total: Array, rows: Array, block: Array) -> Array:
-    """total (..., n, n) plus block (..., k, k) in the rows and columns `rows` (k,), all different: total + P block P^T."""
+    """total (..., n, n) plus block (..., k, k) in rows and columns `rows` (k,), all different: total + P block P^T."""
     sites = xp.arange(total.shape[-1], dtype=rows.dtype, device=rows.device)
     spread = xp.astype(sites[:, None] == rows, block.dtype)
     return total + xp.matmul(xp.matmul(spread, block), xp.matrix_transpose(spread))

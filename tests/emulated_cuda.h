@@ -7,12 +7,11 @@
 #pragma once
 #include <ucontext.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #define __global__
 #define __device__
@@ -20,8 +19,14 @@
 #define __launch_bounds__(...)
 #define __shared__ static
 using std::exp;
-using std::max;
-using std::min;
+template <typename T>
+static T max(T a, T b) {
+    return a < b ? b : a;
+}
+template <typename T>
+static T min(T a, T b) {
+    return b < a ? b : a;
+}
 
 struct Dim3 {
     unsigned x, y, z;
@@ -31,11 +36,11 @@ static Dim3 blockIdx, threadIdx, blockDim, gridDim;
 namespace emulated {
 struct Fiber {
     ucontext_t context;
-    std::vector<char> stack;
+    char stack[1 << 16];
     Dim3 index;
     bool done;
 };
-static std::vector<Fiber> fibers;
+static Fiber fibers[1024];
 static ucontext_t scheduler;
 static Fiber* running;
 static void (*body)(void**);
@@ -59,8 +64,8 @@ static bool run_block(unsigned threads) {
     for (unsigned t = 0; t < threads; ++t) {
         Fiber& f = fibers[t];
         getcontext(&f.context);
-        f.context.uc_stack.ss_sp = f.stack.data();
-        f.context.uc_stack.ss_size = f.stack.size();
+        f.context.uc_stack.ss_sp = f.stack;
+        f.context.uc_stack.ss_size = sizeof f.stack;
         f.context.uc_link = nullptr;
         f.index = {t, 0, 0};
         f.done = false;
@@ -80,10 +85,6 @@ static bool run_block(unsigned threads) {
 }
 
 static int launch(void (*kernel)(void**), void** args, const unsigned* grid, unsigned threads) {
-    if (fibers.size() < threads) {
-        fibers.resize(threads);
-        for (Fiber& f : fibers) f.stack.resize(1 << 16);
-    }
     body = kernel;
     arguments = args;
     blockDim = {threads, 1, 1};

@@ -1,8 +1,8 @@
 """CuPy without a GPU: the parts of it that the backend uses, on NumPy, with kernels compiled for the host.
 
-A kernel's text goes through the C++ compiler as it stands, with `emulated_cuda.h` for what a CUDA compiler adds: threads
-are fibers that take turns at barriers, the tensor cores' product is spelled out. Device arrays refuse to meet host
-arrays, so that an implicit transfer is an error here as it is on a device.
+A kernel's text goes through the C++ compiler as it stands, with `emulated_cuda.h` for what a CUDA compiler adds:
+threads are fibers that take turns at barriers, the tensor cores' product is spelled out. Device arrays refuse to meet
+host arrays, so that an implicit transfer is an error here as it is on a device.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
+
+from backends.cupy_backend import CupyBackend
+from backends.cupy_graphs import Launch
+from backends.cupy_kernels import source
 
 HEADER = Path(__file__).with_name("emulated_cuda.h")
 COMPILER = shutil.which("g++") or shutil.which("c++")
@@ -110,11 +114,11 @@ def compiled(code: str, defines: tuple[str, ...]) -> ctypes.CDLL:
     assert COMPILER, NO_COMPILER
     names = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(', code)
     assert names, "no kernel in the text"
-    code = code.split("// One warp's product on tensor cores")[0] + code[code.find("// Convolutions as matrix"):] if "asm(" in code else code
+    code = code.replace(source("tensor.cuh"), "")  # the header has the tensor cores' product for the host
     text = "\n".join([f'#include "{HEADER}"', code, *(f"EMULATED({name})" for name in names)])
     stem = Path(folder().name) / hashlib.sha256((text + repr(defines)).encode()).hexdigest()[:16]
     stem.with_suffix(".cpp").write_text(text)
-    command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", "-w", *defines, "-o", f"{stem}.so", f"{stem}.cpp"]
+    command = [COMPILER, "-std=c++17", "-O0", "-shared", "-fPIC", "-w", *defines, "-o", f"{stem}.so", f"{stem}.cpp"]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return ctypes.CDLL(f"{stem}.so")
 
@@ -145,25 +149,20 @@ def box(value: Any) -> Any:
     if isinstance(value, DeviceArray):
         assert value.flags.c_contiguous
         return ctypes.c_void_p(value.ctypes.data)
-    kinds = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float32: ctypes.c_float, np.float64: ctypes.c_double}
+    kinds = {
+        np.int32: ctypes.c_int32,
+        np.int64: ctypes.c_int64,
+        np.float32: ctypes.c_float,
+        np.float64: ctypes.c_double,
+    }
     return kinds[type(value)](value.item())
 
 
-class Graph:
-    """A recorded piece of work: NumPy cannot record, so a test puts the work itself here."""
-
-    work: Callable[[], None] | None = None
-
-    def launch(self) -> None:
-        assert self.work is not None
-        self.work()
-
-
 class Stream:
-    """A stream that does everything at once."""
+    """A stream that writes down what is asked of it."""
 
-    def __init__(self, non_blocking: bool = False) -> None:
-        self.capturing = False
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
 
     def __enter__(self) -> Stream:
         return self
@@ -172,19 +171,14 @@ class Stream:
         pass
 
     def synchronize(self) -> None:
-        assert not self.capturing
+        pass
 
     def begin_capture(self) -> None:
-        self.capturing = True
+        self.events.append("begin")
 
-    def end_capture(self) -> Graph:
-        self.capturing = False
-        return Graph()
-
-
-@contextmanager
-def using_allocator(allocator: Any) -> Iterator[None]:
-    yield
+    def end_capture(self) -> Any:
+        self.events.append("end")
+        return types.SimpleNamespace(launch=lambda: self.events.append("launch"))
 
 
 class FakeCupy:
@@ -194,15 +188,21 @@ class FakeCupy:
     RawModule = RawModule
 
     def __init__(self, memory: int = 1 << 34) -> None:
-        stream = Stream()
+        self.events: list[str] = []
+        stream = Stream(self.events)
         self.cuda = types.SimpleNamespace(
             Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 3}, compute_capability="90"),
             runtime=types.SimpleNamespace(memGetInfo=lambda: (memory // 2, memory)),
             MemoryPool=lambda: types.SimpleNamespace(malloc=None),
-            Stream=Stream,
+            Stream=lambda non_blocking: Stream(self.events),
             get_current_stream=lambda: stream,
-            using_allocator=using_allocator,
+            using_allocator=lambda allocator: self._allocator(),
         )
+
+    @contextmanager
+    def _allocator(self) -> Iterator[None]:
+        self.events.append("pool")
+        yield
 
     def get_default_memory_pool(self) -> Any:
         return types.SimpleNamespace(free_bytes=lambda: 0)
@@ -225,3 +225,15 @@ class FakeCupy:
     def concatenate(self, arrays: Any) -> Any:
         check(arrays)
         return moved(np.concatenate([bare(a) for a in arrays]))
+
+
+class EmulatedBackend(CupyBackend):
+    """The CuPy backend on the host. A record of a step, which NumPy cannot make, is the step again."""
+
+    def __init__(self, dtype: str = "float64", tf32: bool = False, memory: int = 1 << 34) -> None:
+        super().__init__(FakeCupy(memory), Namespace(), dtype, tf32)
+        self.recorded = 0
+
+    def _record(self, work: Launch) -> Launch:
+        self.recorded += 1
+        return work
