@@ -17,11 +17,11 @@ from . import reference
 from .base import Array, Backend, BackendUnavailableError, HostArray, Step
 from .cupy_graphs import Launch, ReplayedStep
 from .cupy_kernels import ENUMERATION_GATES, Kernels
+from .cupy_namespace import Namespace
 
 _INSTEAD = "use --backend numba (or get_backend('numba')) on this machine"
 RANGE, SMALLEST = 300.0, 1e-250  # see `numba_enumeration`
 TENSOR_CORES = 80  # compute capability from which they multiply in TF32
-LARGE_INVERSE = 64  # rows from which matrices are inverted one by one
 
 
 @dataclass
@@ -39,7 +39,7 @@ class CupyBackend(Backend):
     batch_size = 512  # enough sites to fill the device with one layer of one batch
 
     def __init__(self, cupy: Any, xp: Any, dtype: str, tf32: bool = False) -> None:
-        super().__init__("cupy", xp, dtype)
+        super().__init__("cupy", Namespace(xp), dtype)
         self._cupy, self.tf32 = cupy, tf32
         self.transfers = Transfers()
         self._recording = False

@@ -330,7 +330,7 @@ def test_capture_ends_and_uses_its_own_memory() -> None:
 
 def test_divergence_is_seen_at_the_end_of_an_epoch(host: EmulatedBackend) -> None:
     with pytest.raises(TrainingDivergedError, match="epoch"), np.errstate(all="ignore"):
-        train(*DENSE[3].problem, epochs=30, batch_size=3, learning_rate=1e6, loss="squared", backend=host)
+        train(*DENSE[0].problem, epochs=30, batch_size=3, learning_rate=1e160, loss="squared", backend=host)
 
 
 def test_out_of_memory_names_a_batch_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import NoReturn
 
-EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class OneLineParser(argparse.ArgumentParser):

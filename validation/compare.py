@@ -10,8 +10,17 @@ from typing import Any
 from backends import BackendUnavailableError
 from simulator import TrainingDivergedError
 
-from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
+from .command import (
+    EXIT_DIVERGED,
+    EXIT_FACT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    EXIT_USAGE,
+    OneLineParser,
+    stop,
+)
 from .data import DataError
+from .deadline import StoppedError
 from .job import Report, compare, table
 from .options import OptionError, Options
 from .storage import StorageError
@@ -31,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--dtype", help="float64 or float32 (default: float32 for images, else float64)")
+    p.add_argument("--tf32", action="store_true", help="cupy, float32: convolutions on tensor cores, 10-bit factors")
     p.add_argument("--data", default=d.data, help="auto (default), digits, cifar10, an image FOLDER or a ZIP of one")
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
     p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
@@ -55,12 +65,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=d.seed)
     p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    p.add_argument("--stop-after", type=float, metavar="S",
+                   help="stop between two steps after S seconds, exit status 4: go on with --resume")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
     return p
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage, 3 diverged, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 1 an exact fact failed, 2 usage, 3 diverged, 4 stopped by --stop-after, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     try:
         report = compare(**chosen)
@@ -68,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _stop(error, EXIT_USAGE)
     except TrainingDivergedError as error:
         return _stop(f"{error}; what was recorded before is in {chosen['out']}", EXIT_DIVERGED)
+    except StoppedError as error:
+        return _stop(f"{error}: go on with --resume --out {chosen['out']}", EXIT_STOPPED)
     except KeyboardInterrupt:
         return _stop(f"interrupted: go on with --resume --out {chosen['out']}", EXIT_INTERRUPTED)
     return _conclude(report)

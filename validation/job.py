@@ -21,6 +21,7 @@ from simulator.streams import spawn_streams
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
+from .deadline import Deadline
 from .measure import Bench, measure
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .storage import REPORT_SCHEMA, Checkpoint, RunDirectory, write_atomic, write_json
@@ -62,14 +63,14 @@ def compare(**options: Any) -> Report:
 
 
 def _prepare(options: Options) -> tuple[Bench, str]:
-    backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
+    backend = options.resolve_backend(images=options.tf32)  # an unusable backend is said before data are read
     dataset = _load(options, options.spectrum_examples)
     if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
         dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
     images = dataset.x.ndim == 4
-    backend = options.resolve_backend(images) if images else backend
+    backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
-    return Bench(dataset, network, options, backend), name
+    return Bench(dataset, network, options, backend, Deadline(options.stop_after)), name
 
 
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:
@@ -95,7 +96,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
             "init": "gaussian",
         },
         "loss": options.loss,
-        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype},
+        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype, "tf32": bench.backend.tf32},
         "seed": options.seed,
         "environment": environment(),
         "eta": options.eta,
@@ -162,6 +163,8 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
                 _judge(report)
                 write_json(run.report_path, report)
                 _say(report["epochs"][-1])
+            if state.epoch < (options.epochs or 0):
+                bench.deadline.check()
 
 
 def _judge(report: dict[str, Any]) -> None:
@@ -194,7 +197,8 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
         for name in history:
             history[name].append(getattr(epoch, name))
         reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
-        if epoch.epoch in wanted or time.monotonic() - saved > SAVE_SECONDS or epoch.epoch == options.epochs:
+        late = time.monotonic() - saved > SAVE_SECONDS or bench.deadline.passed
+        if epoch.epoch in wanted or late or epoch.epoch == options.epochs:
             run.save_checkpoint(reached)
             saved = time.monotonic()
         yield reached
@@ -202,7 +206,12 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
 
 def _measured(bench: Bench, state: Checkpoint) -> dict[str, Any]:
     with _progress(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as bar:
-        return measure(bench, state.weights, state.epoch, bar.update)
+
+        def progress(count: int) -> None:
+            bar.update(count)
+            bench.deadline.check()
+
+        return measure(bench, state.weights, state.epoch, progress)
 
 
 def _progress(total: int, what: str, unit: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from simulator import (
 from simulator.streams import spawn_streams
 
 from .data import Dataset
+from .deadline import Deadline
 from .distances import energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import QUICK_ENTRIES, entry_statistics
@@ -49,6 +50,7 @@ class Bench:
     network: Network
     options: Options
     backend: Backend
+    deadline: Deadline = field(default_factory=Deadline)
 
     def n_products(self) -> int:
         """Hessian products of one record, for the progress bar."""
@@ -97,7 +99,9 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, progress: Progre
     }
     record |= _laws(bench, weights, whole.gradient, epoch, circuits)
     record["entries"] = _entries(bench, weights) if options.entries else None
-    spectrum = spectral_density(operator, options.probes, bench.density_steps(), lanczos, progress=progress)
+    spectrum = spectral_density(
+        operator, options.probes, bench.density_steps(), lanczos, memory_budget=ops.kept_bytes, progress=progress
+    )
     record["spectrum"] = describe_spectrum(spectrum, options.eta, statistics, options.steps)
     record["predictions"] = {}
     if spectrum.rms > 0:

@@ -27,6 +27,7 @@ class Options:
 
     backend: str | None = None
     dtype: str | None = None
+    tf32: bool = False
     data: str = "auto"
     data_root: str = "data"
     classes: str | None = None
@@ -48,6 +49,7 @@ class Options:
     seed: int = 0
     out: str = "runs/compare"
     resume: bool = False
+    stop_after: float | None = None
     quick: bool = False
 
     def completed(self) -> Options:
@@ -74,6 +76,8 @@ class Options:
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if self.stop_after is not None and not self.stop_after > 0:
+            raise OptionError(f"--stop-after {self.stop_after!r}: expected a number of seconds > 0")
         if not 0 <= self.momentum < 1:
             raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
         epochs, record = self.epochs or 0, self.record or ()
@@ -89,12 +93,12 @@ class Options:
 
     def resolve_backend(self, images: bool) -> Backend:
         """The backend, with dtype float32 for images and float64 otherwise unless one was given."""
-        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"))
+        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"), self.tf32)
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: everything but where it is written and whether it is resumed."""
+        """What makes two runs the same run: everything but where and in which pieces it is written."""
         fields = asdict(self)
-        for name in ("out", "resume"):
+        for name in ("out", "resume", "stop_after"):
             fields.pop(name)
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
 
