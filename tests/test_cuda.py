@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -21,6 +22,7 @@ from test_backends import GATES, PROBES, SHAPES, drawn, values
 from backends import Backend, get_backend, reference
 from backends.cupy_backend import CupyBackend
 from backends.cupy_kernels import Variant, choose_splits, choose_variant
+from backends.cupy_namespace import Linear
 from simulator import (
     HessianOperator,
     TrainingDivergedError,
@@ -32,6 +34,7 @@ from simulator import (
     spectral_density,
     train,
 )
+from validation import predict_spectrum
 
 Device = tuple[Backend, float]  # a backend and its tolerance against NumPy in float64
 TOLERANCE = {("float64", False): 1e-12, ("float32", False): 2e-6, ("float32", True): 2e-3}
@@ -405,3 +408,37 @@ def test_the_driver_records_training_steps() -> None:
     ops.replay = lambda step: lambda *a: ops._recordable(lambda: step(*a))  # type: ignore[method-assign]
     plain = train(network, weights, x, y, **settings)
     assert all(np.array_equal(a, b) for a, b in zip(recorded.weights, plain.weights, strict=True))
+
+
+# Predictions
+
+
+def test_predictions_are_made_on_the_device(everywhere: Device) -> None:
+    """R5 and R6 of a perceptron and of an image network, swept where the backend's arrays are."""
+    ops, tolerance = everywhere
+    for case in (DENSE[3], IMAGES[1]):
+        c = HessianOperator(*case.problem, backend="numpy").c
+        z = np.array([0.3 + 0.2j, -1.0 + 0.1j]) * 0.1
+        for rung in ("R5", "R6"):
+            found, expected = (
+                predict_spectrum(case.network, case.x, c, z, rung, case.weights, backend=b) for b in (ops, "numpy")
+            )
+            assert_close(abs(found - expected), 0 * z.real, 1e3 * max(tolerance, 1e-9), float(np.linalg.norm(expected)))
+
+
+def test_large_matrices_are_inverted_one_by_one(everywhere: Device) -> None:
+    ops = everywhere[0]
+    rng = np.random.default_rng(0)
+    for n in (5, 70):
+        stack = rng.standard_normal((2, 3, n, n)) + 1j * rng.standard_normal((2, 3, n, n)) + n * np.eye(n)
+        other = rng.standard_normal((2, 3, n, 4)) + 0j
+        a, b = ops.asarray(stack, "complex128"), ops.asarray(other, "complex128")
+        inverse, solved = ops.to_numpy(ops.xp.linalg.inv(a)), ops.to_numpy(ops.xp.linalg.solve(a, b))
+        assert np.abs(inverse - np.linalg.inv(stack)).max() < 1e-13
+        assert np.abs(solved - np.linalg.solve(stack, other)).max() < 1e-13
+    calls: list[int] = []
+    inner = ops.xp.linalg._linalg.inv
+    alone = Linear(SimpleNamespace(inv=lambda x: (calls.append(x.ndim), inner(x))[1]), ops.xp.stack)
+    alone.inv(a)
+    alone.inv(a[0, 0, :5, :5])
+    assert calls == [2] * 7

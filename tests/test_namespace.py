@@ -9,7 +9,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import pytest
-from cases import SMALL, Case, assert_close
+from cases import DENSE, IMAGES, SMALL, Case, assert_close
 
 from backends import Array, Backend, HostArray, get_backend
 from simulator import (
@@ -30,6 +30,8 @@ from simulator import (
     spectral_density,
     train,
 )
+from validation import predict_spectrum
+from validation.facts import check_facts
 
 DEVICE = array_api_strict.Device("device1")
 
@@ -151,3 +153,23 @@ def _enumerated(ops: Backend) -> list[Any]:
 def test_exact_small_cases_and_em() -> None:
     for found, expected in zip(_enumerated(strict()), _enumerated(get_backend("numpy")), strict=True):
         assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rung", ["R1", "R2", "R5", "R6"])
+@pytest.mark.parametrize("case", [DENSE[3], DENSE[5], IMAGES[1], IMAGES[4]], ids=str)
+def test_predictions(case: Case, rung: str) -> None:
+    c = HessianOperator(*case.problem, backend="numpy").c
+    z = np.array([0.03 + 0.02j, -0.1 + 0.01j])
+    found, expected = (
+        predict_spectrum(case.network, case.x, c, z, rung, case.weights, 0, b) for b in (strict(), "numpy")
+    )
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()  # of the fixed point's tolerance
+
+
+@pytest.mark.parametrize("case", [DENSE[3], IMAGES[5]], ids=str)
+def test_exact_facts(case: Case) -> None:
+    """Every exact fact holds on every namespace."""
+    operator = HessianOperator(*case.problem, backend="numpy")
+    facts = check_facts(*case.problem, operator.c, "hinge", strict(), np.random.default_rng(0))
+    assert facts
+    assert all(fact.value <= fact.tolerance for fact in facts.values())
