@@ -122,18 +122,18 @@ def train_epochs(
     w = check_weights(network, weights, ops)
     v = [ops.zeros(s) for s in network.weight_shapes] if velocity is None else check_weights(network, velocity, ops)
     streams = spawn_streams(seed, epochs)
-    gates = [stream.spawn(1)[0] for stream in streams]
+    gates: list[np.random.Generator] = []  # where the epoch at hand draws its gates from
 
-    def gradient(w: list[Array], x: Array, y: Array, epoch: int) -> BatchGradient:
+    def gradient(w: list[Array], x: Array, y: Array) -> BatchGradient:
         if e_step == "exact":
             return _exact_gradient(network, w, x, y, temperature, ops)
-        return batch_gradient(network, w, x, y, chosen, ops, temperature, gates[epoch - 1])
+        return batch_gradient(network, w, x, y, chosen, ops, temperature, gates[0])
 
     descent = _Descent(network, data, labels, gradient, learning_rate, momentum, ops, replayed=temperature == 0.0)
     for epoch in range(first_epoch, epochs + 1):
-        order = streams[epoch - 1].permutation(host.shape[0])
+        order, gates[:] = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)
         with device_memory(network, ops, min(size, order.size)):
-            w, v, total, correct = descent.epoch(w, v, order, size, epoch)
+            w, v, total, correct = descent.epoch(w, v, order, size)
         state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)
         if not (math.isfinite(total) and all(np.isfinite(a).all() for a in state.weights)):
             raise TrainingDivergedError(epoch, learning_rate)
@@ -148,21 +148,21 @@ class _Descent:
         network: Network,
         data: Array,
         labels: Array,
-        gradient: Callable[[list[Array], Array, Array, int], BatchGradient],
+        gradient: Callable[[list[Array], Array, Array], BatchGradient],
         learning_rate: float,
         momentum: float,
         ops: Backend,
         replayed: bool,
     ) -> None:
         self._depth, self._data, self._labels, self._gradient = network.depth, data, labels, gradient
-        self._rate, self._momentum, self._ops, self._epoch = learning_rate, momentum, ops, 0
+        self._rate, self._momentum, self._ops = learning_rate, momentum, ops
         self._advance = ops.replay(self._step) if replayed else self._step
 
     def _step(self, state: list[Array], inputs: list[Array]) -> list[Array]:
         ops, depth, (rows,) = self._ops, self._depth, inputs
         w, v, (total, correct) = state[:depth], state[depth : 2 * depth], state[2 * depth :]
         x, y = (ops.xp.take(a, rows, axis=0) for a in (self._data, self._labels))
-        batch = self._gradient(w, x, y, self._epoch)
+        batch = self._gradient(w, x, y)
         moved = [
             ops.descend(a, b, g, self._momentum, 1.0 / rows.shape[0], self._rate)
             for a, b, g in zip(w, v, batch.gradient, strict=True)
@@ -170,10 +170,10 @@ class _Descent:
         return [*(a for a, _ in moved), *(b for _, b in moved), total + batch.loss, correct + batch.correct]
 
     def epoch(
-        self, w: list[Array], v: list[Array], order: HostArray, size: int, number: int
+        self, w: list[Array], v: list[Array], order: HostArray, size: int
     ) -> tuple[list[Array], list[Array], float, float]:
         """(weights, velocity, Σ loss, Σ correct) after the batches of `order`; stops at a risk not finite."""
-        ops, self._epoch = self._ops, number
+        ops = self._ops
         rows = ops.asarray(order, dtype="int64")
         counts = [ops.xp.zeros((), dtype=kind, device=rows.device) for kind in (ops.xp.float64, ops.xp.int64)]
         state = [*w, *v, *counts]
