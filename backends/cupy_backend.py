@@ -6,6 +6,7 @@ or, by choice, in TF32 on tensor cores. Dense layers are cuBLAS's. Arrays stay o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +135,7 @@ class CupyBackend(Backend):
         return g.reshape(*g.shape[:-2], kernel, kernel, x.shape[-1], d.shape[-1])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
-        if len(pools) > 1 or z.size == 0:  # pools of pools: the reference
+        if len(pools) > 1 or z.ndim not in (2, 4) or z.size == 0 or z.dtype != self.dtype:
             return super().gate(z, pools)
         m, height, width, channels = _images(z.shape)
         s, z = pools[0] if pools else 1, self._kernels.plain(z)
@@ -145,12 +146,22 @@ class CupyBackend(Backend):
         return (x if z.ndim == 4 else x.reshape(z.shape)), mask
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
-        _, height, width, channels = _images(mask.shape)
+        if not self._fits(mask, z.shape, z, window):
+            return super().apply_gates(mask, z, window)
+        height, width, channels = _images(mask.shape)[1:]
         shape = z.shape if window == 1 else (*z.shape[:-3], height // window, width // window, channels)
         return self._gated("apply_gates", mask, z, shape, window)
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
-        return self._gated("spread_gates", mask, d, (*d.shape[: d.ndim - mask.ndim + 1], *mask.shape[1:]), window)
+        shape = (*d.shape[: d.ndim - mask.ndim + 1], *mask.shape[1:])
+        if not self._fits(mask, shape, d, window):
+            return super().spread_gates(mask, d, window)
+        return self._gated("spread_gates", mask, d, shape, window)
+
+    def _fits(self, mask: Array, shape: tuple[int, ...], given: Array, window: int) -> bool:
+        """Whether the kernels know the case: signals of the mask's shape, with at most one probe axis more."""
+        same = shape == mask.shape or shape[1:] == mask.shape
+        return same and given.dtype == self.dtype and (window == 1 or mask.ndim == 4)
 
     def _gated(self, name: str, mask: Array, given: Array, shape: tuple[int, ...], window: int) -> Array:
         """`apply_gates` or `spread_gates` by its kernel: given -> an array of `shape`."""
@@ -173,10 +184,10 @@ class CupyBackend(Backend):
 
 
 def _images(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(m, H, W, C) of images, or of rows as images of one site."""
+    """(m, H, W, C) of images, or of anything else as images of one site."""
     if len(shape) == 4:
         return shape[0], shape[1], shape[2], shape[3]
-    return shape[0], 1, 1, shape[1]
+    return shape[0], 1, 1, math.prod(shape[1:])
 
 
 def create(dtype: str, tf32: bool = False) -> Backend:
