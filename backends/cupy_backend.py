@@ -17,7 +17,7 @@ import numpy as np
 from . import reference
 from .base import Array, Backend, BackendUnavailableError, HostArray, Step
 from .cupy_graphs import Launch, ReplayedStep
-from .cupy_kernels import ENUMERATION_GATES, Kernels
+from .cupy_kernels import ENUMERATION_GATES, ENUMERATION_INPUTS, Kernels
 from .cupy_namespace import Namespace
 
 _INSTEAD = "use --backend numba (or get_backend('numba')) on this machine"
@@ -174,7 +174,8 @@ class CupyBackend(Backend):
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         widths = [w.shape[0] for w in matrices]
-        if len(matrices) < 2 or widths[-1] > 26 or max(widths[1:]) > ENUMERATION_GATES:
+        too_large = widths[-1] > 26 or max(widths[1:], default=0) > ENUMERATION_GATES or x.shape[0] > ENUMERATION_INPUTS
+        if len(matrices) < 2 or too_large:
             return None
         sums = self._kernels.marginal_sums(list(matrices), x, temperature)
         marginals = self.xp.sum(sums[:, :, :2], axis=1)

@@ -19,7 +19,7 @@ BLOCKS_PER_MULTIPROCESSOR = 8  # of those kernels: they walk over what is left
 SHARE = 2  # blocks of a contraction that a multiprocessor holds at a time
 LEAST_SLABS = 4  # of a split sum: fewer would cost more to add up than they save
 ENUMERATION_GATES = 64  # units of a layer that the enumeration holds
-LOW_BITS = 8
+ENUMERATION_INPUTS = 65_535  # blocks along the second side of a grid
 LARGEST = 2**31 - 1  # sites and rows are counted in 32 bits
 
 

@@ -117,7 +117,7 @@ def _batch_gradient(
     slope = loss.slope(xp, u) * y
     total = xp.sum(loss.value(xp, u), dtype=xp.float64)
     # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
-    total = xp.where(xp.all(xp.isfinite(u)), total, xp.full_like(total, xp.inf))
+    total = xp.where(xp.all(xp.isfinite(u)), total, xp.full_like(total, math.inf))
     correct, active = (xp.sum(xp.astype(which, xp.int64)) for which in (u > 0, slope != 0))
     if not ops.asynchronous and (count := int(active)) < y.shape[0]:
         if count == 0:

@@ -100,9 +100,15 @@ def test_pairs_and_probes(emulated: Device, probes: list[tuple[int, int]]) -> No
 
 
 @pytest.mark.parametrize("probes", PROBES, ids=str)
-@pytest.mark.parametrize("shape", [*SHAPES, (128, 16, 16, 64, 128, 3), (128, 2, 2, 512, 512, 3)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_convolutions_on_the_device(on_cuda: Device, shape: tuple[int, ...], probes: list[tuple[int, int]]) -> None:
     compare_convolutions(on_cuda, shape, probes)
+
+
+@pytest.mark.parametrize("shape", [(64, 32, 32, 3, 16, 3), (64, 16, 16, 64, 128, 3), (128, 2, 2, 512, 512, 3)], ids=str)
+def test_layers_of_vgg12_on_the_device(on_cuda: Device, shape: tuple[int, ...]) -> None:
+    """Many blocks, and sums split over them."""
+    compare_convolutions(on_cuda, shape, [(1, 0), (0, 1)])
 
 
 def test_three_pairs_are_the_reference(everywhere: Device) -> None:

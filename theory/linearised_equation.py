@@ -96,7 +96,9 @@ class LinearisedEquation:
         xp, far = self.xp, -1.0 / self._point(z)
         blocks = []
         for index, shape in enumerate(self.shapes):
-            like = identity(xp, shape[-1], far) if index == 0 else xp.ones_like(far[:1]) * float(not self._is_field(index))
+            like = (
+                identity(xp, shape[-1], far) if index == 0 else xp.ones_like(far[:1]) * float(not self._is_field(index))
+            )
             block = xp.reshape(far, (-1, *(1,) * len(shape))) * like
             blocks.append(xp.broadcast_to(block, (len(z), *shape)))
         return self._join(blocks)
