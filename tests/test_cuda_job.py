@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from emulated_cuda import COMPILER, NO_COMPILER, EmulatedBackend
 from PIL import Image
+from test_namespace import strict
 
+from backends import Backend
 from validation.compare import main
 
+REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 IMAGES = "--network seq:conv4,pool,conv5,dense4 --epochs 2 --record 0,2 --batch-size 5 --examples 24 "
-DIGITS = "--data digits --network mlp:6x5 --epochs 2 --record 0,2 --examples 60 "
+DIGITS = "--data digits --network mlp:6x5 --epochs 2 --record 0,2 --examples 60 --entries "
 SMALL = "--spectrum-examples 6 --probes 2 --steps 4 --prediction-seconds 2 --quick"
 CASES = {"images": IMAGES, "images in TF32": "--tf32 " + IMAGES, "digits": DIGITS}
 
@@ -60,9 +64,25 @@ def compare(case: str, images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not COMPILER, reason=NO_COMPILER)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["images in TF32"] if REDUCED else CASES)
 def test_the_main_job_on_the_host(case: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backends.cupy_backend.create", EmulatedBackend)
+    compare(case, images, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["digits"] if REDUCED else ["digits", "images"])
+def test_the_main_job_on_a_strict_device(
+    case: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step of it takes a device array for a host array."""
+
+    def create(dtype: str) -> Backend:
+        backend = strict(dtype)
+        backend.name = "cupy"
+        return backend
+
+    monkeypatch.setattr("backends.cupy_backend.create", create)
     compare(case, images, tmp_path)
 
 
