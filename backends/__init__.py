@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 
-from .base import Array, Backend, BackendUnavailableError, HostArray
+from .base import Array, Backend, BackendUnavailableError, HostArray, Step
 
-__all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "available_backends", "get_backend"]
+__all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "Step", "available_backends", "get_backend"]
 
 DEFAULT = "numba"
 _MODULES = {"numpy": "numpy_backend", "numba": "numba_backend", "cupy": "cupy_backend"}

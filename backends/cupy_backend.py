@@ -62,8 +62,8 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self._cupy.cuda.get_current_stream().synchronize()
 
-    @property
-    def kept_bytes(self) -> int:
+    @cached_property
+    def kept_bytes(self) -> int:  # type: ignore[override]
         """A quarter of the device's memory each for frozen signals and for Lanczos bases."""
         return int(self._cupy.cuda.runtime.memGetInfo()[1]) // 4
 
@@ -73,9 +73,10 @@ class CupyBackend(Backend):
 
     def matmul(self, a: Array, b: Array) -> Array:
         """cuBLAS's product; our own inside a recorded step, where CuPy does not let cuBLAS in."""
-        if not self._recording or a.ndim != 2 or b.ndim != 2:
+        if not self._recording or not {a.ndim, b.ndim} <= {2, 3} or not a.dtype == b.dtype == self.dtype:
             return super().matmul(a, b)
-        return self._kernels.contract("convolve", (a.shape[0], 1, 1, a.shape[1], 1), b.shape[1], (a, b))
+        m, depth = a.shape[-2:]
+        return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b))
 
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         total[..., rows[:, None], rows] += block  # rows are all different: no two threads meet

@@ -65,7 +65,7 @@ class ReplayedStep:
 
     def _refuse(self, reason: str, expected: list[Array]) -> list[Array]:
         warnings.warn(
-            f"a training step runs without a CUDA graph, correct but slower: {reason}; please report it",
+            f"a step runs without a CUDA graph, correct but slower: {reason}; please report it",
             UserWarning,
             stacklevel=4,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from backends import Array, Backend, HostArray, get_backend
+from backends import Array, Backend, HostArray, Step, get_backend
 
 from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import get_loss
@@ -82,6 +83,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self._x = self.backend.asarray(x[self.active])
         self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, curvature))
         self._kept: list[_Chunk] | None = None
+        self._replayed: dict[int, Step] = {}  # products of so many vectors, where a device can record them
 
     def _coefficients(self, x: HostArray, y: Any, loss: str) -> tuple[HostArray, HostArray]:
         """(c, ℓ''/m) of every example."""
@@ -124,12 +126,21 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 "use fewer examples"
             )
         other = copy.copy(self)
-        other._kept = list(self._chunks())
+        other._kept, other._replayed = list(self._chunks()), {}
         other._weights = check_weights(self.network, weights, self.backend)
         return other
 
     def rows(self, v: Array) -> Array:
         """H applied to each row of a device array v (K, N) -> (K, N)."""
+        ops, count = self.backend, int(v.shape[0])
+        if not ops.asynchronous or self.signal_bytes > ops.kept_bytes:
+            return self._all_rows(v)
+        if count not in self._replayed:
+            own = weakref.proxy(self)  # not kept alive by its own record: signals take gigabytes
+            self._replayed[count] = ops.replay(lambda state, _: [own._all_rows(state[0])])
+        return ops.xp.asarray(self._replayed[count]([v], [])[0], copy=True)
+
+    def _all_rows(self, v: Array) -> Array:
         parts = zip(self.network.slices, self.network.weight_shapes, strict=True)
         return self._rows([self.backend.xp.reshape(v[:, p], (v.shape[0], *shape)) for p, shape in parts], v.shape[0])
 
