@@ -63,7 +63,7 @@ class CupyBackend(Backend):
         self._cupy.cuda.get_current_stream().synchronize()
 
     @cached_property
-    def kept_bytes(self) -> int:  # type: ignore[override]
+    def kept_bytes(self) -> int:
         """A quarter of the device's memory each for frozen signals and for Lanczos bases."""
         return int(self._cupy.cuda.runtime.memGetInfo()[1]) // 4
 

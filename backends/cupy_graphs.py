@@ -56,7 +56,8 @@ class ReplayedStep:
         try:
             launch = self._record(lambda: self._put(own, self._run(lambda: self._step(own, given))))
         except Exception as error:  # what CUDA refuses to record has many classes
-            return self._refuse(f"it cannot be recorded ({str(error).strip().splitlines()[0]})", expected)
+            said = str(error).strip() or type(error).__name__
+            return self._refuse(f"it cannot be recorded ({said.splitlines()[0]})", expected)
         launch()
         if not all(bool(self._xp.all((a == b) | (a != a))) for a, b in zip(own, expected, strict=True)):
             return self._refuse("its record gave other numbers", expected)
