@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: compare test lint docs lowest secrets audit clean
+CUDA ?= cuda13
+PAPER := --backend cupy --data cifar10 --network vgg12 --examples 50000 --spectrum-examples 5000 --epochs 300 \
+	--record 0,10,20,30,40,100,160,200,260,300 --probes 4 --steps 80 --out runs/paper
+
+.PHONY: compare test lint docs lowest secrets audit gpu paper clean
 
 compare: $(VENV)/installed
 	$(BIN)/python -m validation.compare --resume
@@ -21,6 +25,7 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -q -T -W --keep-going docs build/docs
 	@echo "site: build/docs/index.html"
+
 # The quick tests with the lowest versions of the dependencies that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
 LOWEST_TESTS := tests/test_architecture.py tests/test_cells.py tests/test_data.py tests/test_distances.py \
@@ -41,6 +46,14 @@ audit: $(VENV)/installed-audit
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/frozen.txt
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/frozen.txt
 
+# Parity with NumPy on a CUDA device, then the benchmark, within eight minutes; docs/gpu.md.
+gpu: $(VENV)/installed-$(CUDA)
+	$(BIN)/python benchmarks/gpu.py --parity --seconds 480
+
+# One piece of the paper's experiment; again until runs/paper/report.html is there; docs/paper/README.md.
+paper: $(VENV)/installed-$(CUDA)
+	$(BIN)/python -m validation.compare $(PAPER) --resume --stop-after 480 || [ $$? -eq 4 ]
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -59,6 +72,10 @@ $(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-audit: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -e '.[audit]'
 	touch $@
+
+$(VENV)/installed-$(CUDA): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[test,cifar,$(CUDA)]' pyhessian
+	touch $@ $(VENV)/installed $(VENV)/installed-test
 
 clean:
 	rm -rf $(VENV) $(LOWEST) runs build dist docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

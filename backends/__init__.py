@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import importlib
 
-from .base import Array, Backend, BackendUnavailableError, HostArray
+from .base import Array, Backend, BackendUnavailableError, HostArray, Step
 
-__all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "available_backends", "get_backend"]
+__all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "Step", "available_backends", "get_backend"]
 
 DEFAULT = "numba"
 _MODULES = {"numpy": "numpy_backend", "numba": "numba_backend", "cupy": "cupy_backend"}
 
 
-def get_backend(name: str | Backend | None = None, dtype: str = "float64") -> Backend:
+def get_backend(name: str | Backend | None = None, dtype: str = "float64", tf32: bool = False) -> Backend:
     """The backend called `name` ("numpy", "numba", "cupy"; None: the default) with a floating `dtype`.
 
-    A `Backend` object is returned as it is. Raises `ValueError` for an unknown name, `BackendUnavailableError`
-    for a known one that cannot run here.
+    `tf32`: convolutions multiply in TF32 on the tensor cores of a GPU: float32 with 10 bits of mantissa in the factors.
+    A `Backend` object is returned as it is. Raises `ValueError` for an unknown name or TF32 where there is none,
+    `BackendUnavailableError` for a known backend that cannot run here.
     """
     if isinstance(name, Backend):
         return name
     name = DEFAULT if name is None else name
     if name not in _MODULES:
         raise ValueError(f"backend {name!r} is unknown: use one of {', '.join(_MODULES)}")
+    if tf32 and (name != "cupy" or dtype != "float32"):
+        raise ValueError(
+            f"TF32 is not for backend {name!r} in {dtype}: use backend 'cupy' in 'float32', or leave it out"
+        )
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    backend: Backend = module.create(dtype)
+    backend: Backend = module.create(dtype, tf32) if tf32 else module.create(dtype)
     return backend
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,10 @@ from . import reference
 
 Array = Any
 HostArray = np.ndarray[Any, Any]
+Step = Callable[[list[Array], list[Array]], list[Array]]  # (state, inputs) -> the next state
+
+
+KEPT_BYTES = 1 << 30
 
 
 class BackendUnavailableError(RuntimeError):
@@ -24,8 +28,14 @@ class Backend:
     The methods below are the reference (`backends.reference`); a specialised backend overrides the ones that
     a profile shows to matter, with the same signature and the same meaning.
 
-    Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32".
+    Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``tf32``, whether
+    convolutions multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so that reading a
+    number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device.
     """
+
+    tf32 = False
+    asynchronous = False
+    batch_size = 128
 
     def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
         if dtype not in ("float64", "float32"):
@@ -48,6 +58,22 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it (before reading a clock)."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that frozen signals, and likewise Lanczos bases, may hold between products."""
+        return KEPT_BYTES
+
+    def free_bytes(self) -> int | None:
+        """Bytes of memory that arrays could still take; None where no device counts them."""
+        return None
+
+    def replay(self, step: Step) -> Step:
+        """A pure step on arrays, to be called often: the same one, or one that is quicker and as right.
+
+        The state returned may be written over by the next call.
+        """
+        return step
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """A device array of zeros."""
@@ -76,6 +102,11 @@ class Backend:
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         """total plus block in the rows and columns `rows`; may be in place: see `reference.add_block`."""
         return reference.add_block(self.xp, total, rows, block)
+
+    def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
+        """One step of gradient descent, (w - rate v', v') with v' = momentum v + scale g."""
+        v = momentum * v + scale * g
+        return w - rate * v, v
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         """log µ(y|x) (m, 2) by a specialised enumeration, or None: use the generic one of the simulator."""

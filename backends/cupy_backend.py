@@ -1,34 +1,198 @@
-"""The same mathematics on a CUDA device through CuPy."""
+"""The same mathematics on a CUDA device through CuPy, with kernels for images, gates and enumeration.
+
+Convolutions are products whose first factor is read from the images (`cuda/contraction.cu`), in the backend's precision
+or, by choice, in TF32 on tensor cores. Dense layers are cuBLAS's. Arrays stay on the device.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from .base import Array, Backend, BackendUnavailableError, HostArray
+import numpy as np
+
+from . import reference
+from .base import Array, Backend, BackendUnavailableError, HostArray, Step
+from .cupy_graphs import Launch, ReplayedStep
+from .cupy_kernels import ENUMERATION_GATES, ENUMERATION_INPUTS, Kernels
+from .cupy_namespace import Namespace
 
 _INSTEAD = "use --backend numba (or get_backend('numba')) on this machine"
+RANGE, SMALLEST = 300.0, 1e-250  # see `numba_enumeration`
+TENSOR_CORES = 80  # compute capability from which they multiply in TF32
+
+
+@dataclass
+class Transfers:
+    """Arrays that went to the device and came from it; single numbers (`Backend.inner`) are not counted."""
+
+    to_device: int = 0
+    to_host: int = 0
 
 
 class CupyBackend(Backend):
-    """Arrays on the current CUDA device; transfers only in `asarray` and `to_numpy`."""
+    """Arrays on the current CUDA device; transfers only in `asarray` and `to_numpy`, counted in ``transfers``."""
 
-    def __init__(self, cupy: Any, xp: Any, dtype: str) -> None:
-        super().__init__("cupy", xp, dtype)
-        self._cupy = cupy
+    asynchronous = True
+    batch_size = 512  # enough sites to fill the device with one layer of one batch
+
+    def __init__(self, cupy: Any, xp: Any, dtype: str, tf32: bool = False) -> None:
+        super().__init__("cupy", Namespace(xp), dtype)
+        self._cupy, self.tf32 = cupy, tf32
+        self.transfers = Transfers()
+        self._recording = False
+
+    @cached_property
+    def _kernels(self) -> Kernels:
+        return Kernels(self._cupy, self.dtype, self.tf32)
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        if not isinstance(x, self._cupy.ndarray):
+            self.transfers.to_device += 1
+        return super().asarray(x, dtype)
 
     def to_numpy(self, x: Array) -> HostArray:
+        self.transfers.to_host += 1
         host: HostArray = self._cupy.asnumpy(x)
         return host
+
+    def synchronize(self) -> None:
+        self._cupy.cuda.get_current_stream().synchronize()
+
+    @cached_property
+    def kept_bytes(self) -> int:
+        """A quarter of the device's memory each for frozen signals and for Lanczos bases."""
+        return int(self._cupy.cuda.runtime.memGetInfo()[1]) // 4
+
+    def free_bytes(self) -> int:
+        pool = self._cupy.get_default_memory_pool()
+        return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """cuBLAS's product; our own inside a recorded step, where CuPy does not let cuBLAS in."""
+        if not self._recording or not {a.ndim, b.ndim} <= {2, 3} or not a.dtype == b.dtype == self.dtype:
+            return super().matmul(a, b)
+        m, depth = a.shape[-2:]
+        return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b))
 
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         total[..., rows[:, None], rows] += block  # rows are all different: no two threads meet
         return total
 
-    def synchronize(self) -> None:
-        self._cupy.cuda.get_current_stream().synchronize()
+    def replay(self, step: Step) -> Step:
+        return ReplayedStep(step, self.xp, self._recordable, self._record)
+
+    def _recordable(self, call: Callable[[], Any]) -> Any:
+        before, self._recording = self._recording, True
+        try:
+            return call()
+        finally:
+            self._recording = before
+
+    def _record(self, work: Launch) -> Launch:
+        """A CUDA graph of what `work` does. Its memory is a pool of its own: nothing else may be put there."""
+        cuda = self._cupy.cuda
+        pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+        cuda.get_current_stream().synchronize()
+        with stream:
+            stream.begin_capture()
+            try:
+                with cuda.using_allocator(pool.malloc):
+                    work()
+            finally:
+                graph = stream.end_capture()
+
+        def launch(graph: Any = graph, pool: Any = pool) -> None:
+            graph.launch()
+
+        return launch
+
+    def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
+        new_w, new_v = self._cupy.empty(w.shape, w.dtype), self._cupy.empty(w.shape, w.dtype)
+        numbers = [np.dtype(self.dtype).type(x) for x in (momentum, scale, rate)]
+        parts = [self._kernels.plain(x) for x in (w, v, g)]
+        self._kernels.sweep("descend", w.size, *parts, new_w, new_v, np.int64(w.size), *numbers)
+        return new_w, new_v
+
+    def convolve(self, *pairs: tuple[Array, Array]) -> Array:
+        if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
+            return super().convolve(*pairs)
+        x, w = pairs[0]
+        m, height, width, ins = x.shape[-4:]
+        z = self._kernels.contract("convolve", (m, height, width, ins, w.shape[-3]), w.shape[-1], *pairs)
+        return z.reshape(*z.shape[:-2], m, height, width, w.shape[-1])
+
+    def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
+        return self.convolve(*((d, reference.turn(self.xp, w)) for d, w in pairs))
+
+    def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
+        if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
+            return super().convolve_gradient(kernel, *pairs)
+        x, d = pairs[0]
+        g = self._kernels.contract("convolve_gradient", (*x.shape[-4:], kernel), d.shape[-1], *pairs)
+        return g.reshape(*g.shape[:-2], kernel, kernel, x.shape[-1], d.shape[-1])
+
+    def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        if len(pools) > 1 or z.ndim not in (2, 4) or z.size == 0 or z.dtype != self.dtype:
+            return super().gate(z, pools)
+        m, height, width, channels = _images(z.shape)
+        s, z = pools[0] if pools else 1, self._kernels.plain(z)
+        x, mask = self._cupy.empty((m, height // s, width // s, channels), z.dtype), self._cupy.empty(z.shape, bool)
+        count = m * -(-height // s) * -(-width // s) * channels
+        sizes = [np.int32(n) for n in (height, width, channels, s)]
+        self._kernels.sweep("gate", count, z, x, mask, np.int64(count), *sizes)
+        return (x if z.ndim == 4 else x.reshape(z.shape)), mask
+
+    def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
+        if not self._fits(mask, z.shape, z, window):
+            return super().apply_gates(mask, z, window)
+        height, width, channels = _images(mask.shape)[1:]
+        shape = z.shape if window == 1 else (*z.shape[:-3], height // window, width // window, channels)
+        return self._gated("apply_gates", mask, z, shape, window)
+
+    def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
+        shape = (*d.shape[: d.ndim - mask.ndim + 1], *mask.shape[1:])
+        if not self._fits(mask, shape, d, window):
+            return super().spread_gates(mask, d, window)
+        return self._gated("spread_gates", mask, d, shape, window)
+
+    def _fits(self, mask: Array, shape: tuple[int, ...], given: Array, window: int) -> bool:
+        """Whether the kernels know the case: signals of the mask's shape, with at most one probe axis more."""
+        same = shape == mask.shape or shape[1:] == mask.shape
+        return same and given.dtype == self.dtype and (window == 1 or mask.ndim == 4)
+
+    def _gated(self, name: str, mask: Array, given: Array, shape: tuple[int, ...], window: int) -> Array:
+        """`apply_gates` or `spread_gates` by its kernel: given -> an array of `shape`."""
+        out = self._cupy.empty(shape, self.dtype)
+        mask = self._cupy.ascontiguousarray(mask)
+        sizes = [np.int32(n) for n in (*_images(mask.shape), window)]
+        if out.size:
+            self._kernels.sweep(name, out.size, mask, self._kernels.plain(given), out, np.int64(out.size), *sizes)
+        return out
+
+    def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
+        widths = [w.shape[0] for w in matrices]
+        too_large = widths[-1] > 26 or max(widths[1:], default=0) > ENUMERATION_GATES or x.shape[0] > ENUMERATION_INPUTS
+        if len(matrices) < 2 or too_large:
+            return None
+        sums = self._kernels.marginal_sums(list(matrices), x, temperature)
+        marginals = self.xp.sum(sums[:, :, :2], axis=1)
+        if float(self.xp.max(sums[:, :, 2])) > RANGE or float(self.xp.min(marginals)) < SMALLEST:
+            return None
+        return self.xp.log(marginals)
 
 
-def create(dtype: str) -> Backend:
+def _images(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(m, H, W, C) of images, or of anything else as images of one site."""
+    if len(shape) == 4:
+        return shape[0], shape[1], shape[2], shape[3]
+    return shape[0], 1, 1, math.prod(shape[1:])
+
+
+def create(dtype: str, tf32: bool = False) -> Backend:
     """CuPy on the current device; `BackendUnavailableError` where CuPy or a device is missing."""
     try:
         import array_api_compat.cupy as xp
@@ -40,9 +204,15 @@ def create(dtype: str) -> Backend:
         ) from None
     try:
         cupy.asarray([0.0]).sum().item()
+        capability = int(cupy.cuda.Device().compute_capability)
     except Exception as error:  # CuPy raises different classes for a missing driver, device or library
         reason = str(error).strip().splitlines()[0]
         raise BackendUnavailableError(
             f"backend 'cupy' needs a usable CUDA device, and CuPy found none ({reason}): {_INSTEAD}"
         ) from None
-    return CupyBackend(cupy, xp, dtype)
+    if tf32 and capability < TENSOR_CORES:
+        raise BackendUnavailableError(
+            f"TF32 needs compute capability {TENSOR_CORES / 10:.1f}, and this device has {capability / 10:.1f}: "
+            "leave out --tf32"
+        )
+    return CupyBackend(cupy, xp, dtype, tf32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +11,16 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from backends import Array, Backend, HostArray, get_backend
+from backends import Array, Backend, HostArray, Step, get_backend
 
 from .checks import check_count, check_examples, check_labels, check_weights, real_array
 from .losses import get_loss
+from .memory import device_memory
 from .network import Network
 from .propagation import Signals, backpropagate, linear, linear_adjoint_gated, linear_gated, linear_gradient, propagate
-from .risk import BATCH_SIZE, batches, output
+from .risk import batches, output
 
 PARTS = ("full", "gauss_newton", "residual")
-SIGNAL_BYTES = 1 << 30  # signals kept between products; beyond it they are computed anew for each product
 DENSE_LIMIT = 20_000
 
 
@@ -43,8 +44,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         ẋ_l = D_l (W_l^T ẋ_{l-1} + V_l^T x_{l-1}),   δ̇_l = D_l (W_{l+1} δ̇_{l+1} + V_{l+1} δ̂_{l+1}),
         (HV)_l = Σ_i ( ẋ_{l-1,i} δ̂_{l,i}^T + x_{l-1,i} δ̇_{l,i}^T ).
 
-    Gates, x and δ̂ are computed once (and kept up to `SIGNAL_BYTES`); examples with c_i = 0 and ℓ''_i = 0 take no
-    part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
+    Gates, x and δ̂ are computed once (and kept up to the backend's `kept_bytes`); examples with c_i = 0 and ℓ''_i = 0
+    take no part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
 
     Parameters: `part` is "full", "gauss_newton" or "residual"; `c` (m,) overrides ∂ℓ/∂T/m: the operator is then
     Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. `batch_size` examples are in flight at a time.
@@ -69,7 +70,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self.part = part if c is None else "residual"
         super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
         self._weights = check_weights(network, weights, self.backend)
-        self._batch_size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
+        self._batch_size = check_count(self.backend.batch_size if batch_size is None else batch_size, "batch_size")
         x = check_examples(network, x)
         if c is None:
             self.c, curvature = self._coefficients(x, y, loss)
@@ -79,9 +80,10 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self._has_residual = self.part != "gauss_newton" and bool(np.any(self.c))
         takes_part = (self._has_residual & (self.c != 0)) | (self._has_curvature & (curvature != 0))
         self.active: HostArray = np.flatnonzero(takes_part)
-        self._x = x[self.active]
-        self._c, self._curvature = self.c[self.active], curvature[self.active]
+        self._x = self.backend.asarray(x[self.active])
+        self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, curvature))
         self._kept: list[_Chunk] | None = None
+        self._replayed: dict[int, Step] = {}  # products of so many vectors, where a device can record them
 
     def _coefficients(self, x: HostArray, y: Any, loss: str) -> tuple[HostArray, HostArray]:
         """(c, ℓ''/m) of every example."""
@@ -93,13 +95,13 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def _chunk(self, part: slice) -> _Chunk:
         ops = self.backend
-        signals = propagate(self.network, self._weights, ops.asarray(self._x[part]), ops)
-        errors = backpropagate(self.network, self._weights, signals, ops.asarray(self._c[part]), ops)
-        return _Chunk(signals, errors, ops.asarray(self._curvature[part]))
+        signals = propagate(self.network, self._weights, self._x[part, ...], ops)
+        errors = backpropagate(self.network, self._weights, signals, self._c[part], ops)
+        return _Chunk(signals, errors, self._curvature[part])
 
     def _chunks(self) -> Iterator[_Chunk]:
         parts = list(batches(self.active.size, self._batch_size))
-        if self._kept is None and self.signal_bytes <= SIGNAL_BYTES:
+        if self._kept is None and self.signal_bytes <= self.backend.kept_bytes:
             self._kept = [self._chunk(part) for part in parts]
         yield from self._kept if self._kept is not None else map(self._chunk, parts)
 
@@ -116,20 +118,29 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
         Not a Hessian of any network but the ensemble in which, given the signals, the weights are random: fresh
         weights of the same mean square make a draw of it. Symmetric; `c` and `active` stay. Raises `ValueError`
-        where the frozen signals are too large to be kept (`SIGNAL_BYTES`).
+        where the frozen signals are too large to be kept.
         """
-        if self.signal_bytes > SIGNAL_BYTES:
+        if self.signal_bytes > (limit := self.backend.kept_bytes):
             raise ValueError(
-                f"frozen signals take {self.signal_bytes / 1e9:.3g} GB, expected at most {SIGNAL_BYTES / 1e9:.3g}: "
+                f"frozen signals take {self.signal_bytes / 1e9:.3g} GB, expected at most {limit / 1e9:.3g}: "
                 "use fewer examples"
             )
         other = copy.copy(self)
-        other._kept = list(self._chunks())
+        other._kept, other._replayed = list(self._chunks()), {}
         other._weights = check_weights(self.network, weights, self.backend)
         return other
 
     def rows(self, v: Array) -> Array:
         """H applied to each row of a device array v (K, N) -> (K, N)."""
+        ops, count = self.backend, int(v.shape[0])
+        if not ops.asynchronous or self.signal_bytes > ops.kept_bytes:
+            return self._all_rows(v)
+        if count not in self._replayed:
+            own = weakref.proxy(self)  # not kept alive by its own record: signals take gigabytes
+            self._replayed[count] = ops.replay(lambda state, _: [own._all_rows(state[0])])
+        return ops.xp.asarray(self._replayed[count]([v], [])[0], copy=True)
+
+    def _all_rows(self, v: Array) -> Array:
         parts = zip(self.network.slices, self.network.weight_shapes, strict=True)
         return self._rows([self.backend.xp.reshape(v[:, p], (v.shape[0], *shape)) for p, shape in parts], v.shape[0])
 
@@ -145,8 +156,9 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def _rows(self, directions: list[Array | None], count: int) -> Array:
         ops = self.backend
-        total = [ops.zeros((count, *shape)) for shape in self.network.weight_shapes]
-        with ops.computing():
+        size = min(self._batch_size, self.active.size)
+        with ops.computing(), device_memory(self.network, ops, size, vectors=count):
+            total = [ops.zeros((count, *shape)) for shape in self.network.weight_shapes]
             for chunk in self._chunks():
                 product = self._chunk_product(chunk, directions)
                 total = [a if b is None else a + b for a, b in zip(total, product, strict=True)]

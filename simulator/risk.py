@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from backends import Array, Backend, HostArray, get_backend
 
 from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import Loss, get_loss
+from .memory import device_memory
 from .network import Network
 from .propagation import Signals, assemble_gradient, backpropagate, propagate
 from .streams import Seed, spawn_streams
@@ -33,9 +34,9 @@ def output(
     backend: str | Backend | None = None,
     temperature: float = 0.0,
     seed: Seed | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> HostArray:
-    """T(x) (8), a host array (m,).
+    """T(x) (8), a host array (m,), `batch_size` examples at a time (as many as suit the backend unless given).
 
     At `temperature` T > 0 hidden gates are drawn, P(h = 1) = σ(z/T), one sample per example from `seed`;
     max-pooling has no finite-temperature law and is refused (`ValueError`).
@@ -49,12 +50,13 @@ def output(
     if temperature > 0:
         rng = spawn_streams(0 if seed is None else seed, 1)[0]
     w, x = check_weights(network, weights, ops), check_examples(network, x)
-    with ops.computing():
+    size = check_count(ops.batch_size if batch_size is None else batch_size, "batch_size")
+    with ops.computing(), device_memory(network, ops, min(size, x.shape[0])):
         parts = [
-            ops.to_numpy(propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output)
-            for part in batches(x.shape[0], check_count(batch_size, "batch_size"))
+            propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output
+            for part in batches(x.shape[0], size)
         ]
-    return np.concatenate(parts)
+        return ops.to_numpy(ops.xp.concat(parts))
 
 
 def risk(
@@ -78,12 +80,12 @@ def margin_loss(loss: Loss, t: HostArray, y: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class BatchGradient:
-    """Sums over one batch: ``gradient`` of Σ ℓ (device, per layer), ``loss``, and counts ``correct``, ``active``."""
+    """Sums over one batch, on the device: ``gradient`` of Σ ℓ per layer, ``loss``, counts ``correct``, ``active``."""
 
     gradient: list[Array]
-    loss: float
-    correct: int
-    active: int
+    loss: Array
+    correct: Array
+    active: Array
 
 
 def batch_gradient(
@@ -98,7 +100,8 @@ def batch_gradient(
 ) -> BatchGradient:
     """Gradient of Σ_i ℓ(y_i T(x_i)) over one device batch, the gates held fixed.
 
-    Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass. Above
+    Examples with ℓ' = 0 (the hinge's inactive ones) contribute nothing and are left out of the backward pass, unless
+    counting them would make the host wait for the device. Above
     temperature 0 the gates are one draw from their forward law: for the logistic loss this is an unbiased gradient of
     the evidence bound at that law, whose own terms Σ ∇ log µ(h|x) have mean 0 and are left out.
     """
@@ -112,17 +115,17 @@ def _batch_gradient(
     xp = ops.xp
     u = y * signals.output
     slope = loss.slope(xp, u) * y
-    active = np.flatnonzero(ops.to_numpy(slope))
+    total = xp.sum(loss.value(xp, u), dtype=xp.float64)
     # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
-    total = float(xp.sum(loss.value(xp, u), dtype=xp.float64)) if bool(xp.all(xp.isfinite(u))) else math.inf
-    correct = int(xp.sum(xp.astype(u > 0, xp.int64)))
-    if active.size == 0:
-        return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, 0)
-    if active.size < y.shape[0]:
-        rows = ops.asarray(active, dtype="int64")
+    total = xp.where(xp.all(xp.isfinite(u)), total, xp.full_like(total, math.inf))
+    correct, active = (xp.sum(xp.astype(which, xp.int64)) for which in (u > 0, slope != 0))
+    if not ops.asynchronous and (count := int(active)) < y.shape[0]:
+        if count == 0:
+            return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, active)
+        rows = ops.asarray(np.flatnonzero(ops.to_numpy(slope)), dtype="int64")
         signals, slope = signals.take(xp, rows), xp.take(slope, rows, axis=0)
     errors = backpropagate(network, weights, signals, slope, ops)
-    return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct, int(active.size))
+    return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct, active)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def evaluate(
     y: Any,
     loss: str = "hinge",
     backend: str | Backend | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Risk, accuracy, active share and gradient in one pass over the examples."""
     ops, chosen = get_backend(backend), get_loss(loss)
@@ -155,11 +158,14 @@ def evaluate(
     m = x.shape[0]
     y = check_labels(y, m)
     total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
-    value, correct, active = 0.0, 0, 0
-    for part in batches(m, check_count(batch_size, "batch_size")):
-        batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
-        total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
-        value, correct, active = value + batch.loss, correct + batch.correct, active + batch.active
+    counted: list[BatchGradient] = []
+    size = check_count(ops.batch_size if batch_size is None else batch_size, "batch_size")
+    with device_memory(network, ops, min(size, m)):
+        for part in batches(m, size):
+            batch = batch_gradient(network, w, ops.asarray(x[part]), ops.asarray(y[part]), chosen, ops)
+            total = [a + b for a, b in zip(total, batch.gradient, strict=True)]
+            counted.append(replace(batch, gradient=[]))
+    value, correct, active = (sum(float(getattr(b, name)) for b in counted) for name in ("loss", "correct", "active"))
     return Evaluation(value / m, correct / m, active / m, [ops.to_numpy(g) / m for g in total])
 
 
@@ -192,7 +198,7 @@ def signal_powers(network: Network, weights: Sequence[Any], x: Any, backend: str
     ops = get_backend(backend)
     w, x = check_weights(network, weights, ops), check_examples(network, x)
     total = np.zeros(network.depth)
-    for part in batches(x.shape[0], BATCH_SIZE):
+    for part in batches(x.shape[0], ops.batch_size):
         signals = propagate(network, w, ops.asarray(x[part]), ops)
         total += [ops.inner(s, s) for s in signals.inputs]
     sizes = [math.prod(layer.input_shape) for layer in network.layers]

@@ -16,8 +16,9 @@ from .e_step import check_e_step, exact_gates
 from .em import complete_likelihood
 from .enumeration import log_marginals
 from .losses import get_loss
+from .memory import device_memory
 from .network import Network
-from .risk import BatchGradient, batch_gradient
+from .risk import BatchGradient, batch_gradient, batches
 from .streams import Seed, spawn_streams
 
 
@@ -121,45 +122,68 @@ def train_epochs(
     w = check_weights(network, weights, ops)
     v = [ops.zeros(s) for s in network.weight_shapes] if velocity is None else check_weights(network, velocity, ops)
     streams = spawn_streams(seed, epochs)
+    gates: list[np.random.Generator] = []  # where the epoch at hand draws its gates from
+
+    def gradient(w: list[Array], x: Array, y: Array) -> BatchGradient:
+        if e_step == "exact":
+            return _exact_gradient(network, w, x, y, temperature, ops)
+        return batch_gradient(network, w, x, y, chosen, ops, temperature, gates[0])
+
+    descent = _Descent(network, data, labels, gradient, learning_rate, momentum, ops, replayed=temperature == 0.0)
     for epoch in range(first_epoch, epochs + 1):
-        order, gates = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)[0]
-
-        def step(w: list[Array], x: Array, y: Array, gates: np.random.Generator = gates) -> BatchGradient:
-            if e_step == "exact":
-                return _exact_gradient(network, w, x, y, temperature, ops)
-            return batch_gradient(network, w, x, y, chosen, ops, temperature, gates)
-
-        parts = [ops.asarray(order[start : start + size], dtype="int64") for start in range(0, order.size, size)]
-        w, v, total, correct = _one_epoch(step, w, v, data, labels, parts, learning_rate, momentum, ops)
+        order, gates[:] = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)
+        with device_memory(network, ops, min(size, order.size)):
+            w, v, total, correct = descent.epoch(w, v, order, size)
         state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)
         if not (math.isfinite(total) and all(np.isfinite(a).all() for a in state.weights)):
             raise TrainingDivergedError(epoch, learning_rate)
         yield state
 
 
-def _one_epoch(
-    step: Callable[[list[Array], Array, Array], BatchGradient],
-    w: list[Array],
-    v: list[Array],
-    data: Array,
-    labels: Array,
-    parts: list[Array],
-    learning_rate: float,
-    momentum: float,
-    ops: Backend,
-) -> tuple[list[Array], list[Array], float, int]:
-    """(weights, velocity, Σ loss, Σ correct) after the batches `parts` of row indices; stops at a risk not finite."""
-    total, correct = 0.0, 0
-    with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the caller, once
-        for rows in parts:
-            batch = step(w, ops.xp.take(data, rows, axis=0), ops.xp.take(labels, rows, axis=0))
-            scale = 1.0 / rows.shape[0]
-            v = [momentum * a + scale * g for a, g in zip(v, batch.gradient, strict=True)]
-            w = [a - learning_rate * b for a, b in zip(w, v, strict=True)]
-            total, correct = total + batch.loss, correct + batch.correct
-            if not math.isfinite(total):
-                break
-    return w, v, total, correct
+class _Descent:
+    """Steps of gradient descent on data that stay on the device: state (w, v, Σ loss, Σ correct), inputs (rows,)."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: Array,
+        labels: Array,
+        gradient: Callable[[list[Array], Array, Array], BatchGradient],
+        learning_rate: float,
+        momentum: float,
+        ops: Backend,
+        replayed: bool,
+    ) -> None:
+        self._depth, self._data, self._labels, self._gradient = network.depth, data, labels, gradient
+        self._rate, self._momentum, self._ops = learning_rate, momentum, ops
+        self._advance = ops.replay(self._step) if replayed else self._step
+
+    def _step(self, state: list[Array], inputs: list[Array]) -> list[Array]:
+        ops, depth, (rows,) = self._ops, self._depth, inputs
+        w, v, (total, correct) = state[:depth], state[depth : 2 * depth], state[2 * depth :]
+        x, y = (ops.xp.take(a, rows, axis=0) for a in (self._data, self._labels))
+        batch = self._gradient(w, x, y)
+        moved = [
+            ops.descend(a, b, g, self._momentum, 1.0 / rows.shape[0], self._rate)
+            for a, b, g in zip(w, v, batch.gradient, strict=True)
+        ]
+        return [*(a for a, _ in moved), *(b for _, b in moved), total + batch.loss, correct + batch.correct]
+
+    def epoch(
+        self, w: list[Array], v: list[Array], order: HostArray, size: int
+    ) -> tuple[list[Array], list[Array], float, float]:
+        """(weights, velocity, Σ loss, Σ correct) after the batches of `order`; stops at a risk not finite."""
+        ops = self._ops
+        rows = ops.asarray(order, dtype="int64")
+        counts = [ops.xp.zeros((), dtype=kind, device=rows.device) for kind in (ops.xp.float64, ops.xp.int64)]
+        state = [*w, *v, *counts]
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the caller, once
+            for part in batches(order.size, size):
+                state = self._advance(state, [rows[part]])
+                if not ops.asynchronous and not math.isfinite(float(state[-2])):
+                    break
+        depth = self._depth
+        return state[:depth], state[depth : 2 * depth], float(state[-2]), float(state[-1])
 
 
 def _exact_gradient(
@@ -171,8 +195,9 @@ def _exact_gradient(
     _, ascent = complete_likelihood(network, w, ops.xp.reshape(x, (x.shape[0], -1)), y, sample, temperature, ops)
     log = log_marginals(network, w, host, temperature, ops)
     own = np.where(labels > 0, log[:, 1], log[:, 0])
-    correct = int(np.sum(own > np.log(0.5)))
-    return BatchGradient([-g for g in ascent], -float(own.sum()), correct, x.shape[0])
+    counts = (np.sum(own > np.log(0.5)), x.shape[0])
+    loss, (correct, active) = ops.asarray(-own.sum(), "float64"), (ops.asarray(n, "int64") for n in counts)
+    return BatchGradient([-g for g in ascent], loss, correct, active)
 
 
 def _host(arrays: Sequence[Array], ops: Backend) -> list[HostArray]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import pytest
 from cases import BACKENDS
 from hypothesis import settings
+
+from backends import BackendUnavailableError, get_backend
 
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -20,3 +23,32 @@ settings.load_profile("umwelt")
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend."""
     return str(request.param)
+
+
+@functools.cache
+def no_device() -> str:
+    """Why tests marked `gpu` cannot run here; empty where they can."""
+    try:
+        get_backend("cupy")
+    except BackendUnavailableError as error:
+        return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and no_device():
+        pytest.skip(no_device())
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """Tests that wait for a device are counted by themselves."""
+    if report.skipped and "gpu" in report.keywords and report.when == "setup":
+        return "without_gpu", "g", "NO GPU"
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says how many tests of the GPU did not run, and why."""
+    waiting = len(terminalreporter.stats.get("without_gpu", []))
+    if waiting:
+        terminalreporter.write_line(f"GPU: {waiting} tests did not run: {no_device()}")

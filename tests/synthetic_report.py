@@ -105,7 +105,7 @@ def build(
             "weights": None,
         },
         "loss": "hinge",
-        "backend": {"name": "numba", "dtype": "float64"},
+        "backend": {"name": "numba", "dtype": "float64", "tf32": False},
         "seed": seed,
         "eta": ETA,
         "environment": {"python": "3.11.7", "numpy": "2.4.6", "cores": 8, "platform": "Linux"},

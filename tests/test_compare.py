@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,7 +119,7 @@ def test_every_key_of_the_report(finished: tuple[Path, str]) -> None:
     assert report["dataset"]["examples"] == 300
     assert report["dataset"]["spectrum_examples"] == 60
     assert report["network"]["weight_shapes"] == [[64, 8], [8, 8], [8, 1]]
-    assert report["backend"] == {"name": "numpy", "dtype": "float64"}
+    assert report["backend"] == {"name": "numpy", "dtype": "float64", "tf32": False}
     assert {"python", "numpy", "scipy", "numba", "platform"} <= set(report["environment"])
     assert [r["epoch"] for r in report["epochs"]] == [0, 1, 3]
     assert report["training"]["history"]["epoch"] == [1, 2, 3]
@@ -283,6 +285,29 @@ def never(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.usefixtures("plain")
+def test_a_run_in_pieces_is_the_whole_run(
+    finished: tuple[Path, str], tmp_path: Path, plain: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--stop-after ends a piece between two steps; with --resume the pieces come to the numbers of one run."""
+    ticks = itertools.count()
+    monkeypatch.setattr("validation.deadline.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr("validation.job.SAVE_SECONDS", 1e9)  # what a piece reached is saved because it stops
+    folder, stopped = tmp_path / "run", []
+    for _ in range(10):
+        status, _, err = run(**SMALL, out=folder, stop_after=100, **({"resume": True} if stopped else {}))
+        if status == 0:
+            break
+        assert (status, err) == (
+            4,
+            "validation.compare: stopped after 100 seconds, as --stop-after asks: "
+            f"go on with --resume --out {folder}\n",
+        )
+        stopped.append(status)
+    assert status == 0
+    assert stopped
+    assert numbers(read(folder)) == numbers(read(finished[0]))
+
+
 def test_a_finished_run_resumed_is_finished(
     finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +390,7 @@ def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
     assert report["dataset"]["input_shape"] == [8, 8, 1]
     assert (report["dataset"]["negative"], report["dataset"]["positive"]) == (["bright"], ["dark"])
     assert report["dataset"]["spectrum_examples"] == report["dataset"]["examples"] == 40
-    assert report["backend"] == {"name": "numba", "dtype": "float32"}
+    assert report["backend"] == {"name": "numba", "dtype": "float32", "tf32": False}
     assert report["network"]["weight_shapes"] == [[3, 3, 1, 4], [64, 8], [8, 1]]
     assert report["epochs"][-1]["test_accuracy"] == 1.0
     assert (tmp_path / "run" / "report.html").exists()

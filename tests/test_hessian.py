@@ -9,7 +9,6 @@ import pytest
 from cases import CASES, DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case, assert_close
 from scipy.sparse.linalg import LinearOperator
 
-import simulator.hessian
 from backends import get_backend
 from simulator import HessianOperator, output, vgg12
 from simulator.propagation import propagate
@@ -118,7 +117,7 @@ def test_batch_size_and_memory_do_not_matter(
         kept = operator @ v
         assert_close(kept, whole, 1e-13)
         assert np.array_equal(operator @ v, kept)
-        monkeypatch.setattr(simulator.hessian, "SIGNAL_BYTES", operator.signal_bytes - 1)
+        monkeypatch.setattr("backends.base.KEPT_BYTES", operator.signal_bytes - 1)
         anew = HessianOperator(*case.problem, "squared", part, backend=backend, batch_size=size)
         assert np.array_equal(anew @ v, kept)
         assert anew._kept is None

@@ -9,7 +9,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import pytest
-from cases import SMALL, Case, assert_close
+from cases import DENSE, IMAGES, SMALL, Case, assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +35,8 @@ from simulator import (
 from theory.arrays import HOST
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import law_of
+from validation import predict_spectrum
+from validation.facts import check_facts
 from validation.signals import measure_signals
 
 DEVICE = array_api_strict.Device("device1")
@@ -193,3 +195,23 @@ def test_adding_a_block(lead: list[int], n: int, data: st.DataObject, seed: int)
     for ops in (strict(), get_backend("numpy"), get_backend("numba"), HOST):
         to = [ops.asarray(total.copy(), "complex128"), ops.asarray(rows, "int64"), ops.asarray(block, "complex128")]
         np.testing.assert_allclose(ops.to_numpy(ops.add_block(*to)), expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("rung", ["R1", "R2", "R5", "R6"])
+@pytest.mark.parametrize("case", [DENSE[3], DENSE[5], IMAGES[1], IMAGES[4]], ids=str)
+def test_predictions(case: Case, rung: str) -> None:
+    c = HessianOperator(*case.problem, backend="numpy").c
+    z = np.array([0.03 + 0.02j, -0.1 + 0.01j])
+    found, expected = (
+        predict_spectrum(case.network, case.x, c, z, rung, case.weights, 0, b) for b in (strict(), "numpy")
+    )
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()  # of the fixed point's tolerance
+
+
+@pytest.mark.parametrize("case", [DENSE[3], IMAGES[5]], ids=str)
+def test_exact_facts(case: Case) -> None:
+    """Every exact fact holds on every namespace."""
+    operator = HessianOperator(*case.problem, backend="numpy")
+    facts = check_facts(*case.problem, operator.c, "hinge", strict(), np.random.default_rng(0))
+    assert facts
+    assert all(fact.value <= fact.tolerance for fact in facts.values())

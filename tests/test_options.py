@@ -16,12 +16,12 @@ from validation.compare import main, parser
 from validation.options import DEFAULT_RECORDS, OptionError, Options, build_network
 
 DEFAULTS = {
-    "backend": None, "dtype": None, "data": "auto", "data_root": "data", "classes": None, "network": "auto",
-    "weights": None,
-    "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40), "batch_size": 128,
-    "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05, "seed": 0,
-    "entries": False, "prediction_seconds": 60.0, "prediction_examples": None,
-    "out": "runs/compare", "resume": False, "quick": False,
+    "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
+    "network": "auto", "weights": None,
+    "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
+    "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
+    "seed": 0, "entries": False, "prediction_seconds": 60.0, "prediction_examples": None,
+    "out": "runs/compare", "resume": False, "stop_after": None, "quick": False,
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_every_option_of_the_command_line() -> None:
         "--examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
-        "--entries --seed 3 --out o --resume "
+        "--entries --seed 3 --out o --resume --tf32 --stop-after 5 "
         "--quick"
     )
     expected = {
@@ -60,7 +60,7 @@ def test_every_option_of_the_command_line() -> None:
         "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
         "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8,
-        "entries": True, "seed": 3, "out": "o", "resume": True, "quick": True,
+        "entries": True, "seed": 3, "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
     }  # fmt: skip
     given = vars(parser().parse_args(line.split()))
     assert set(expected) == {field.name for field in fields(Options)}
@@ -139,10 +139,10 @@ def test_backends_are_resolved_or_refused() -> None:
 
 
 def test_what_makes_two_runs_the_same() -> None:
-    """Everything but where it is written and whether it is resumed."""
+    """Everything but where it is written, whether it is resumed and how long a piece of it is."""
     base = Options().completed().identity()
-    assert Options(out="elsewhere", resume=True).completed().identity() == base
-    assert set(base) == set(DEFAULTS) - {"out", "resume"}
+    assert Options(out="elsewhere", resume=True, stop_after=9.0).completed().identity() == base
+    assert set(base) == set(DEFAULTS) - {"out", "resume", "stop_after"}
     assert Options(seed=1).completed().identity() != base
     assert Options(record=[0, 1, 2, 5, 10, 20, 40]).completed().identity() == base
     assert Options(data=Path("a/b"), data_root=Path("c")).completed().identity()["data"] == "a/b"  # type: ignore[arg-type]
@@ -230,6 +230,8 @@ USAGE: dict[str, tuple[str, str]] = {
     "no epochs": ("--record 1;2", "argument --record: invalid"),
     "stray word": ("digits", "unrecognized arguments: digits"),
     "backend": ("--backend fortran", "backend 'fortran' is unknown: use one of numpy, numba, cupy"),
+    "tf32 on a CPU": ("--tf32", "TF32 is not for backend 'numba' in float32"),
+    "stop": ("--stop-after 0", "--stop-after 0.0: expected a number of seconds > 0"),
     "dtype": ("--dtype half", "--dtype 'half': expected float64 or float32"),
     "data": ("--data nowhere", "data is 'nowhere', which does not exist"),
     "file as data": ("--data {tmp}/file", "not a ZIP archive"),

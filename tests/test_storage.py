@@ -332,6 +332,10 @@ def test_a_flipped_bit_is_refused_or_harmless(run: RunDirectory) -> None:
     assert 0 < harmless < 300
 
 
+def report(**changed: Any) -> dict[str, Any]:
+    return {"schema": REPORT_SCHEMA, "options": dict(IDENTITY), "epochs": []} | changed
+
+
 def sealed(data: dict[str, Any]) -> bytes:
     return json.dumps(data | {"checksum": json_checksum(data)}).encode()
 

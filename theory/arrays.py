@@ -30,7 +30,7 @@ class ArrayLibrary(Protocol):
         """Device array -> host array."""
 
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
-        """total (..., n, n) plus block (..., k, k) in rows and columns `rows` (k,), all different; may be in place."""
+        """total (..., n, n) plus block (..., k, k) in rows and columns `rows` (k,), all different; maybe in place."""
 
 
 class HostLibrary:

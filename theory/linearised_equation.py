@@ -96,11 +96,8 @@ class LinearisedEquation:
         xp, far = self.xp, -1.0 / self._point(z)
         blocks = []
         for index, shape in enumerate(self.shapes):
-            like = (
-                identity(xp, shape[-1], far)
-                if index == 0
-                else (xp.zeros_like if self._is_field(index) else xp.ones_like)(far[:1])
-            )
+            constant = xp.zeros_like if self._is_field(index) else xp.ones_like
+            like = identity(xp, shape[-1], far) if index == 0 else constant(far[:1])
             block = xp.reshape(far, (-1, *(1,) * len(shape))) * like
             blocks.append(xp.broadcast_to(block, (len(z), *shape)))
         return self._join(blocks)

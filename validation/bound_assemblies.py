@@ -145,21 +145,23 @@ class _Pass:
         rows = xp.ones_like(probes[0])[:, None, :]
         started: list[int] = []
         self.gates: list[Array] = []
-        self.x_mean, self.x_square = [xp.mean(rows[:, 0], axis=1)], [xp.mean(rows[:, 0] ** 2, axis=1)]
+        self.x_mean, self.x_square = [xp.mean(rows[:, 0, :], axis=1)], [xp.mean(rows[:, 0, :] ** 2, axis=1)]
         self.jacobian: dict[tuple[int, int], tuple[Array, Array]] = {}
         self.ungated: dict[int, Array] = {}
         for layer, w in enumerate(weights, start=1):
             fields = xp.matmul(rows, w)
             if layer == self.depth - 1:
-                self.z_square = xp.mean(fields[:, 0] ** 2, axis=1)
-                self.ungated = {s: xp.mean(fields[:, 2 + 2 * i] ** 2, axis=1) / self.n for i, s in enumerate(started)}
-            gate = xp.astype(fields[:, 0] > 0, fields.dtype)
+                self.z_square = xp.mean(fields[:, 0, :] ** 2, axis=1)
+                self.ungated = {
+                    s: xp.mean(fields[:, 2 + 2 * i, :] ** 2, axis=1) / self.n for i, s in enumerate(started)
+                }
+            gate = xp.astype(fields[:, 0, :] > 0, fields.dtype)
             rows = fields * gate[:, None, :]
             self.gates.append(gate)
-            self.x_mean.append(xp.mean(rows[:, 0], axis=1))
-            self.x_square.append(xp.mean(rows[:, 0] ** 2, axis=1))
+            self.x_mean.append(xp.mean(rows[:, 0, :], axis=1))
+            self.x_square.append(xp.mean(rows[:, 0, :] ** 2, axis=1))
             for i, start in enumerate(started):
-                ones, signs = rows[:, 1 + 2 * i], rows[:, 2 + 2 * i]
+                ones, signs = rows[:, 1 + 2 * i, :], rows[:, 2 + 2 * i, :]
                 self.jacobian[start, layer] = xp.mean(ones, axis=1) / self.n, xp.mean(signs**2, axis=1) / self.n
             if layer in self._starts and layer < self.depth - 1:
                 rows = xp.concat([rows, xp.stack([gate, gate * probes[len(started)]], axis=1)], axis=1)

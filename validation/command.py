@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 Report = TypeVar("Report")
 
 
@@ -77,6 +77,8 @@ def exit_status(
     from backends import BackendUnavailableError
     from simulator import TrainingDivergedError
 
+    from .deadline import StoppedError
+
     pressed: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -89,6 +91,8 @@ def exit_status(
         return conclude(job())
     except TrainingDivergedError as error:
         return stop(program, f"{error}; {diverged}", EXIT_DIVERGED)
+    except StoppedError as error:
+        return stop(program, f"{error}: {interrupted}", EXIT_STOPPED)
     except KeyboardInterrupt:
         return stop(program, f"interrupted: {interrupted}", EXIT_INTERRUPTED)
     except Exception as error:

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--dtype", help="float64 or float32 (default: float32 for images, else float64)")
+    p.add_argument("--tf32", action="store_true", help="cupy, float32: convolutions on tensor cores, 10-bit factors")
     p.add_argument("--data", default=d.data, help="auto (default), digits, cifar10, an image FOLDER or a ZIP of one")
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
     p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
@@ -61,12 +62,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--save-seconds", type=float, default=d.save_seconds, metavar="S",
                    help="keep what was reached inside a long step this often (default 60)")  # fmt: skip
+    p.add_argument("--stop-after", type=float, metavar="S",
+                   help="stop between two steps after S seconds, exit status 4: go on with --resume")  # fmt: skip
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
     return p
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage, 3 diverged, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 1 an exact fact failed, 2 usage, 3 diverged, 4 stopped by --stop-after, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     return exit_status(
         PROGRAM,

@@ -44,7 +44,7 @@ def _summary(data: Report) -> str:
         f"loss: {training['epochs']} epochs, batches of {training['batch_size']}, learning rate "
         f"{training['learning_rate']:g}, momentum {training['momentum']:g}. The Hessian's spectrum is measured "
         f"and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. Backend "
-        f"{backend['name']} ({backend['dtype']}), seed {data['seed']}."
+        f"{backend['name']} ({backend['dtype']}{', convolutions in TF32' * backend['tf32']}), seed {data['seed']}."
     )
     if data["epochs"]:
         text += (

@@ -21,6 +21,7 @@ from simulator.streams import spawn_streams
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
+from .deadline import Deadline
 from .interchange import load_weights
 from .measure import Bench, measure
 from .options import QUICK_SPECTRUM_EXAMPLES, OptionError, Options, build_network
@@ -52,7 +53,8 @@ def compare(**options: Any) -> Report:
     """Run the main job; the options are those of `validation.options.Options` and of the command line.
 
     Raises `OptionError`, `DataError`, `WeightsError`, `StorageError`, `BackendUnavailableError` (all before any work is
-    done), and `simulator.TrainingDivergedError`, after which what was recorded is on disk. With `seeds`: `compare_seeds`.
+    done), `StoppedError` (`stop_after`) and `simulator.TrainingDivergedError`, after which what was recorded is on
+    disk. With `seeds`: `compare_seeds`.
     """
     over_seeds = {name: options.pop(name, None) for name in ("seeds", "workers", "scheduler")}
     if over_seeds["seeds"] is not None:
@@ -79,14 +81,16 @@ def compare(**options: Any) -> Report:
 
 
 def prepare(options: Options) -> tuple[Bench, str]:
-    backend = options.resolve_backend(images=False)  # an unusable backend is said before data are read
+    """The bench of a run and the name of its network; raises for options, data or a backend that cannot be used."""
+    backend = options.resolve_backend(images=options.tf32)  # an unusable backend is said before data are read
     dataset = _load(options, options.spectrum_examples)
     if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
         dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
     images = dataset.x.ndim == 4
-    backend = options.resolve_backend(images) if images else backend
+    backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
-    return Bench(dataset, network, options, backend, _loaded(options, network, dataset)), name
+    initial = _loaded(options, network, dataset)
+    return Bench(dataset, network, options, backend, initial, Deadline(options.stop_after)), name
 
 
 def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array] | None:
@@ -120,7 +124,7 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
             **_describe_start(options),
         },
         "loss": options.loss,
-        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype},
+        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype, "tf32": bench.backend.tf32},
         "seed": options.seed,
         "environment": environment(),
         "eta": options.eta,
@@ -201,6 +205,8 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
                 write_json(run.report_path, report)
                 run.forget_record(state.epoch)
                 _say(report["epochs"][-1])
+            if state.epoch < (options.epochs or 0):
+                bench.deadline.check()
 
 
 def _judge(report: dict[str, Any]) -> None:
@@ -233,14 +239,15 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
         for name in history:
             history[name].append(getattr(epoch, name))
         reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
-        if epoch.epoch in wanted or time.monotonic() - saved >= options.save_seconds or epoch.epoch == options.epochs:
+        late = time.monotonic() - saved >= options.save_seconds or bench.deadline.passed
+        if epoch.epoch in wanted or late or epoch.epoch == options.epochs:
             run.save_checkpoint(reached, wanted)
             saved = time.monotonic()
         yield reached
 
 
 def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
-    stages = KeptStages(run, state.epoch, bench.options.save_seconds)
+    stages = KeptStages(run, state.epoch, bench.options.save_seconds, bench.deadline)
     with _progress(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as bar:
         return measure(bench, state.weights, state.epoch, stages, bar.update)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from simulator import (
 from simulator.streams import spawn_streams
 
 from .data import Dataset
+from .deadline import Deadline
 from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import QUICK_ENTRIES, entry_statistics
@@ -52,6 +53,7 @@ class Bench:
     options: Options
     backend: Backend
     initial: list[Array] | None = None
+    deadline: Deadline = field(default_factory=Deadline)
 
     def n_products(self) -> int:
         """Hessian products of one record, for the progress bar."""
@@ -90,7 +92,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         record["entries"] = _entries(bench, weights) if options.entries else None
         stages.complete("entries")
     if not stages.done("spectrum"):
-        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos)
+        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos, ops.kept_bytes)
         stages.run("lanczos", run, progress)
         record["spectrum"] = describe_spectrum(run.result(), options.eta, description, options.steps)
         stages.complete("spectrum")

@@ -29,6 +29,7 @@ class Options:
 
     backend: str | None = None
     dtype: str | None = None
+    tf32: bool = False
     data: str = "auto"
     data_root: str = "data"
     classes: str | None = None
@@ -52,6 +53,7 @@ class Options:
     out: str = "runs/compare"
     resume: bool = False
     save_seconds: float = 60.0
+    stop_after: float | None = None
     quick: bool = False
 
     def completed(self) -> Options:
@@ -80,6 +82,8 @@ class Options:
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
         if not (math.isfinite(self.save_seconds) and self.save_seconds >= 0):
             raise OptionError(f"--save-seconds {self.save_seconds!r}: expected a number >= 0")
+        if self.stop_after is not None and not self.stop_after > 0:
+            raise OptionError(f"--stop-after {self.stop_after!r}: expected a number of seconds > 0")
         if not 0 <= self.momentum < 1:
             raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
         epochs, record = self.epochs or 0, self.record or ()
@@ -95,12 +99,12 @@ class Options:
 
     def resolve_backend(self, images: bool) -> Backend:
         """The backend, with dtype float32 for images and float64 otherwise unless one was given."""
-        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"))
+        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"), self.tf32)
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: everything but where it is kept and how, and whether it is resumed."""
+        """What makes two runs the same run: everything but where, how and in which pieces it is kept."""
         fields = asdict(self)
-        for name in ("out", "resume", "save_seconds"):
+        for name in ("out", "resume", "save_seconds", "stop_after"):
             fields.pop(name)
         fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}

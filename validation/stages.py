@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .deadline import Deadline
 from .run_directory import RunDirectory
 from .storage import StorageError
 
@@ -56,10 +57,14 @@ class Stages:
 
 
 class KeptStages(Stages):
-    """`Stages` kept in the folder of a run: after every part of the record, every `seconds` inside a computation."""
+    """`Stages` kept in the folder of a run: after every part of the record, every `seconds` inside a computation.
 
-    def __init__(self, directory: RunDirectory, epoch: int, seconds: float) -> None:
+    Where `deadline` has passed, `StoppedError` follows what was kept.
+    """
+
+    def __init__(self, directory: RunDirectory, epoch: int, seconds: float, deadline: Deadline | None = None) -> None:
         super().__init__()
+        self._deadline = Deadline() if deadline is None else deadline
         self._directory, self._epoch, self._seconds = directory, epoch, seconds
         self._begun = time.perf_counter()
         self.record = directory.load_record(epoch)
@@ -68,6 +73,7 @@ class KeptStages(Stages):
     def keep(self) -> None:
         self.record["seconds"] = round(self.seconds_before + time.perf_counter() - self._begun, 2)
         self._directory.save_record(self._epoch, self.record)
+        self._deadline.check()
 
     def run(self, name: str, computation: Resumable, progress: Callable[[int], object]) -> None:
         state = self._directory.load_step(name, self._epoch)
@@ -77,8 +83,9 @@ class KeptStages(Stages):
         while count := computation.advance():
             progress(count)
             now = time.perf_counter()
-            if now - saved >= wait:
+            if now - saved >= wait or self._deadline.passed:
                 self._directory.save_step(name, self._epoch, computation.state())
+                self._deadline.check()
                 saved = time.perf_counter()
                 wait = max(self._seconds, COST * (saved - now)) if self._seconds else 0.0
         self._directory.save_step(name, self._epoch, computation.state())

@@ -1,0 +1,345 @@
+// Convolutions as matrix products whose first factor is read from the images ("implicit GEMM").
+//
+//     convolve:           z[p, b]    = sum_{pairs} sum_{o,a} x[p + o, a] w[o, a, b]      rows p, columns b
+//     convolve_gradient:  g[o, a, b] = sum_{pairs} sum_p     x[p + o, a] d[p, b]         rows (o, a), columns b
+//
+// A block computes ROWS x COLUMNS numbers of one probe. Slabs of the summed index come through two buffers of shared
+// memory: while one is multiplied, the next is on its way in registers. A sum of two pairs is one longer sum, so a
+// tangent pass W^T x' + V^T x writes its result once. `splits` blocks share a sum where there are few rows and
+// columns; each writes its part, out is (splits, probes, rows, columns). Nothing is added atomically: results repeat.
+//
+// Compiled with  SCALAR    float or double
+//                ROWS, COLUMNS   128x128, 128x64, 128x32 or 256x16
+//                VECTOR_A, VECTOR_B   numbers per load of the first and second factor: 1, or 16 bytes' worth
+//                TENSOR    1: products of TF32 on tensor cores (SCALAR float), 0: of SCALAR
+//
+// The text also compiles for the host, where a test supplies what the first lines of a CUDA compiler would.
+
+typedef SCALAR scalar;
+
+constexpr int SLAB = sizeof(scalar) == 4 ? 16 : 8;
+constexpr int TM = 8, TN = ROWS * COLUMNS == 128 * 128 ? 8 : 4;  // numbers of one thread
+constexpr int THREADS = (ROWS / TM) * (COLUMNS / TN);
+constexpr int STRIDE_A = ROWS + 8, STRIDE_B = COLUMNS + 8;  // 8 apart: fragments of neighbours in different banks
+constexpr int RESIDENT = (sizeof(scalar) == 4 ? 512 : 256) / THREADS;  // blocks that share a multiprocessor
+constexpr int PASSES_A = ROWS * SLAB / VECTOR_A / THREADS;
+constexpr int PASSES_B = (COLUMNS * SLAB / VECTOR_B + THREADS - 1) / THREADS;
+
+static_assert(PASSES_A * VECTOR_A * THREADS == ROWS * SLAB, "every thread loads the same share of the first factor");
+static_assert(THREADS % (SLAB / VECTOR_A) == 0, "a thread stays in its columns of the first factor");
+
+template <int N>
+struct alignas(N * sizeof(scalar)) Vector {
+    scalar v[N];
+};
+
+struct Tiles {
+    alignas(16) scalar a[2][SLAB][STRIDE_A];
+    alignas(16) scalar b[2][SLAB][STRIDE_B];
+};
+
+// Rows of slab line k, in an order in which neither the stores of `Sites` nor the reads of a product meet in a bank.
+__device__ __forceinline__ int swizzled(int k, int row) { return row ^ (((k >> 2) & 3) << 3); }
+
+__device__ __forceinline__ scalar rounded(scalar value) {
+#if TENSOR
+    return round_to_tf32(value);
+#else
+    return value;
+#endif
+}
+
+// The product of two tiles, added up in registers.
+#if TENSOR
+struct Product {
+    static constexpr int WN = COLUMNS == 16 ? 16 : 32, ACROSS = COLUMNS / WN;
+    static constexpr int WM = ROWS / (THREADS / 32 / ACROSS);  // a warp computes WM x WN
+    float sum[WM / 16][WN / 8][4];
+    int group, lane, row, column;
+
+    __device__ Product() {
+        const int warp = threadIdx.x / 32;
+        group = threadIdx.x % 32 / 4;
+        lane = threadIdx.x % 4;
+        row = warp / ACROSS * WM;
+        column = warp % ACROSS * WN;
+        for (int i = 0; i < WM / 16; ++i)
+            for (int j = 0; j < WN / 8; ++j)
+                for (int c = 0; c < 4; ++c) sum[i][j][c] = 0.0f;
+    }
+
+    __device__ __forceinline__ void add(const scalar (*a)[STRIDE_A], const scalar (*b)[STRIDE_B]) {
+#pragma unroll
+        for (int k = 0; k < SLAB; k += 8) {
+            const int low = k + lane, high = low + 4;
+            float left[WM / 16][4], right[WN / 8][2];
+#pragma unroll
+            for (int i = 0; i < WM / 16; ++i) {
+                const int top = row + 16 * i + group;
+                left[i][0] = a[low][swizzled(low, top)];
+                left[i][1] = a[low][swizzled(low, top + 8)];
+                left[i][2] = a[high][swizzled(high, top)];
+                left[i][3] = a[high][swizzled(high, top + 8)];
+            }
+#pragma unroll
+            for (int j = 0; j < WN / 8; ++j) {
+                right[j][0] = b[low][column + 8 * j + group];
+                right[j][1] = b[high][column + 8 * j + group];
+            }
+#pragma unroll
+            for (int i = 0; i < WM / 16; ++i)
+#pragma unroll
+                for (int j = 0; j < WN / 8; ++j) multiply_tf32(sum[i][j], left[i], right[j]);
+        }
+    }
+
+    __device__ void write(scalar* out, int row0, int column0, int rows, int columns) const {
+        for (int i = 0; i < WM / 16; ++i)
+            for (int half = 0; half < 2; ++half) {
+                const int r = row0 + row + 16 * i + group + 8 * half;
+                if (r >= rows) continue;
+                for (int j = 0; j < WN / 8; ++j) {
+                    const int c = column0 + column + 8 * j + 2 * lane;
+                    scalar* place = out + (long long)r * columns + c;
+                    if (VECTOR_B > 1) {  // columns come in fours: both are inside, and their place is even
+                        if (c < columns)
+                            *reinterpret_cast<Vector<2>*>(place) = {{sum[i][j][2 * half], sum[i][j][2 * half + 1]}};
+                    } else {
+                        if (c < columns) place[0] = sum[i][j][2 * half];
+                        if (c + 1 < columns) place[1] = sum[i][j][2 * half + 1];
+                    }
+                }
+            }
+    }
+};
+#else
+struct Product {
+    static constexpr int WIDE = 16 / sizeof(scalar);  // numbers of one read from shared memory
+    static constexpr int GROUPS = TN / 4, APART = COLUMNS / GROUPS;  // columns of a thread: groups of four
+    scalar sum[TM][TN];
+    int row, column;
+
+    __device__ Product() {
+        row = threadIdx.x / (COLUMNS / TN) * TM;
+        column = threadIdx.x % (COLUMNS / TN) * 4;
+        for (int i = 0; i < TM; ++i)
+            for (int j = 0; j < TN; ++j) sum[i][j] = 0;
+    }
+
+    __device__ __forceinline__ void add(const scalar (*a)[STRIDE_A], const scalar (*b)[STRIDE_B]) {
+#pragma unroll
+        for (int k = 0; k < SLAB; ++k) {
+            scalar left[TM], right[TN];
+#pragma unroll
+            for (int i = 0; i < TM; i += WIDE) {
+                const auto part = *reinterpret_cast<const Vector<WIDE>*>(&a[k][swizzled(k, row) + i]);
+#pragma unroll
+                for (int e = 0; e < WIDE; ++e) left[i + e] = part.v[e];
+            }
+#pragma unroll
+            for (int j = 0; j < TN; j += WIDE) {
+                const auto part = *reinterpret_cast<const Vector<WIDE>*>(&b[k][j / 4 * APART + column + j % 4]);
+#pragma unroll
+                for (int e = 0; e < WIDE; ++e) right[j + e] = part.v[e];
+            }
+#pragma unroll
+            for (int i = 0; i < TM; ++i)
+#pragma unroll
+                for (int j = 0; j < TN; ++j) sum[i][j] += left[i] * right[j];
+        }
+    }
+
+    __device__ void write(scalar* out, int row0, int column0, int rows, int columns) const {
+        for (int i = 0; i < TM; ++i) {
+            const int r = row0 + row + i;
+            if (r >= rows) continue;
+#pragma unroll
+            for (int j = 0; j < TN; j += VECTOR_B) {
+                const int c = column0 + j / 4 * APART + column + j % 4;
+                if (c >= columns) continue;
+                Vector<VECTOR_B> part;
+                for (int e = 0; e < VECTOR_B; ++e) part.v[e] = sum[i][j + e];
+                *reinterpret_cast<Vector<VECTOR_B>*>(out + (long long)r * columns + c) = part;
+            }
+        }
+    }
+};
+#endif
+
+struct Images {
+    int m, height, width, channels, kernel;
+};
+
+__device__ __forceinline__ Vector<VECTOR_A> read_or_zero(const scalar* place, bool inside) {
+    Vector<VECTOR_A> part;
+    if (inside) {
+        part = *reinterpret_cast<const Vector<VECTOR_A>*>(place);
+    } else {
+        for (int e = 0; e < VECTOR_A; ++e) part.v[e] = 0;
+    }
+    return part;
+}
+
+// First factor of `convolve`: rows are sites p, the summed index is (o, a).
+struct Sites {
+    Images images;
+    int site[PASSES_A];
+    int place[PASSES_A];  // y and x of the site in one number; -1 beyond the last
+
+    __device__ Sites(const Images& given, int row0) : images(given) {
+        const int sites = images.m * images.height * images.width;
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int s = row0 + (threadIdx.x + pass * THREADS) / (SLAB / VECTOR_A);
+            const int y = s / images.width % images.height, x = s % images.width;
+            site[pass] = s;
+            place[pass] = s < sites ? y << 16 | x : -1;
+        }
+    }
+
+    __device__ __forceinline__ void load(const scalar* x, int slab, Vector<VECTOR_A>* parts) const {
+        const int k = slab * SLAB + threadIdx.x % (SLAB / VECTOR_A) * VECTOR_A;
+        const int o = k / images.channels, a = k - o * images.channels;
+        const int dy = o / images.kernel - images.kernel / 2, dx = o % images.kernel - images.kernel / 2;
+        const bool some = o < images.kernel * images.kernel;
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int v = (place[pass] >> 16) + dy, u = (place[pass] & 0xffff) + dx;
+            const bool inside = some && place[pass] >= 0 && v >= 0 && v < images.height && u >= 0 && u < images.width;
+            const long long pixel = site[pass] + dy * images.width + dx;
+            parts[pass] = read_or_zero(x + pixel * images.channels + a, inside);
+        }
+    }
+
+    __device__ __forceinline__ void store(scalar (*a)[STRIDE_A], const Vector<VECTOR_A>* parts) const {
+        const int k = threadIdx.x % (SLAB / VECTOR_A) * VECTOR_A;
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int row = (threadIdx.x + pass * THREADS) / (SLAB / VECTOR_A);
+#pragma unroll
+            for (int e = 0; e < VECTOR_A; ++e) a[k + e][swizzled(k + e, row)] = rounded(parts[pass].v[e]);
+        }
+    }
+};
+
+// First factor of `convolve_gradient`: rows are (o, a), the summed index is the site p.
+struct Taps {
+    Images images;
+    int row0;
+
+    __device__ Taps(const Images& given, int first) : images(given), row0(first) {}
+
+    __device__ __forceinline__ void load(const scalar* x, int slab, Vector<VECTOR_A>* parts) const {
+        const int sites = images.m * images.height * images.width, rows = images.kernel * images.kernel * images.channels;
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int index = threadIdx.x + pass * THREADS;
+            const int row = row0 + index % (ROWS / VECTOR_A) * VECTOR_A, s = slab * SLAB + index / (ROWS / VECTOR_A);
+            const int o = row / images.channels, a = row - o * images.channels;
+            const int dy = o / images.kernel - images.kernel / 2, dx = o % images.kernel - images.kernel / 2;
+            const int v = s / images.width % images.height + dy, u = s % images.width + dx;
+            const bool inside = row < rows && s < sites && v >= 0 && v < images.height && u >= 0 && u < images.width;
+            const long long pixel = s + dy * images.width + dx;
+            parts[pass] = read_or_zero(x + pixel * images.channels + a, inside);
+        }
+    }
+
+    __device__ __forceinline__ void store(scalar (*a)[STRIDE_A], const Vector<VECTOR_A>* parts) const {
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int index = threadIdx.x + pass * THREADS;
+            const int row = index % (ROWS / VECTOR_A) * VECTOR_A, k = index / (ROWS / VECTOR_A);
+#pragma unroll
+            for (int e = 0; e < VECTOR_A; ++e) a[k][swizzled(k, row + e)] = rounded(parts[pass].v[e]);
+        }
+    }
+};
+
+// Second factor of both: a matrix (depth, columns).
+struct Matrix {
+    int depth, columns, column0;
+
+    __device__ __forceinline__ void load(const scalar* w, int slab, Vector<VECTOR_B>* parts) const {
+#pragma unroll
+        for (int pass = 0; pass < PASSES_B; ++pass) {
+            const int index = threadIdx.x + pass * THREADS;
+            const int k = slab * SLAB + index / (COLUMNS / VECTOR_B);
+            const int column = column0 + index % (COLUMNS / VECTOR_B) * VECTOR_B;
+            if (index < COLUMNS * SLAB / VECTOR_B && k < depth && column < columns) {
+                parts[pass] = *reinterpret_cast<const Vector<VECTOR_B>*>(w + (long long)k * columns + column);
+            } else {
+                for (int e = 0; e < VECTOR_B; ++e) parts[pass].v[e] = 0;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void store(scalar (*b)[STRIDE_B], const Vector<VECTOR_B>* parts) const {
+#pragma unroll
+        for (int pass = 0; pass < PASSES_B; ++pass) {
+            const int index = threadIdx.x + pass * THREADS;
+            if (index < COLUMNS * SLAB / VECTOR_B)
+#pragma unroll
+                for (int e = 0; e < VECTOR_B; ++e)
+                    b[index / (COLUMNS / VECTOR_B)][index % (COLUMNS / VECTOR_B) * VECTOR_B + e] =
+                        rounded(parts[pass].v[e]);
+        }
+    }
+};
+
+struct Pairs {
+    const scalar *first0, *second0, *first1, *second1;
+    long long first0_step, second0_step, first1_step, second1_step;  // between probes; 0: shared by all
+    int count;
+};
+
+template <class First>
+__device__ __forceinline__ void contract(
+    const Pairs& pairs, const First& first, const Matrix& second, scalar* out, int rows, int splits, Tiles& tiles) {
+    const int probe = blockIdx.z / splits, split = blockIdx.z % splits, probes = gridDim.z / splits;
+    const int slabs = (second.depth + SLAB - 1) / SLAB;
+    const int begin = (long long)pairs.count * slabs * split / splits;
+    const int end = (long long)pairs.count * slabs * (split + 1) / splits;
+    const scalar *a0 = pairs.first0 + probe * pairs.first0_step, *b0 = pairs.second0 + probe * pairs.second0_step;
+    const scalar *a1 = pairs.first1 + probe * pairs.first1_step, *b1 = pairs.second1 + probe * pairs.second1_step;
+    Vector<VECTOR_A> parts_a[PASSES_A];
+    Vector<VECTOR_B> parts_b[PASSES_B];
+    Product product;
+    for (int slab = begin - 1, buffer = 1; slab < end; ++slab, buffer ^= 1) {
+        const int next = slab + 1;
+        const bool own = next < slabs;  // of the first pair
+        if (next < end) {
+            first.load(own ? a0 : a1, own ? next : next - slabs, parts_a);
+            second.load(own ? b0 : b1, own ? next : next - slabs, parts_b);
+        }
+        if (slab >= begin) product.add(tiles.a[buffer], tiles.b[buffer]);
+        if (next < end) {
+            first.store(tiles.a[buffer ^ 1], parts_a);
+            second.store(tiles.b[buffer ^ 1], parts_b);
+        }
+        __syncthreads();
+    }
+    scalar* part = out + ((long long)split * probes + probe) * rows * second.columns;
+    product.write(part, blockIdx.x * ROWS, second.column0, rows, second.columns);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
+    const scalar* x0, const scalar* w0, const scalar* x1, const scalar* w1, scalar* out, long long x0_step,
+    long long w0_step, long long x1_step, long long w1_step, int pairs, int m, int height, int width, int ins, int outs,
+    int kernel, int splits) {
+    __shared__ Tiles tiles;
+    const Images images = {m, height, width, ins, kernel};
+    const Pairs given = {x0, w0, x1, w1, x0_step, w0_step, x1_step, w1_step, pairs};
+    const Matrix second = {kernel * kernel * ins, outs, (int)blockIdx.y * COLUMNS};
+    contract(given, Sites(images, blockIdx.x * ROWS), second, out, m * height * width, splits, tiles);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve_gradient(
+    const scalar* x0, const scalar* d0, const scalar* x1, const scalar* d1, scalar* out, long long x0_step,
+    long long d0_step, long long x1_step, long long d1_step, int pairs, int m, int height, int width, int ins, int outs,
+    int kernel, int splits) {
+    __shared__ Tiles tiles;
+    const Images images = {m, height, width, ins, kernel};
+    const Pairs given = {x0, d0, x1, d1, x0_step, d0_step, x1_step, d1_step, pairs};
+    const Matrix second = {m * height * width, outs, (int)blockIdx.y * COLUMNS};
+    contract(given, Taps(images, blockIdx.x * ROWS), second, out, kernel * kernel * ins, splits, tiles);
+}

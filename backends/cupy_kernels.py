@@ -1,0 +1,160 @@
+"""The CUDA kernels of `backends/cuda`: which variant, on how many blocks, with which arguments.
+
+Kernels are compiled by NVRTC when they are first needed and kept on disk by CuPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from .base import Array
+
+THREADS = 256  # of the kernels that pass over memory once
+BLOCKS_PER_MULTIPROCESSOR = 8  # of those kernels: they walk over what is left
+SHARE = 2  # blocks of a contraction that a multiprocessor holds at a time
+LEAST_SLABS = 4  # of a split sum: fewer would cost more to add up than they save
+ENUMERATION_GATES = 64  # units of a layer that the enumeration holds
+ENUMERATION_INPUTS = 65_535  # blocks along the second side of a grid
+LARGEST = 2**31 - 1  # sites and rows are counted in 32 bits
+
+
+def source(*names: str) -> str:
+    """The text of kernel files, one after another."""
+    folder = files(__package__) / "cuda"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a contraction is compiled for: see `cuda/contraction.cu`."""
+
+    scalar: str
+    rows: int
+    columns: int
+    vector_a: int
+    vector_b: int
+    tensor: bool
+
+    @property
+    def threads(self) -> int:
+        """Of a block: 8 rows and 8 or 4 columns each."""
+        return self.rows // 8 * self.columns // (8 if self.rows * self.columns == 128 * 128 else 4)
+
+    @property
+    def slab(self) -> int:
+        """Summed indices that are in shared memory at a time."""
+        return 16 if self.scalar == "float" else 8
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        values = {
+            "SCALAR": self.scalar, "ROWS": self.rows, "COLUMNS": self.columns, "VECTOR_A": self.vector_a,
+            "VECTOR_B": self.vector_b, "TENSOR": int(self.tensor),
+        }  # fmt: skip
+        return ("--std=c++17", *(f"-D{name}={value}" for name, value in values.items()))
+
+
+def choose_variant(dtype: str, ins: int, outs: int, tensor: bool) -> Variant:
+    """The variant for images of `ins` channels and `outs` columns."""
+    rows, columns = next(
+        (tile for tile in ((256, 16), (128, 32), (128, 64)) if outs <= tile[1]), (128, 128)
+    )  # the narrowest tile that takes all columns
+    wide = 4 if dtype == "float32" else 2
+    return Variant(
+        "float" if dtype == "float32" else "double", rows, columns, wide if ins % wide == 0 else 1,
+        wide if outs % wide == 0 else 1, tensor and dtype == "float32",
+    )  # fmt: skip
+
+
+def choose_splits(blocks: int, slabs: int, multiprocessors: int) -> int:
+    """Blocks that share one sum, so that every multiprocessor has work and no block too little."""
+    return max(1, min(SHARE * multiprocessors // blocks, slabs // LEAST_SLABS))
+
+
+class Kernels:
+    """The kernels of one CuPy and one dtype; `tensor`: convolutions multiply in TF32."""
+
+    def __init__(self, cupy: Any, dtype: str, tensor: bool) -> None:
+        self._cupy, self._dtype, self._tensor = cupy, dtype, tensor
+        self._modules: dict[Any, Any] = {}
+
+    @cached_property
+    def multiprocessors(self) -> int:
+        return int(self._cupy.cuda.Device().attributes["MultiProcessorCount"])
+
+    def _module(self, names: tuple[str, ...], options: tuple[str, ...]) -> Any:
+        key = (names, options)
+        if key not in self._modules:
+            self._modules[key] = self._cupy.RawModule(code=source(*names), options=options)
+        return self._modules[key]
+
+    def plain(self, x: Array) -> Array:
+        """C-ordered, of this dtype, on a boundary of 16 bytes, as the kernels read it."""
+        x = self._cupy.ascontiguousarray(x, dtype=self._dtype)
+        return x if x.data.ptr % 16 == 0 else x.copy()
+
+    def contract(self, name: str, shape: tuple[int, ...], columns: int, *pairs: tuple[Array, Array]) -> Array:
+        """`convolve` or `convolve_gradient` of one or two pairs -> ([K,] rows, columns).
+
+        shape  (m, H, W, A, kernel) of the images, the first of every pair; arrays of 5 axes have a probe axis.
+        """
+        m, height, width, ins, kernel = shape
+        sites, taps = m * height * width, kernel * kernel * ins
+        rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
+        if max(sites, taps) > LARGEST or max(height, width) >= 1 << 15:
+            raise ValueError(
+                f"{m} images of {height}×{width} are beyond what a kernel counts: use a smaller batch size"
+            )
+        probes = max([1, *(a.shape[0] for pair in pairs for a in pair if a.ndim == 5 or a.ndim == 3)])
+        has_probes = any(a.ndim in (3, 5) for pair in pairs for a in pair)
+        variant = choose_variant(self._dtype, ins, columns, self._tensor and kernel > 1)
+        across = (-(-rows // variant.rows), -(-columns // variant.columns))
+        slabs = len(pairs) * -(-depth // variant.slab)
+        splits = choose_splits(across[0] * across[1] * probes, slabs, self.multiprocessors)
+        out = self._cupy.empty((splits, probes, rows, columns), self._dtype)
+        arrays, steps = [], []
+        for a, b in (pairs * 2)[:2]:  # a second pair that is not there is never read
+            a, b = self.plain(a), self.plain(b)
+            arrays += [a, b]
+            steps += [np.int64(x.size // x.shape[0] if x.ndim in (3, 5) else 0) for x in (a, b)]
+        sizes = [np.int32(n) for n in (len(pairs), m, height, width, ins, columns, kernel, splits)]
+        names = ("tensor.cuh", "contraction.cu") if variant.tensor else ("contraction.cu",)
+        function = self._module(names, variant.options).get_function(name)
+        function((*across, probes * splits), (variant.threads,), (*arrays, out, *steps, *sizes))
+        whole = self.add_parts(out) if splits > 1 else out[0]
+        return whole if has_probes else whole[0]
+
+    def sweep(self, name: str, count: int, *arguments: Any) -> None:
+        """A kernel of `cuda/gates.cu` over `count` places."""
+        scalar = "float" if self._dtype == "float32" else "double"
+        function = self._module(("gates.cu",), ("--std=c++17", f"-DSCALAR={scalar}")).get_function(name)
+        blocks = max(1, min(-(-count // THREADS), BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors))
+        function((blocks,), (THREADS,), arguments)
+
+    def add_parts(self, parts: Array) -> Array:
+        """The sum over the first axis, in order."""
+        out = self._cupy.empty(parts.shape[1:], self._dtype)
+        self.sweep("add_parts", out.size, parts, out, np.int64(out.size), np.int32(parts.shape[0]))
+        return out
+
+    def marginal_sums(self, matrices: list[Array], x: Array, temperature: float) -> Array:
+        """Sums (m, blocks, 3) of µ(-1), µ(+1) and the largest |T| met, as in `numba_enumeration.marginal_sums`."""
+        cupy = self._cupy
+        widths = [w.shape[0] for w in matrices]
+        prefixes, m = 1 << sum(widths[1:-1]), x.shape[0]
+        flat = cupy.concatenate([cupy.reshape(cupy.asarray(w, dtype="float64"), -1) for w in matrices])
+        blocks = min(prefixes, max(1, BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors // m))
+        sums = cupy.empty((m, blocks, 3), "float64")
+        module = self._module(("enumeration.cu",), ("--std=c++17", f"-DTHREADS={THREADS}"))
+        rows = cupy.ascontiguousarray(x, dtype="float64")
+        sizes = cupy.asarray(np.array(widths, dtype=np.int32))
+        module.get_function("marginal_sums")(
+            (blocks, m), (THREADS,),
+            (rows, flat, sizes, np.int32(len(matrices) - 1), np.float64(temperature), np.int64(prefixes), sums),
+        )  # fmt: skip
+        return sums

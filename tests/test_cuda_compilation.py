@@ -1,0 +1,107 @@
+"""The CUDA kernels go through a CUDA compiler, down to machine code, where there is one; no GPU is needed."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from backends.cupy_kernels import THREADS, Variant, source
+
+Compile = Callable[[str, tuple[str, ...], str], str]  # (text, options, architecture) -> what the compiler said
+TEXTS = {
+    "gates": (source("gates.cu"), ("--std=c++17", "-DSCALAR=float")),
+    "gates, float64": (source("gates.cu"), ("--std=c++17", "-DSCALAR=double")),
+    "enumeration": (source("enumeration.cu"), ("--std=c++17", f"-DTHREADS={THREADS}")),
+}
+VARIANTS = [
+    Variant("float", 128, 128, 4, 4, False),
+    Variant("float", 128, 64, 4, 4, True),
+    Variant("float", 256, 16, 1, 4, True),
+    Variant("double", 128, 32, 2, 1, False),
+]
+
+
+def contraction(variant: Variant) -> tuple[str, tuple[str, ...]]:
+    names = ("tensor.cuh", "contraction.cu") if variant.tensor else ("contraction.cu",)
+    return source(*names), variant.options
+
+
+def with_nvcc(text: str, options: tuple[str, ...], architecture: str) -> str:
+    nvcc = shutil.which("nvcc")
+    assert nvcc
+    command = [nvcc, "-x", "cu", "-", "-cubin", "-arch", architecture, "-Xptxas", "-v", "-o", "/dev/null", *options]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@cache
+def nvrtc() -> ctypes.CDLL | None:
+    """NVIDIA's run-time compiler from its Python package, the one that CuPy uses."""
+    package = importlib.util.find_spec("nvidia")
+    folders = [Path(p) for p in package.submodule_search_locations or ()] if package else []
+    for library in (found for folder in folders for found in sorted(folder.glob("*/lib/libnvrtc.so.*"))):
+        return ctypes.CDLL(str(library))
+    return None
+
+
+def with_nvrtc(text: str, options: tuple[str, ...], architecture: str) -> str:
+    library, program = nvrtc(), ctypes.c_void_p()
+    assert library
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None) == 0
+    words = [*options, f"--gpu-architecture={architecture}"]
+    status = library.nvrtcCompileProgram(
+        program, len(words), (ctypes.c_char_p * len(words))(*(w.encode() for w in words))
+    )
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert status == 0, log.value.decode()
+    library.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    assert size.value > 0
+    return log.value.decode()
+
+
+def compiler() -> Compile:
+    if nvrtc():
+        return with_nvrtc
+    if shutil.which("nvcc"):
+        return with_nvcc
+    pytest.skip("neither nvcc is on the PATH nor NVRTC installed (pip install nvidia-cuda-nvrtc): nothing was compiled")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_sweeps_compile(name: str) -> None:
+    assert "warning" not in compiler()(*TEXTS[name], "sm_90")
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_contractions_compile(variant: Variant) -> None:
+    assert "warning" not in compiler()(*contraction(variant), "sm_90")
+
+
+def test_older_devices() -> None:
+    """Volta without tensor cores for TF32, Ampere with them."""
+    assert "warning" not in compiler()(*contraction(VARIANTS[0]), "sm_80")
+    assert "warning" not in compiler()(*contraction(VARIANTS[1]), "sm_80")
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is not on the PATH: registers were not counted")
+@pytest.mark.parametrize("variant", VARIANTS[:3], ids=str)
+def test_no_registers_are_spilled(variant: Variant) -> None:
+    """Sums stay in registers, and two blocks of 256 threads share a multiprocessor: 128 registers each."""
+    said = with_nvcc(*contraction(variant), "sm_90")
+    assert "0 bytes spill stores, 0 bytes spill loads" in said
+    spills = [line for line in said.splitlines() if "spill" in line and "0 bytes spill stores" not in line]
+    assert not spills
+    registers = [int(line.split("Used ")[1].split()[0]) for line in said.splitlines() if "Used " in line]
+    assert len(registers) == 2
+    assert max(registers) <= 128
