@@ -25,6 +25,7 @@ from validation.locking import new_folder
 from validation.run_directory import CHECKPOINT_FORMAT, Checkpoint, RunDirectory
 from validation.storage import (
     PARTIAL,
+    REPORT_SCHEMA,
     StorageError,
     arrays_checksum,
     finite_or_none,
