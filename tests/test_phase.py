@@ -21,9 +21,9 @@ import pytest
 from backends import get_backend
 from simulator import HessianOperator, mlp
 from validation import phase_cell
+from validation.averages import estimate, written
 from validation.cells import CellStore
 from validation.data import load_dataset
-from validation.estimates import estimate, written
 from validation.options import OptionError, seed_list
 from validation.phase import PhaseOptions, main
 from validation.phase_cell import CellOptions, Record, measure_cell

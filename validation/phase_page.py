@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from .averages import written
 from .captions import Report
-from .estimates import written
 from .markup import captioned, page, settings, table
 from .phase_summary import SIGNIFICANCE, approximated, left_out
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import t as student
 
-from .estimates import estimate
+from .averages import estimate
 from .phase_cell import LAST, STAGES, Record
 
 SIGNIFICANCE = 0.05  # of the asymmetry of one cell, over all of its stages together

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from simulator import TrainingDivergedError
 
+from .averages import estimate
 from .cells import CellStore
 from .cluster import check_cluster, cluster, completed, default_workers
-from .estimates import estimate
 from .job import Report, compare, environment, package_version, prepare
 from .options import OptionError, Options
 from .storage import REPORT_SCHEMA, write_atomic, write_json

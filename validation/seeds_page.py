@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .averages import written
 from .captions import RUNG_NAMES, Report
 from .drawing import (
     RUNGS,
@@ -24,7 +25,6 @@ from .drawing import (
     plot_with_zeros,
     styled,
 )
-from .estimates import written
 from .markup import captioned, number, page, settings, table, verdicts
 
 CAPTION = (
