@@ -24,8 +24,11 @@ class Backend:
     The methods below are the reference (`backends.reference`); a specialised backend overrides the ones that
     a profile shows to matter, with the same signature and the same meaning.
 
-    Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32".
+    Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``convolution_outputs``,
+    how many arrays of a convolution's output it holds while it makes one, for estimates of memory.
     """
+
+    convolution_outputs = 10  # 3×3 terms of the reference, and their sum
 
     def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
         if dtype not in ("float64", "float32"):

@@ -29,6 +29,7 @@ LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS thread
 class NumbaBackend(Backend):
     """See `backends.numba_kernels` for the method; results equal the reference to rounding."""
 
+    convolution_outputs = 2
     _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
     _packed: dict[Any, tuple[Array, Array]] | None = None  # kernels seen inside `computing`, and their panels
 

@@ -54,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--save-seconds", type=float, default=d.save_seconds, metavar="S",
                    help="keep what was reached inside a long step this often (default 60)")  # fmt: skip
+    p.add_argument(
+        "--memory", metavar="SIZE", help="the most that the process may hold, such as 8GB (what is available)"
+    )
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
     return p
 
