@@ -30,12 +30,14 @@ class Backend:
 
     Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``tf32``, whether
     convolutions multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so that reading a
-    number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device.
+    number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device;
+    ``convolution_outputs``, how many arrays of a convolution's output it holds while making one (for estimates).
     """
 
     tf32 = False
     asynchronous = False
     batch_size = 128
+    convolution_outputs = 10  # 3×3 terms of the reference, and their sum
 
     def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
         if dtype not in ("float64", "float32"):

@@ -32,6 +32,7 @@ _Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
 class NumbaBackend(Backend):
     """See `backends.numba_kernels` for the method; results equal the reference to rounding."""
 
+    convolution_outputs = 2
     _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
     _packed: dict[Any, tuple[Array, Array]] | None = None  # kernels seen inside `computing`, and their panels
 

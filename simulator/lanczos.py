@@ -173,7 +173,8 @@ class Lanczos:
     other in the same memory. ``alpha`` and ``beta`` (n_probes, n_steps) fill up as they go. A run put back by `restore`
     goes on bit for bit as the one whose `state` it was, on the same backend with as many threads.
 
-    Parameters as for `spectral_density`; `nbytes` is the working set: bases, and what orthogonalising them takes.
+    Parameters as for `spectral_density`. ``group``: how many probes go together; ``nbytes``: the working set, their
+    bases and what orthogonalising takes.
     """
 
     def __init__(
@@ -186,8 +187,8 @@ class Lanczos:
         self._ops, self._rows = _device_product(operator)
         self._n, self._steps = n, min(n_steps, n)
         item = np.dtype(self._ops.dtype).itemsize
-        self._group = min(n_probes, _group_size(n, self._steps, item, memory_budget))
-        self.nbytes = item * (self._group * n * self._steps + self._steps + n)
+        self.group = min(n_probes, _group_size(n, self._steps, item, memory_budget))
+        self.nbytes = item * (self.group * n * self._steps + self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
         self._streams = spawn_streams(seed, n_probes)
         self._scale = np.zeros(n_probes)
@@ -213,7 +214,7 @@ class Lanczos:
             self._live = [k for row, k in enumerate(live) if self._extend(k, product[row, :])]
         self._step += 1
         if not self._live:
-            self._first, self._step = self._first + self._group, 0
+            self._first, self._step = self._first + self.group, 0
         return len(live)
 
     def result(self) -> SpectralDensity:
@@ -222,7 +223,7 @@ class Lanczos:
 
     def _start(self) -> None:
         """Unit Rademacher vectors for the group at hand."""
-        self._live = list(range(self._first, min(self._first + self._group, len(self.alpha))))
+        self._live = list(range(self._first, min(self._first + self.group, len(self.alpha))))
         self._allocate()
         for row, k in enumerate(self._live):
             signs = self._streams[k].integers(0, 2, self._n)
@@ -230,7 +231,7 @@ class Lanczos:
 
     def _allocate(self) -> None:
         if self._basis is None:
-            self._basis = self._ops.zeros((self._group, self._steps, self._n))
+            self._basis = self._ops.zeros((self.group, self._steps, self._n))
             self._work = self._ops.zeros((self._steps,)), self._ops.zeros((self._n,))
 
     def _extend(self, k: int, w: Array) -> bool:
@@ -258,7 +259,7 @@ class Lanczos:
             "beta": self.beta,
             "scale": self._scale,
             "live": np.array(self._live, dtype=np.int64),
-            "place": np.array([self._group, self._first, self._step], dtype=np.int64),
+            "place": np.array([self.group, self._first, self._step], dtype=np.int64),
         }
         for k in self._live:
             kept[f"basis_{k}"] = self._ops.to_numpy(self._basis[k - self._first, : self._step + 1, :])
@@ -269,7 +270,7 @@ class Lanczos:
         group, first, step = (int(value) for value in state["place"])
         live = [int(k) for k in state["live"]]
         bases = {k: state[f"basis_{k}"] for k in live}
-        fits = state["alpha"].shape == state["beta"].shape == self.alpha.shape and group == self._group
+        fits = state["alpha"].shape == state["beta"].shape == self.alpha.shape and group == self.group
         if not fits or any(b.shape != (step + 1, self._n) or b.dtype != self._ops.dtype for b in bases.values()):
             raise ValueError("the state is not of a run with these probes, steps and weights")
         self.alpha, self.beta, self._scale = (np.array(state[name]) for name in ("alpha", "beta", "scale"))

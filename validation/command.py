@@ -98,8 +98,8 @@ def exit_status(
     except Exception as error:
         if pressed:  # inside a compiled module an interrupt may come out as another error
             return stop(program, f"interrupted: {interrupted}", EXIT_INTERRUPTED)
-        # Options, data and files that cannot be used are ValueErrors of their own.
-        if isinstance(error, (ValueError, MemoryError, BackendUnavailableError)):
+        # Options, data and files that cannot be used are ValueErrors of their own; a closed stdout is an OSError.
+        if isinstance(error, (ValueError, OSError, MemoryError, BackendUnavailableError)):
             return stop(program, error, EXIT_USAGE)
         raise
 

@@ -64,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
                    help="keep what was reached inside a long step this often (default 60)")  # fmt: skip
     p.add_argument("--stop-after", type=float, metavar="S",
                    help="stop between two steps after S seconds, exit status 4: go on with --resume")  # fmt: skip
+    p.add_argument(
+        "--memory", metavar="SIZE", help="the most that the process may hold, such as 8GB (what is available)"
+    )
     p.add_argument("--quick", action="store_true", help="a short run: fewer epochs, steps and spectrum examples")
     return p
 

@@ -33,6 +33,7 @@ LAW_EDGES = np.logspace(-4.0, 2.0, 25)  # standard deviations: four bins a decad
 RATIO_EDGES = 0.01 * np.sinh(np.linspace(0.0, np.arcsinh(500.0), 41))  # µ/σ
 FOLLOWED = 12  # entries whose laws are kept
 SHOWN = 100  # entries of a correlation matrix
+ENTRIES = {"n": 2000, "resamples": 1000}
 QUICK_ENTRIES = {"n": 400, "resamples": 200}
 LARGE = 0.1  # |correlation| from which a pair counts as correlated, whatever the number of examples
 
@@ -43,9 +44,9 @@ def entry_statistics(
     x: Any,
     y: Any,
     *,
-    n: int = 2000,
+    n: int = ENTRIES["n"],
     n_first: int = 110,
-    resamples: int = 1000,
+    resamples: int = ENTRIES["resamples"],
     loss: str = "hinge",
     backend: str | Backend | None = None,
     seed: Seed = 0,

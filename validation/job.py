@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from simulator import Network, train_epochs
+from simulator import Network, gradient, train_epochs
 from simulator.streams import spawn_streams
 
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .deadline import Deadline
+from .estimates import seconds_of, training_bytes
 from .interchange import load_weights
 from .measure import Bench, measure
+from .memory import Memory
 from .options import QUICK_SPECTRUM_EXAMPLES, OptionError, Options, build_network
 from .run_directory import Checkpoint, RunDirectory
 from .stages import KeptStages
@@ -89,8 +91,9 @@ def prepare(options: Options) -> tuple[Bench, str]:
     images = dataset.x.ndim == 4
     backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
+    limit = options.memory if isinstance(options.memory, int) else None
     initial = _loaded(options, network, dataset)
-    return Bench(dataset, network, options, backend, initial, Deadline(options.stop_after)), name
+    return Bench(dataset, network, options, backend, initial, Memory(limit, _print), Deadline(options.stop_after)), name
 
 
 def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array] | None:
@@ -194,6 +197,7 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     wanted = set(options.record or ())
     init, batches = spawn_streams(options.seed, 3)[1:]
     start = _first_state(bench, run, init, resumed=bool(options.resume))
+    _announce_training(bench, start)
     with _progress(options.epochs or 0, "training", "epoch") as bar:
         for state in _states(bench, run, start, batches, wanted):
             bar.n = state.epoch
@@ -207,6 +211,24 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
                 _say(report["epochs"][-1])
             if state.epoch < (options.epochs or 0):
                 bench.deadline.check()
+
+
+def _announce_training(bench: Bench, start: Checkpoint) -> None:
+    """Say what the epochs to come will take, by a trial of one batch."""
+    options, data = bench.options, bench.dataset
+    left, batch = (options.epochs or 0) - start.epoch, min(options.batch_size, len(data.y))
+    if left <= 0:
+        return
+    step, remedy = f"training, {left} epochs", "use a smaller --batch-size or --network"
+    need = training_bytes(bench.network, bench.backend, batch)
+    bench.memory.check(step, need, remedy)
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the training itself
+        seconds = seconds_of(
+            lambda: gradient(
+                bench.network, start.weights, data.x[:batch], data.y[:batch], options.loss, backend=bench.backend
+            )
+        )
+    bench.memory.announce(step, need, remedy, seconds * left * math.ceil(len(data.y) / batch))
 
 
 def _judge(report: dict[str, Any]) -> None:
@@ -264,7 +286,13 @@ def _say(record: dict[str, Any]) -> None:
         f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  L1: {errors or '-'}  "
         f"({record['seconds']:.0f} s)"
     )
+    _print(line)
+
+
+def _print(line: str) -> None:
+    """A line on stdout, not through a bar."""
     tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:

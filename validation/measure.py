@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -29,10 +30,20 @@ from .data import Dataset
 from .deadline import Deadline
 from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
-from .entries import QUICK_ENTRIES, entry_statistics
+from .entries import ENTRIES, QUICK_ENTRIES, entry_statistics
+from .estimates import (
+    entries_bytes,
+    law_bytes,
+    moments_bytes,
+    seconds_of,
+    spectrum_bytes,
+    state_bytes,
+)
 from .facts import check_facts
+from .memory import InsufficientMemoryError, Memory
 from .moments import MomentProbes, default_moment_probes
 from .options import Options
+from .predict import SignalLaw
 from .rungs import predict_moments, predict_signals
 from .stages import Stages
 from .storage import finite_or_none
@@ -53,6 +64,7 @@ class Bench:
     options: Options
     backend: Backend
     initial: list[Array] | None = None
+    memory: Memory = field(default_factory=Memory)
     deadline: Deadline = field(default_factory=Deadline)
 
     def n_products(self) -> int:
@@ -85,6 +97,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     record = stages.record
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     if not stages.done("state"):
+        need = state_bytes(network, ops, len(data.y))
+        bench.memory.check(f"the state at epoch {epoch}", need, "use a smaller --network")
         record |= _state(bench, weights, epoch, statistics, facts, circuits)
         stages.complete("state")
     operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
@@ -93,6 +107,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         stages.complete("entries")
     if not stages.done("spectrum"):
         run = Lanczos(operator, options.probes, bench.density_steps(), lanczos, ops.kept_bytes)
+        _announce_spectrum(bench, operator, run, epoch)
         stages.run("lanczos", run, progress)
         record["spectrum"] = describe_spectrum(run.result(), options.eta, description, options.steps)
         stages.complete("spectrum")
@@ -109,12 +124,35 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         predict_signals(
             record, network, weights, x, operator.c, rms=rms, eta=options.eta,
             budget=options.prediction_seconds or 0.0, examples=options.prediction_examples, seed=on_sets, backend=ops,
-            keep=stages.keep,
+            keep=stages.keep, refuse=partial(_refuse, bench, epoch),
         )  # fmt: skip
         stages.complete("signals")
     record.pop("stages")
     record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
     return record
+
+
+def _announce_spectrum(bench: Bench, operator: HessianOperator, run: Lanczos, epoch: int) -> None:
+    """Say what the products of a record will take, by a trial of a few of them."""
+    need = max(spectrum_bytes(operator, run), moments_bytes(operator))
+    step = f"the spectrum at epoch {epoch}, {bench.n_products():,} products"
+    remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
+    bench.memory.check(step, need, remedy)
+    trial = operator.backend.zeros((run.group, bench.network.n_weights))
+    seconds = seconds_of(lambda: operator.rows(trial)) / run.group
+    bench.memory.announce(step, need, remedy, seconds * bench.n_products())
+
+
+def _refuse(bench: Bench, epoch: int, rung: str, law: SignalLaw, n_points: int) -> str | None:
+    """Say what a rung will take; the reason where memory will not hold it."""
+    remedy = "use fewer --spectrum-examples or --prediction-examples"
+    try:
+        bench.memory.announce(
+            f"{rung} at epoch {epoch}", law_bytes(law.memory, n_points), remedy, law.seconds(n_points)
+        )
+    except InsufficientMemoryError as error:
+        return str(error)
+    return None
 
 
 def _state(
@@ -184,6 +222,8 @@ def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
     """Statistics of Hessian entries on all training examples: the same entries, from one stream, at every epoch."""
     data, network, options = bench.dataset, bench.network, bench.options
     size = QUICK_ENTRIES if options.quick else {}
+    need = entries_bytes(network, bench.backend, len(data.y), **(ENTRIES | size))
+    bench.memory.announce("statistics of Hessian entries", need, "use fewer --examples, or leave out --entries")
     rng = spawn_streams(options.seed, 4)[3]  # the first three are those of data, weights and batches
     return entry_statistics(
         network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=rng, **size

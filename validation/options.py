@@ -14,6 +14,7 @@ from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from simulator.losses import get_loss
 
 from .interchange import file_digest
+from .memory import parse_size
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
@@ -54,6 +55,7 @@ class Options:
     resume: bool = False
     save_seconds: float = 60.0
     stop_after: float | None = None
+    memory: int | str | None = None
     quick: bool = False
 
     def completed(self) -> Options:
@@ -64,7 +66,13 @@ class Options:
         if record is None:
             record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
         seconds = (1.0 if self.quick else 60.0) if self.prediction_seconds is None else self.prediction_seconds
-        done = replace(self, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds)
+        try:
+            memory = parse_size(self.memory) if isinstance(self.memory, str) else self.memory
+        except ValueError as error:
+            raise OptionError(f"--memory: {error}") from None
+        done = replace(
+            self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds
+        )
         done.check()
         return done
 
@@ -104,7 +112,7 @@ class Options:
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: everything but where, how and in which pieces it is kept."""
         fields = asdict(self)
-        for name in ("out", "resume", "save_seconds", "stop_after"):
+        for name in ("out", "resume", "save_seconds", "stop_after", "memory"):
             fields.pop(name)
         fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
         return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}

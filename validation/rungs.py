@@ -66,12 +66,14 @@ def predict_signals(
     seed: Seed,
     backend: Backend,
     keep: Callable[[], object] = lambda: None,
+    refuse: Callable[[str, SignalLaw, int], str | None] = lambda *_: None,
 ) -> None:
     """Add R3 to R6 to a record's predictions, R4w to R6 on `examples` of the active ones where they are more.
 
     A rung that takes longer than `budget` seconds, by the estimate made in advance, is tried without the directions
     of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate. `keep` is called
-    before each rung; those that are in the record already stay, and every rung has a random stream of its own.
+    before each rung; those that are in the record already stay, and every rung has a random stream of its own. `refuse`
+    may give another reason to leave out a rung at so many energies.
     """
     # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
     nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
@@ -91,7 +93,7 @@ def predict_signals(
             continue
         if law.too_large is None and law.seconds(len(z)) > budget:
             law = law.coarser(CUT)
-        reason = too_much(law, len(z), budget)
+        reason = too_much(law, len(z), budget) or refuse(rung, law, len(z))
         if reason is not None:
             record["left_out"][rung] = reason
             continue
