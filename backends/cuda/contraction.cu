@@ -49,6 +49,13 @@ __device__ __forceinline__ scalar rounded(scalar value) {
 #endif
 }
 
+template <int N>
+__device__ __forceinline__ Vector<N> rounded(Vector<N> part) {
+#pragma unroll
+    for (int e = 0; e < N; ++e) part.v[e] = rounded(part.v[e]);
+    return part;
+}
+
 // The product of two tiles, added up in registers.
 #if TENSOR
 struct Product {
@@ -249,8 +256,8 @@ struct Taps {
         for (int pass = 0; pass < PASSES_A; ++pass) {
             const int index = threadIdx.x + pass * THREADS;
             const int row = index % (ROWS / VECTOR_A) * VECTOR_A, k = index / (ROWS / VECTOR_A);
-#pragma unroll
-            for (int e = 0; e < VECTOR_A; ++e) a[k][swizzled(k, row + e)] = rounded(parts[pass].v[e]);
+            // Swizzling moves whole groups of eight rows.
+            *reinterpret_cast<Vector<VECTOR_A>*>(&a[k][swizzled(k, row)]) = rounded(parts[pass]);
         }
     }
 };
@@ -277,11 +284,9 @@ struct Matrix {
 #pragma unroll
         for (int pass = 0; pass < PASSES_B; ++pass) {
             const int index = threadIdx.x + pass * THREADS;
+            const int k = index / (COLUMNS / VECTOR_B), column = index % (COLUMNS / VECTOR_B) * VECTOR_B;
             if (index < COLUMNS * SLAB / VECTOR_B)
-#pragma unroll
-                for (int e = 0; e < VECTOR_B; ++e)
-                    b[index / (COLUMNS / VECTOR_B)][index % (COLUMNS / VECTOR_B) * VECTOR_B + e] =
-                        rounded(parts[pass].v[e]);
+                *reinterpret_cast<Vector<VECTOR_B>*>(&b[k][column]) = rounded(parts[pass]);
         }
     }
 };
