@@ -163,15 +163,26 @@ def _limited(stream: IO[bytes], size: int) -> bytes:
         return stream.read()
 
 
+def _verify(png: bytes) -> None:
+    """Compare the checksums of a PNG's chunks: decoding may stop before the one that tells of other pixels."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png), formats=_FORMATS) as image:
+        image.verify()
+
+
 def _decode(path: Path, name: str, read_bytes: Callable[[str], bytes]) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
         # The content, not the name, decides the decoder: only these two, none that runs other programs.
-        with Image.open(io.BytesIO(read_bytes(name)), formats=_FORMATS) as image:
+        data = read_bytes(name)
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             mode, (width, height) = image.mode, image.size
             if width * height > _MOST_PIXELS:
                 raise ValueError(f"it says that it has {width}x{height} pixels, more than {_MOST_PIXELS:,}")
+            if image.format == "PNG":
+                _verify(data)
             levels = np.asarray(image if mode == "L" else image.convert("RGB"), dtype=np.uint8)
     except MemoryError:
         raise

@@ -45,7 +45,12 @@ def open_source(data: str | Path, data_root: str | Path) -> Source:
     `auto` is CIFAR-10 where it is on disk under `data_root`, else the digits. Raises `DataError`.
     """
     root = Path(data_root)
-    on_disk = (root / _CIFAR_FOLDER).is_dir()
+    try:
+        on_disk = (root / _CIFAR_FOLDER).is_dir()
+    except OSError as error:
+        raise DataError(
+            f"data_root is '{str(root)[:200]}', which cannot be used ({error.strerror}); name another folder."
+        ) from error
     if data == "digits" or (data == "auto" and not on_disk):
         why = f" (no {_CIFAR_FOLDER} under '{root}')" if data == "auto" else ""
         return _digits(why)
