@@ -60,7 +60,7 @@ def product_bytes(operator: HessianOperator, probes: int) -> float:
 
 def spectrum_bytes(operator: HessianOperator, run: Lanczos) -> float:
     """Lanczos bases, and the products they are made of."""
-    return LIBRARIES + run.nbytes + product_bytes(operator, run.group)
+    return float(LIBRARIES + run.nbytes + product_bytes(operator, run.group))
 
 
 def moments_bytes(operator: HessianOperator) -> float:
