@@ -27,7 +27,7 @@ from simulator import HessianOperator, Network, mlp, output, spectral_density, t
 from simulator.streams import spawn_streams
 from theory import linearised_law
 from theory.linearised_equation import LinearisedEquation
-from theory.linearised_law import estimate_seconds, law_of
+from theory.linearised_law import estimate_seconds
 from validation.data import load_dataset
 from validation.distances import energy_grid, l1_distance
 from validation.predict import SIGNAL_RUNGS, rung_law, rung_signals

@@ -55,7 +55,7 @@ def product_bytes(operator: HessianOperator, probes: int) -> float:
     """A product of the Hessian with so many vectors at once, and the frozen signals that it rests on."""
     network, ops = operator.network, operator.backend
     batch = min(BATCH_SIZE, operator.active.size)
-    signals: float = operator.signal_bytes if operator.signal_bytes <= SIGNAL_BYTES else pass_bytes(network, ops, batch)
+    signals = operator.signal_bytes if operator.signal_bytes <= SIGNAL_BYTES else pass_bytes(network, ops, batch)
     return float(signals) + pass_bytes(network, ops, batch, probes) + _weights(network, ops, 3.0 * probes)
 
 
