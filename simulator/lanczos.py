@@ -188,7 +188,7 @@ class Lanczos:
         self._n, self._steps = n, min(n_steps, n)
         item = np.dtype(self._ops.dtype).itemsize
         self.group = min(n_probes, _group_size(n, self._steps, item, memory_budget))
-        self.nbytes = item * (self.group * n * self._steps + self._steps + n)
+        self.nbytes: int = item * (self.group * n * self._steps + self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
         self._streams = spawn_streams(seed, n_probes)
         self._scale = np.zeros(n_probes)

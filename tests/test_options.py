@@ -21,7 +21,7 @@ DEFAULTS = {
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "prediction_seconds": 60.0, "prediction_examples": None,
-    "out": "runs/compare", "resume": False, "stop_after": None, "quick": False,
+    "out": "runs/compare", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_every_option_of_the_command_line() -> None:
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
         "--entries --seed 3 --out o --resume --tf32 --stop-after 5 "
-        "--quick"
+        "--save-seconds 5 --memory 8GB --quick"
     )
     expected = {
         "backend": "numpy", "dtype": "float32", "data": "digits", "data_root": "d", "classes": "0:1",
@@ -61,11 +61,12 @@ def test_every_option_of_the_command_line() -> None:
         "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8,
         "entries": True, "seed": 3, "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
+        "save_seconds": 5.0, "memory": "8GB",
     }  # fmt: skip
     given = vars(parser().parse_args(line.split()))
     assert set(expected) == {field.name for field in fields(Options)}
     assert given == expected
-    assert as_dict(Options(**given).completed()) == expected
+    assert as_dict(Options(**given).completed()) == expected | {"memory": 8_000_000_000}
 
 
 def test_quick_shortens_what_was_not_given() -> None:
@@ -99,6 +100,9 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("batch_size", True, "--batch-size True: expected an integer >= 1"),
         ("probes", 0, "--probes 0: expected an integer >= 1"),
         ("steps", 1, "--steps 1: expected an integer >= 2"),
+        ("save_seconds", -1.0, "--save-seconds -1.0: expected a number >= 0"),
+        ("memory", "much", "--memory: size 'much' is not usable: use a number of bytes or one such as 8GB, 500MB"),
+        ("memory", "0", "--memory: size '0' is not usable"),
         ("seed", -5, "--seed -5: expected an integer >= 0"),
         ("learning_rate", 0.0, "--learning-rate 0.0: expected a number > 0"),
         ("learning_rate", float("nan"), "--learning-rate nan: expected a number > 0"),
