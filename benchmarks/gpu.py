@@ -9,7 +9,7 @@ all the same). Umwelt in float32 and in TF32. Every method is run once before it
 ratio is the fastest peer's time over ours: above 1 we are quicker. A piece that the budget has no room for is left out
 by name, a peer that is not installed or fails too, with the reason. Results are written after every piece.
 
-`--parity` first runs `pytest -m gpu`, with two fifths of the budget at most.
+`--parity` first runs `pytest -m gpu`, with 55 % of the budget at most.
 """
 
 from __future__ import annotations
@@ -332,7 +332,7 @@ def main() -> int:
     bench = Bench(TINY if options.dry_run else Sizes(), options.dry_run)
     results: dict[str, Any] = {"machine": device(bench), "pieces": {}, "left_out": bench.left_out}
     if options.parity:
-        results["parity"] = parity(0.4 * options.seconds)
+        results["parity"] = parity(0.55 * options.seconds)
         print("parity", json.dumps(results["parity"]), flush=True)
     words = options.cases.split(",") if options.cases else [""]
     for name, (estimate, run) in pieces(bench).items():

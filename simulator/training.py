@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backends import Array, Backend, HostArray, get_backend
+from backends import Array, Backend, HostArray, Step, get_backend
 
 from .checks import check_count, check_examples, check_labels, check_weights
 from .e_step import check_e_step, exact_gates
@@ -129,11 +129,13 @@ def train_epochs(
             return _exact_gradient(network, w, x, y, temperature, ops)
         return batch_gradient(network, w, x, y, chosen, ops, temperature, gates[0])
 
-    descent = _Descent(network, data, labels, gradient, learning_rate, momentum, ops, replayed=temperature == 0.0)
+    step: Step = _Descent(network, data, labels, gradient, learning_rate, momentum, ops).step
+    if temperature == 0.0:  # gates are not drawn on the host
+        step = ops.replay(step)
     for epoch in range(first_epoch, epochs + 1):
         order, gates[:] = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)
         with device_memory(network, ops, min(size, order.size)):
-            w, v, total, correct = descent.epoch(w, v, order, size)
+            w, v, total, correct = _one_epoch(step, w, v, order, size, ops)
         state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)
         if not (math.isfinite(total) and all(np.isfinite(a).all() for a in state.weights)):
             raise TrainingDivergedError(epoch, learning_rate)
@@ -152,13 +154,11 @@ class _Descent:
         learning_rate: float,
         momentum: float,
         ops: Backend,
-        replayed: bool,
     ) -> None:
         self._depth, self._data, self._labels, self._gradient = network.depth, data, labels, gradient
         self._rate, self._momentum, self._ops = learning_rate, momentum, ops
-        self._advance = ops.replay(self._step) if replayed else self._step
 
-    def _step(self, state: list[Array], inputs: list[Array]) -> list[Array]:
+    def step(self, state: list[Array], inputs: list[Array]) -> list[Array]:
         ops, depth, (rows,) = self._ops, self._depth, inputs
         w, v, (total, correct) = state[:depth], state[depth : 2 * depth], state[2 * depth :]
         x, y = (ops.xp.take(a, rows, axis=0) for a in (self._data, self._labels))
@@ -169,21 +169,20 @@ class _Descent:
         ]
         return [*(a for a, _ in moved), *(b for _, b in moved), total + batch.loss, correct + batch.correct]
 
-    def epoch(
-        self, w: list[Array], v: list[Array], order: HostArray, size: int
-    ) -> tuple[list[Array], list[Array], float, float]:
-        """(weights, velocity, Σ loss, Σ correct) after the batches of `order`; stops at a risk not finite."""
-        ops = self._ops
-        rows = ops.asarray(order, dtype="int64")
-        counts = [ops.xp.zeros((), dtype=kind, device=rows.device) for kind in (ops.xp.float64, ops.xp.int64)]
-        state = [*w, *v, *counts]
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the caller, once
-            for part in batches(order.size, size):
-                state = self._advance(state, [rows[part]])
-                if not ops.asynchronous and not math.isfinite(float(state[-2])):
-                    break
-        depth = self._depth
-        return state[:depth], state[depth : 2 * depth], float(state[-2]), float(state[-1])
+
+def _one_epoch(
+    step: Step, w: list[Array], v: list[Array], order: HostArray, size: int, ops: Backend
+) -> tuple[list[Array], list[Array], float, float]:
+    """(weights, velocity, Σ loss, Σ correct) after the batches of `order`; stops at a risk not finite."""
+    rows, depth = ops.asarray(order, dtype="int64"), len(w)
+    counts = [ops.xp.zeros((), dtype=kind, device=rows.device) for kind in (ops.xp.float64, ops.xp.int64)]
+    state = [*w, *v, *counts]
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the caller, once
+        for part in batches(order.size, size):
+            state = step(state, [rows[part]])
+            if not ops.asynchronous and not math.isfinite(float(state[-2])):
+                break
+    return state[:depth], state[depth : 2 * depth], float(state[-2]), float(state[-1])
 
 
 def _exact_gradient(

@@ -96,7 +96,7 @@ def _mean_squares(n: int, inputs: int, rng: np.random.Generator, backend: Backen
     found = []
     for _ in LAYERS:
         signals = xp.matmul(signals, backend.asarray(rng.standard_normal((n, n)) * math.sqrt(2.0 / n)))
-        gates = backend.to_numpy(signals[:, :SEEN] > 0).astype(np.float64)
+        gates = backend.to_numpy(signals[:, : min(SEEN, n)] > 0).astype(np.float64)
         signals = xp.where(signals > 0, signals, xp.zeros_like(signals))
         halves = gates[: inputs // 2], gates[inputs // 2 :]
         varied = np.all([np.ptp(half, axis=0) > 0 for half in halves], axis=0)
