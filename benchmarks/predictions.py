@@ -26,7 +26,7 @@ from scipy.linalg import eigvalsh
 from simulator import HessianOperator, Network, mlp, output, spectral_density, train_epochs, vgg12
 from simulator.streams import spawn_streams
 from theory.linearised_equation import LinearisedEquation
-from theory.linearised_law import estimate_seconds
+from theory.linearised_law import estimate_seconds, law_of
 from validation.data import load_dataset
 from validation.distances import TAILS, energy_grid, l1_distance
 from validation.predict import SIGNAL_RUNGS, rung_law, rung_signals

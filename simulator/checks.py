@@ -27,7 +27,7 @@ def real_array(value: Any, name: str) -> Any:
     except (ValueError, TypeError):
         raise ValueError(f"{name} is no array of numbers: expected rows of one length") from None
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} has dtype {array.dtype}: expected real numbers")
+        raise ValueError(f"{name} (dtype {array.dtype}) holds non-real values: expected real numbers")
     return array
 
 

@@ -225,12 +225,12 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         return DeviceOperator(self)
 
     def _matvec(self, v: HostArray) -> HostArray:
-        return self.backend.to_numpy(self.product(self.backend.asarray(v.reshape(-1))))
+        return self.backend.to_numpy(self.product(self.backend.asarray(real_array(v, "v").reshape(-1))))
 
     def _matmat(self, v: HostArray) -> HostArray:
         if v.shape[1] == 0:
             return np.zeros(v.shape, dtype=self.dtype)
-        return self.backend.to_numpy(self.product(self.backend.asarray(v)))
+        return self.backend.to_numpy(self.product(self.backend.asarray(real_array(v, "v"))))
 
     def _adjoint(self) -> HessianOperator:
         return self
@@ -284,6 +284,8 @@ class DeviceOperator:
 
     def _product(self, v: Array) -> Array:
         xp = self._operator.backend.xp
+        if xp.isdtype(v.dtype, "complex floating"):
+            raise ValueError(f"a vector of dtype {v.dtype} was given: expected real numbers")
         if v.ndim == 2 and v.shape[1] == 0:
             return v
         return self._operator.product(xp.astype(v, getattr(xp, self._operator.backend.dtype), copy=False))

@@ -123,6 +123,16 @@ def test_single_precision_vectors_are_taken() -> None:
     assert_close(device.matvec(v), device.matvec(v.astype(np.float64)), 1e-15)
 
 
+def test_complex_vectors_are_refused() -> None:
+    """Their imaginary part would be dropped."""
+    ops = strict()
+    v = array_api_strict.asarray(np.ones(CASE.network.n_weights) * 1j, device=DEVICE)
+    with pytest.raises(ValueError, match="expected real numbers"):
+        HessianOperator(*CASE.problem, backend=ops).on_device().matvec(v)
+    with pytest.raises(ValueError, match=r"v \(dtype complex128\) holds non-real values"):
+        HessianOperator(*CASE.problem, backend="numpy") @ (np.ones(CASE.network.n_weights) * 1j)
+
+
 @pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 1, 1), ()])
 def test_shapes_that_do_not_fit(shape: tuple[int, ...]) -> None:
     device = HessianOperator(*CASE.problem, backend="numpy").on_device()
