@@ -69,7 +69,7 @@ for ax, (predicted, found), title in zip(
     ax.plot(energies, predicted, color="#882255", lw=1.2, label="Dyson equation")
     ax.set(title=title, xlabel="E", xlim=(-3, 3))
 axes[0].set(ylabel=f"density, η = {eta}", yscale="log")
-axes[1].legend(frameon=False)
+fig.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
 
 # %%
 # An outlier

@@ -25,8 +25,10 @@ weights = network.init(0)
 p, q = 70, 64 * 32 + 6 * 32 + 3  # weight (2, 6) of layer 1 enters neuron 6, which weight (6, 3) of layer 2 leaves
 values = entry_values(network, weights, x, y, [p], [q])[:, 0]
 unit = np.eye(1, network.n_weights, p)[0]
-print(f"H[{p}, {q}] = {values.mean():.6f}; a product with the Hessian gives "
-      f"{(HessianOperator(network, weights, x, y) @ unit)[q]:.6f}")  # fmt: skip
+print(
+    f"H[{p}, {q}] = {values.mean():.6f}; a product with the Hessian gives "
+    f"{(HessianOperator(network, weights, x, y) @ unit)[q]:.6f}"
+)
 ratio = values.mean() / values.std()
 print(f"it is 0 at {np.mean(values == 0):.2f} of the examples; its mean is {ratio:.3f} standard deviations off 0")
 
@@ -44,11 +46,17 @@ for epochs in (0, 3):
     found = validation.entry_statistics(network, weights, x, y, n=120, n_first=40, resamples=100)
     print(f"epoch {epochs}: {found['active']} of {found['examples']} examples active, {found['live']} entries vary")
     averages = found["concentration"]["averages"]
-    ax.errorbar(*zip(*((r["average"], r["fraction"], r["standard_error"]) for r in averages), strict=True),
-                marker="o", capsize=3, label=f"epoch {epochs}")  # fmt: skip
+    ax.errorbar(
+        *zip(*((r["average"], r["fraction"], r["standard_error"]) for r in averages), strict=True),
+        marker="o",
+        capsize=3,
+        label=f"epoch {epochs}",
+    )
     for row in averages:
-        print(f"  within 0.15 standard deviations of an average of {row['average']:4d} examples: "
-              f"{row['fraction']:.3f} ± {row['standard_error']:.3f}")  # fmt: skip
+        print(
+            f"  within 0.15 standard deviations of an average of {row['average']:4d} examples: "
+            f"{row['fraction']:.3f} ± {row['standard_error']:.3f}"
+        )
     for kind in ("covariance", "third", "fourth"):
         row = found["coupling"][kind]
         print(f"  {kind}: {row['found']} of {row['tests']} pairs coupled, {row['ratio']:.1e} of N²")

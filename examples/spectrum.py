@@ -17,9 +17,7 @@ from validation.distances import energy_grid, l1_distance
 
 digits = load_dataset("digits", examples=600, spectrum_examples=100)
 network = mlp([64, 24, 24, 1])
-trained = train(
-    network, network.init(0), digits.x, digits.y, epochs=3, batch_size=64, learning_rate=0.01, momentum=0.9
-)  # fmt: skip
+trained = train(network, network.init(0), digits.x, digits.y, epochs=3, batch_size=64, learning_rate=0.01, momentum=0.9)
 x, y = digits.x[digits.spectrum], digits.y[digits.spectrum]
 hessian = HessianOperator(network, trained.weights, x, y)
 print(f"{network.n_weights} weights, {hessian.active.size} of {x.shape[0]} examples active")

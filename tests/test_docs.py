@@ -71,8 +71,8 @@ def test_links_between_pages_lead_somewhere() -> None:
 @pytest.mark.parametrize(
     ("docstring", "expected"),
     [
-        (["x  (m, n) inputs", "y  (m,) labels", "   of either sign"], ["", ":x: (m, n) inputs", ":y: (m,) labels",
-                                                                          "    of either sign", ""]),
+        (["x  (m, n) inputs", "y  (m,) labels", "   of either sign"],
+         ["", "``x``", "    (m, n) inputs", "``y``", "    (m,) labels", "    of either sign", ""]),
         (["By S2 and (20), not f(5):", "", "    d ≤ ½ P(Ψ*)", "", "with |x| ≤ 1."],
          [r"By \ :eq:`S2`\  and \ :eq:`20`\ , not f(5):", "", "::", "", "    d ≤ ½ P(Ψ*)", "",
           r"with \|x\| ≤ 1.", ""]),

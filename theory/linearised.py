@@ -15,10 +15,10 @@ a neuron with on-set σ,
 
 U^l, T^l being means over the neurons of layer l. What a weight contributes as V depends on the closure:
 
-*mean field* (R4, R5; theory page): ν = µ = g_l = -1/(z + ⟨t⟩ + ⟨u⟩), with t = x^T T_b x, u = δ̂^T U_a δ̂ of every weight
+*mean field* (R4w, R5): ν = µ = g_l = -1/(z + ⟨t⟩ + ⟨u⟩), with t = x^T T_b x, u = δ̂^T U_a δ̂ of every weight
 and ⟨·⟩ the mean over the layer's weights.
 
-*cavity* (R6; ours): every weight for itself, and never reacting to itself. With t' = t/(1 + νt), u' = u/(1 + µu), the
+*cavity* (R4, R6; ours): every weight for itself, never reacting to itself. With t' = t/(1 + νt), u' = u/(1 + µu), the
 same forms of a network in which this V is absent (Sherman-Morrison),
 
     µ = -1/(z + t'),   ν = -1/(z + u'),   g = -1/(z + t' + u').

@@ -46,7 +46,7 @@ def linearised_law(
     max_iterations: int = 300,
     library: ArrayLibrary = HOST,
 ) -> LinearisedLaw:
-    """Solves the linearised equations at every z (any shape, Im z > 0): R4 and R5 ("mean_field"), R6 ("cavity").
+    """Solves the linearised equations at every z (any shape, Im z > 0): R4w, R5 ("mean_field"), R4, R6 ("cavity").
 
     cut             inner layers keep the directions of their forward kernels above this share of the largest (see
                     `theory.inner_layer`); 0: all of them, the equations as they stand

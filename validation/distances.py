@@ -1,4 +1,4 @@
-"""How far two spectra, or a spectrum and its mirror image, are apart (section "Spectra" of the theory page)."""
+"""How far two spectra, or a spectrum and its mirror image, are apart (docs/theory/estimators.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`python -m validation.ladder`: every rung of the predicted spectrum over widths, depths and training.
 
-Perceptrons on coarse images, dense eigenvalues, L1 of section 6 of the theory page. From Python:
+Perceptrons on coarse images, dense eigenvalues, L1 as in docs/theory/estimators.md. From Python:
 ``ladder(widths=(12, 24, 36), depths=(3, 4), out="runs/ladder")``, the same options as on the command line.
 """
 

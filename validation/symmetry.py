@@ -2,7 +2,7 @@
 
 The p-values take the entries for independent. Circuits drawn from one network are; trained weights and gradient
 entries are not, and at 10^6 of them an asymmetry of no importance is rejected all the same. So claims are judged on a
-*size*, ½ ∫ |p(w) - p(-w)| dw less its null (section 9 of the theory page); the tests say whether it can be told from
+*size*, ½ ∫ |p(w) - p(-w)| dw less its null (docs/theory/estimators.md); the tests say whether it can be told from
 chance.
 """
 

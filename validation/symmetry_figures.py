@@ -1,8 +1,8 @@
 """Figures of the microscopic symmetries: laws of the weights, of circuits and of gradient entries (figs. 3, 4a).
 
 A histogram is drawn so that what is broken can be seen: grey, what a law has in common with its mirror image; in
-colour, the surplus of one side over the other. The coloured share of an area is the broken symmetry of section 9 of
-the theory page, on the bins of the figure and noise included.
+colour, the surplus of one side over the other. The coloured share of an area is the broken symmetry of
+docs/theory/estimators.md, on the bins of the figure and noise included.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The docstrings of the packages as reStructuredText.
 
 They are written to be read as they stand, in plain text: arguments as a table of names and words, equations indented,
-bars and stars as mathematics. Here tables become field lists and equations literal blocks, what reStructuredText would
-take for markup is escaped, and the number of an equation links to its place in the theory.
+bars and stars as mathematics. Here tables become definition lists and equations literal blocks, what
+reStructuredText would take for markup is escaped, and the number of an equation links to its place in the theory.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _is_quoted(block: list[str]) -> bool:
 
 
 def _table(block: list[str]) -> list[str] | None:
-    """Field list from rows "name   words", continued by indented lines; None where the block is no such table."""
+    """Definition list from rows "name   words", continued by indented lines; None where the block is no such table."""
     rows = [line for line in block if not line.startswith(" ")]
     found = [ROW.match(line) for line in rows]
     if not rows or not all(found) or not any(len(row["gap"]) > 1 for row in found if row):
@@ -88,7 +88,7 @@ def _table(block: list[str]) -> list[str] | None:
         if row is None:
             table.append(f"    {line.strip()}")
         else:
-            table.append(f":{row['names']}: {row['words']}")
+            table += [f"``{row['names'].strip('`')}``", f"    {row['words']}"]
     return table
 
 

@@ -44,9 +44,7 @@ print("mean square signal by layer:", np.round(powers, 2))
 # --------
 # Stochastic gradient descent on the hinge loss :eq:`12`, :eq:`13`. Examples with a margin above 1 are inactive: they
 # take no part in the gradient or the Hessian.
-result = train(
-    network, weights, digits.x, digits.y, epochs=12, batch_size=64, learning_rate=0.01, momentum=0.9
-)  # fmt: skip
+result = train(network, weights, digits.x, digits.y, epochs=12, batch_size=64, learning_rate=0.01, momentum=0.9)
 trained = result.weights
 for name, w in (("at initialisation", weights), ("after 12 epochs", trained)):
     margins = digits.y * output(network, w, digits.x)

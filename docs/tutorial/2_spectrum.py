@@ -20,7 +20,7 @@ digits = load_dataset("digits", examples=1000, spectrum_examples=100)
 network = mlp([64, 24, 24, 1])
 weights = train(
     network, network.init(0), digits.x, digits.y, epochs=2, batch_size=64, learning_rate=0.01, momentum=0.9
-).weights  # fmt: skip
+).weights
 x, y = digits.x[digits.spectrum], digits.y[digits.spectrum]
 
 # %%
@@ -52,8 +52,10 @@ print(f"rms {rms:.4f}; extreme Ritz values {nodes.min() / rms:.1f} and {nodes.ma
 eigenvalues = np.linalg.eigvalsh(hessian.dense())
 exact = (1 / (eigenvalues - (energies + 1j * eta)[:, None])).mean(axis=1).imag / np.pi
 print(f"L1 between measured and exact: {l1_distance(energies, measured, exact):.4f} (at most 2)")
-print(f"sum of the eigenvalues: {eigenvalues.sum():.1e}; negative: {np.sum(eigenvalues < -1e-9)}, "
-      f"positive: {np.sum(eigenvalues > 1e-9)}")  # fmt: skip
+print(
+    f"sum of the eigenvalues: {eigenvalues.sum():.1e}; negative: {np.sum(eigenvalues < -1e-9)}, "
+    f"positive: {np.sum(eigenvalues > 1e-9)}"
+)
 
 # %%
 # Predicted

@@ -78,9 +78,7 @@ corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 inputs, labels = np.repeat(corners, 8, axis=0), np.repeat(-corners.prod(axis=1), 8)
 labels[[0, 8, 16, 24]] *= -1
 small = mlp([2, 4, 3, 1])
-learnt = expectation_maximization(
-    small, small.init(1), inputs, labels, iterations=80, e_step="exact", temperature=0.5
-)  # fmt: skip
+learnt = expectation_maximization(small, small.init(1), inputs, labels, iterations=80, e_step="exact", temperature=0.5)
 history = learnt.history
 print(f"smallest step of the log-likelihood: {np.diff(history['log_likelihood']).min():.1e}")
 
