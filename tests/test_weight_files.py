@@ -171,13 +171,17 @@ def torch_output(model: Any, x: Array, dtype: str) -> Array:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_agree_with_pytorch(case: Case, tmp_path: Path, backend: str) -> None:
+    """To rounding in either precision, relative to T with all signs made positive: what rounding errors grow with."""
     torch = need_torch()
+    torch.manual_seed(case.seed)
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-6)):
         model = torch_model(case).to(getattr(torch, dtype))
         torch.save(model.state_dict(), tmp_path / "w.pt")
         weights = load_weights(tmp_path / "w.pt", case.network)
         assert {w.dtype for w in weights} == {np.dtype(dtype)}
-        assert_close(output(case.network, weights, case.x, backend), torch_output(model, case.x, dtype), tolerance)
+        scale = float(np.linalg.norm(output(case.network, [np.abs(w) for w in weights], np.abs(case.x), backend)))
+        ours = output(case.network, weights, case.x, backend)
+        assert_close(ours, torch_output(model, case.x, dtype), tolerance, scale)
 
 
 @pytest.mark.parametrize("case", IMAGES, ids=str)
