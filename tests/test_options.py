@@ -145,8 +145,9 @@ def test_backends_are_resolved_or_refused() -> None:
 def test_what_makes_two_runs_the_same() -> None:
     """Everything but where it is written, whether it is resumed and how long a piece of it is."""
     base = Options().completed().identity()
-    assert Options(out="elsewhere", resume=True, stop_after=9.0).completed().identity() == base
-    assert set(base) == set(DEFAULTS) - {"out", "resume", "stop_after"}
+    kept: dict[str, Any] = {"out": "elsewhere", "resume": True, "stop_after": 9.0, "save_seconds": 5.0, "memory": "8GB"}
+    assert Options(**kept).completed().identity() == base
+    assert set(base) == set(DEFAULTS) - set(kept)
     assert Options(seed=1).completed().identity() != base
     assert Options(record=[0, 1, 2, 5, 10, 20, 40]).completed().identity() == base
     assert Options(data=Path("a/b"), data_root=Path("c")).completed().identity()["data"] == "a/b"  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from theory.linearised_law import WORKING_SET
 from .facts import FACT_EXAMPLES, UNITS
 from .moments import BLOCK, default_moment_probes
 
-LIBRARIES = 4e7
+LIBRARIES = 2e7
 
 
 def pass_bytes(network: Network, ops: Backend, examples: int, probes: int = 1) -> float:
@@ -78,9 +78,8 @@ def law_bytes(per_point: float, n_points: int) -> float:
 def entries_bytes(network: Network, ops: Backend, examples: int, n: int, resamples: int) -> float:
     """Sampled entries at every example with powers and permutations of them, pairs of entries, and resamples."""
     values, pairs = 8.0 * examples * n, 8.0 * n**2
-    return (
-        LIBRARIES + 7.0 * values + 25.0 * pairs + 16.0 * examples * resamples + pass_bytes(network, ops, ops.batch_size)
-    )
+    resampled = 16.0 * examples * resamples
+    return LIBRARIES + 7.0 * values + 40.0 * pairs + resampled + pass_bytes(network, ops, ops.batch_size)
 
 
 def seconds_of(call: Callable[[], object]) -> float:
