@@ -37,6 +37,7 @@ class CupyBackend(Backend):
     """Arrays on the current CUDA device; transfers only in `asarray` and `to_numpy`, counted in ``transfers``."""
 
     asynchronous = True
+    convolution_outputs = 1
     batch_size = 512  # enough sites to fill the device with one layer of one batch
 
     def __init__(self, cupy: Any, xp: Any, dtype: str, tf32: bool = False) -> None:

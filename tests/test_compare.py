@@ -291,10 +291,10 @@ def test_a_run_in_pieces_is_the_whole_run(
     """--stop-after ends a piece between two steps; with --resume the pieces come to the numbers of one run."""
     ticks = itertools.count()
     monkeypatch.setattr("validation.deadline.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    monkeypatch.setattr("validation.job.SAVE_SECONDS", 1e9)  # what a piece reached is saved because it stops
     folder, stopped = tmp_path / "run", []
+    pieces = SMALL | {"stop_after": 100, "save_seconds": 1e9}  # what a piece reached is saved because it stops
     for _ in range(10):
-        status, _, err = run(**SMALL, out=folder, stop_after=100, **({"resume": True} if stopped else {}))
+        status, _, err = run(**pieces, out=folder, **({"resume": True} if stopped else {}))
         if status == 0:
             break
         assert (status, err) == (
