@@ -35,7 +35,7 @@ LOWEST_TESTS := tests/test_architecture.py tests/test_cells.py tests/test_data.p
 lowest: $(VENV)/installed-audit
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[test]'
-	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning $(LOWEST_TESTS)
 
 # Nothing that looks like a secret in any tracked file; needs no network.
 secrets: $(VENV)/installed-audit

@@ -245,7 +245,15 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = vars(parser().parse_args(arguments))
     try:
         report = phase(**chosen)
-    except (OptionError, DataError, StorageError, ClusterError, BackendUnavailableError, ValueError) as error:
+    except (
+        OptionError,
+        DataError,
+        StorageError,
+        ClusterError,
+        BackendUnavailableError,
+        ValueError,
+        MemoryError,
+    ) as error:
         return stop(PROGRAM, error, EXIT_USAGE)
     except KeyboardInterrupt:
         message = f"interrupted: finished cells are kept, go on with --resume --out {chosen['out']}"
