@@ -11,7 +11,7 @@ whose integrand is smooth unless an atom sits at t.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,9 @@ PER_RAY, N_CHECKS, CHECK_RAY = 14, 4, 0.035
 ROUNDING = 1e-5
 """Relative error that the values of g may have: solved by iteration."""
 CONTINUATION_POINTS = len(RAYS) * PER_RAY + N_CHECKS
-"""Values of g that `continued` asks for."""
+"""Values of g that `continued` asks for at first."""
+REFINEMENTS = 3
+"""Times that the energies on the rays may lie twice as close, the first time included."""
 
 
 def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
@@ -85,30 +87,40 @@ def continued(transform: Transform, rms: float, accuracy: float = 5e-3, reach: f
 
     -z g(z) is analytic in the upper half-plane: a rational function through its values on a few rays (adaptive
     Antoulas-Anderson; Nakatsukasa, Sète & Trefethen, SIAM J. Sci. Comput. 40, 2018) continues it to all of it.
-    g(-z̄) = -conj g(z) doubles the values. `transform` is called once, with `CONTINUATION_POINTS` points.
+    g(-z̄) = -conj g(z) doubles the values. `transform` is asked for `CONTINUATION_POINTS` values, and for twice and
+    four times as many where the function is off by more than `accuracy`, relative to g, at points left out.
 
     An error of g at one place is one of the density there: masses, being integrals, come out a hundred times better.
-    Raises `ConvergenceError` where the function is off by more than `accuracy`, relative to g, at points left out.
+    Raises `ConvergenceError` where the accuracy is not reached.
     """
-    energies = rms * np.geomspace(0.8, reach, PER_RAY)
-    checks = rms * np.geomspace(1.0, 0.5 * reach, N_CHECKS)
-    places = np.concatenate([np.outer(np.exp(1j * np.array(RAYS)), energies).ravel(), checks * np.exp(1j * CHECK_RAY)])
-    values = places * transform(places)
-    points, sampled = places[:-N_CHECKS], values[:-N_CHECKS]
-    both = np.concatenate([points, -points.conj()]), np.concatenate([sampled, sampled.conj()])
+
+    def sampled(energies: Real, rays: Sequence[float]) -> tuple[Complex, Complex]:
+        places = np.outer(rms * energies, np.exp(1j * np.array(rays))).ravel()
+        return places, places * transform(places)
+
+    checks, expected = sampled(np.geomspace(1.0, 0.5 * reach, N_CHECKS), (CHECK_RAY,))
+    energies = np.geomspace(0.8, reach, PER_RAY)
+    points, values = sampled(energies, RAYS)
+    for refinement in range(REFINEMENTS):
+        if refinement:
+            between = np.sqrt(energies[1:] * energies[:-1])
+            more, there = sampled(between, RAYS)
+            energies = np.sort(np.concatenate([energies, between]))
+            points, values = np.concatenate([points, more]), np.concatenate([values, there])
+        rational = _rational(points, values, 2 * len(energies))
+        error = float(np.abs(rational(checks) / expected - 1.0).max())
+        if error <= accuracy:
+            return lambda z: rational(np.ravel(z)).reshape(np.shape(z)) / z
+    raise ConvergenceError(
+        f"the rational function through {len(points)} values of g is off by {error:.3g} at points left out, expected "
+        f"at most {accuracy:.3g}; solve for g at every point instead"
+    )
+
+
+def _rational(points: Complex, values: Complex, terms: int) -> Transform:
+    """The rational function through values and their mirror images."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: the points left out tell how far
-        rational = AAA(*both, rtol=ROUNDING, max_terms=2 * PER_RAY)
-    error = float(np.abs(rational(places[-N_CHECKS:]) / values[-N_CHECKS:] - 1.0).max())
-    if not error <= accuracy:
-        raise ConvergenceError(
-            f"the rational function through g is off by {error:.3g} at points left out, expected at most "
-            f"{accuracy:.3g}; solve for g at every point instead"
-        )
-
-    def everywhere(z: Complex) -> Complex:
-        flat = np.asarray(z, dtype=np.complex128).ravel()
-        found: Complex = (rational(flat) / flat).reshape(np.shape(z))
-        return found
-
-    return everywhere
+        warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points left out tell how far it is off
+        both = np.concatenate([points, -points.conj()]), np.concatenate([values, values.conj()])
+        found: Transform = AAA(*both, rtol=ROUNDING, max_terms=terms)
+    return found
