@@ -60,7 +60,13 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
     assert np.isnan(kept["density"][row, density.size :]).all()
     if density.size:
         assert_array_equal(kept["energy"], as_numbers(spectrum["energies"]))
+    for side in ("negative", "positive"):
+        shares = [share["value"] for share in spectrum["tails"][side]]
+        assert_array_equal(kept[f"beyond_{side}"][row], as_numbers(shares))
     for column, rung in enumerate(rungs):
+        expected = record["predictions"].get(rung, {}).get("tails", {}).get("largest", [])
+        if expected:
+            assert_array_equal(kept["expected_largest"][row, column, : len(expected)], as_numbers(expected))
         prediction = record["predictions"].get(rung, {"l1": None, "w1": None, "density": []})
         for name in ("l1", "w1"):
             assert_array_equal(kept[name][row, column], as_numbers(prediction[name]))
@@ -76,7 +82,7 @@ def test_xarray_and_netcdf(case: str, tmp_path: Path) -> None:
     xarray = pytest.importorskip("xarray", reason="xarray is not installed")
     data = report(case)
     dataset = to_xarray(data)
-    assert {"epoch", "energy", "rung", "claim"} == set(dataset.coords)
+    assert {"epoch", "energy", "threshold", "rung", "claim"} == set(dataset.coords)
     for name, variable in arrays(data).items():
         assert dataset[name].dims == variable.axes
         assert_array_equal(dataset[name].values, variable.values)

@@ -153,7 +153,7 @@ def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
 
 def _tails(data: Report) -> str:
     """A row per recorded epoch and threshold: eigenvalues beyond, measured and predicted; then the largest."""
-    epochs = [e for e in data["epochs"] if e["spectrum"].get("tails")]
+    epochs = [e for e in data["epochs"] if e["spectrum"]["rms"] > 0]
     rungs = [rung for rung in rungs_of(data) if any("tails" in e["predictions"].get(rung, {}) for e in epochs)]
     if not rungs:
         return ""

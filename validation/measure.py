@@ -254,7 +254,11 @@ def describe_spectrum(
         "energies": [],
         "density": [],
         "standard_error": [],
-        "tails": None,
+        "tails": {
+            "thresholds": list(TAILS),
+            "negative": _tail_shares(spectrum, -1),
+            "positive": _tail_shares(spectrum, 1),
+        },
         "resolution": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
@@ -263,11 +267,6 @@ def describe_spectrum(
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
         shorter, _ = spectrum.terminated_density(grid * rms, eta * rms, max(1, nodes.shape[1] * 3 // 4))
         described |= {
-            "tails": {
-                "thresholds": list(TAILS),
-                "negative": _tail_shares(spectrum, -1),
-                "positive": _tail_shares(spectrum, 1),
-            },
             "energies": grid.tolist(),
             "density": (density * rms).tolist(),
             "standard_error": [finite_or_none(float(e)) for e in error * rms],

@@ -17,17 +17,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from backends import BackendUnavailableError, get_backend
+from backends import get_backend
 
 from .cells import CellStore
-from .cluster import ClusterError, check_cluster, cluster, completed, default_workers
-from .command import EXIT_FACT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, OneLineParser, stop
-from .data import DataError, load_dataset
+from .cluster import check_cluster, cluster, completed, default_workers
+from .command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
+from .data import load_dataset
 from .job import environment, package_version
+from .locking import locked
 from .options import OptionError, seed_list
 from .phase_cell import CellOptions, Record, cell_name, measure_cell
 from .phase_summary import diagram, edge, failed_facts
-from .storage import REPORT_SCHEMA, StorageError, write_atomic, write_json
+from .storage import REPORT_SCHEMA, write_atomic, write_json
 
 PROGRAM = "validation.phase"
 DEFAULTS: dict[str, Any] = {
@@ -126,11 +127,12 @@ def phase(**options: Any) -> PhaseReport:
     store.open(chosen.resume)
     begun = time.perf_counter()
     print(f"data: {source}")
-    cells = _cells(chosen, store)
-    data = _report(chosen, cells, source)
-    data["seconds"] = {"total": round(time.perf_counter() - begun, 2)}
-    data["seconds"]["cells_cpu"] = round(sum(c["cpu_seconds"] for c in cells), 2)
-    _write(Path(chosen.out), data)
+    with locked(Path(chosen.out)):
+        cells = _cells(chosen, store)
+        data = _report(chosen, cells, source)
+        data["seconds"] = {"total": round(time.perf_counter() - begun, 2)}
+        data["seconds"]["cells_cpu"] = round(sum(c["cpu_seconds"] for c in cells), 2)
+        _write(Path(chosen.out), data)
     return PhaseReport(data, Path(chosen.out))
 
 
@@ -243,21 +245,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage or cluster, 130 interrupted)."""
     chosen = vars(parser().parse_args(arguments))
-    try:
-        report = phase(**chosen)
-    except (
-        OptionError,
-        DataError,
-        StorageError,
-        ClusterError,
-        BackendUnavailableError,
-        ValueError,
-        MemoryError,
-    ) as error:
-        return stop(PROGRAM, error, EXIT_USAGE)
-    except KeyboardInterrupt:
-        message = f"interrupted: finished cells are kept, go on with --resume --out {chosen['out']}"
-        return stop(PROGRAM, message, EXIT_INTERRUPTED)
+    kept = f"finished cells are kept, go on with --resume --out {chosen['out']}"
+    return exit_status(PROGRAM, lambda: phase(**chosen), _conclude, interrupted=kept)
+
+
+def _conclude(report: PhaseReport) -> int:
     from .phase_page import text_table
 
     print(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}")

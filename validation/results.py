@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 DISTANCES = ("l1", "w1")
 SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
 SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
-OF_SPECTRUM = ("rms", "minimum", "maximum", "mass_outside", "resolution")
+OF_SPECTRUM = ("rms", "minimum", "maximum", "resolution")
 SYMMETRY = ("value", "null_95", "m3", "m3_standard_error")
 SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
 
@@ -81,10 +81,13 @@ def arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
     """Every number of a report by name.
 
     Of each epoch: scalars (epoch,); the Gauss rule ``nodes`` and ``weights`` (epoch, probe, node) and the recurrence
-    ``alpha``, ``beta`` (epoch, probe, step); ``density`` and its ``density_standard_error`` (epoch, energy); of every
-    rung ``predicted_density`` (epoch, rung, energy), ``l1`` and ``w1`` (epoch, rung); symmetry of weights and gradient
-    (epoch, layer). Energies and densities are in units of the rms. Of the training: ``history_...`` (update). Of the
-    claims: ``claim``, their names, and ``verdict`` (claim,). Shorter rows are filled up with NaN.
+    ``alpha``, ``beta`` (epoch, probe, step); ``density`` and its ``density_standard_error`` (epoch, energy); shares of
+    the spectrum beyond each ``threshold``, ``beyond_negative`` and ``beyond_positive`` (epoch, threshold); symmetry of
+    weights and gradient (epoch, layer). Of every rung ``predicted_density`` (epoch, rung, energy), ``l1``, ``w1``
+    (epoch, rung), and where tails were predicted the numbers of eigenvalues ``expected_beyond`` on a side (epoch, rung,
+    threshold) and the positions of the largest, ``expected_largest`` (epoch, rung, rank). Energies and densities are in
+    units of the rms. Of the training: ``history_...`` (update). Of the claims: ``claim``, their names, and ``verdict``
+    (claim,). Shorter rows are filled up with NaN.
     """
     try:
         return _arrays(data)
@@ -140,7 +143,15 @@ def _spectra(records: Sequence[Record]) -> dict[str, Variable]:
         return _stacked(_values(records, "spectrum", name), *axes)
 
     energies = max((r["spectrum"]["energies"] for r in records), key=len)
-    return {
+    tails = {}
+    for side in ("negative", "positive"):
+        shares = [r["spectrum"]["tails"][side] for r in records]
+        tails[f"beyond_{side}"] = _stacked([[s["value"] for s in row] for row in shares], "threshold")
+        tails[f"beyond_{side}_standard_error"] = _stacked(
+            [[s["standard_error"] for s in row] for row in shares], "threshold"
+        )
+    return tails | {
+        "threshold": Variable(("threshold",), np.array(records[0]["spectrum"]["tails"]["thresholds"])),
         "nodes": of("nodes", "probe", "node"),
         "weights": of("weights", "probe", "node"),
         "alpha": of("alpha", "probe", "step"),
@@ -157,14 +168,21 @@ def _predictions(records: Sequence[Record]) -> dict[str, Variable]:
     if not rungs:
         return found
 
-    def of(name: str, none: Any, *axes: str) -> Variable:
-        rows = [[r["predictions"].get(rung, {}).get(name, none) for rung in rungs] for r in records]
+    def of(name: str, none: Any, *axes: str, part: str | None = None) -> Variable:
+        made = [[r["predictions"].get(rung, {}) for rung in rungs] for r in records]
+        rows = [[(p if part is None else p.get(part, {})).get(name, none) for p in row] for row in made]
         values = np.stack([_filled(column, len(axes)) for column in zip(*rows, strict=True)], axis=1)
         return Variable(("epoch", "rung", *axes), values)
 
     width = max(len(r["spectrum"]["energies"]) for r in records)
     found |= {name: of(name, None) for name in DISTANCES}
-    return found | {"predicted_density": of("density", [None] * width, "energy")}
+    found |= {"predicted_density": of("density", [None] * width, "energy")}
+    tails = [p["tails"] for r in records for p in r["predictions"].values() if "tails" in p]
+    if tails:
+        for name, axis in (("beyond", "threshold"), ("largest", "rank")):
+            none = [None] * max(len(t[name]) for t in tails)
+            found[f"expected_{name}"] = of(name, none, axis, part="tails")
+    return found
 
 
 def _summary(data: Mapping[str, Any]) -> dict[str, Variable]:

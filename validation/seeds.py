@@ -22,6 +22,7 @@ from .averages import estimate
 from .cells import CellStore
 from .cluster import check_cluster, cluster, completed, default_workers
 from .job import Report, compare, environment, package_version, prepare
+from .locking import locked
 from .options import OptionError, Options
 from .storage import REPORT_SCHEMA, write_atomic, write_json
 
@@ -65,9 +66,10 @@ def compare_seeds(
     root = Path(chosen.out).absolute()
     store = CellStore(str(root), identity)
     store.open(chosen.resume)
-    cells = _finished(store, options | {"out": str(root)}, numbers, workers, scheduler)
-    data = joint(cells) | {"options": identity | {"seeds": list(numbers)}}
-    _write(root, data)
+    with locked(root):
+        cells = _finished(store, options | {"out": str(root)}, numbers, workers, scheduler)
+        data = joint(cells) | {"options": identity | {"seeds": list(numbers)}}
+        _write(root, data)
     return Report(data, root)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator import Network
 
-from ..storage import write_atomic
+from ..storage import StorageError, write_atomic
 from .entries import Array, Entry, reading
 from .errors import WeightsError
 from .layout import Layout, layer_names, select
@@ -89,8 +89,8 @@ def save_weights(
     stored = [(str(name), arrangement.to_file(i, w)) for i, (name, w) in enumerate(zip(names, arrays, strict=True))]
     try:
         write_atomic(path, lambda stream: WRITERS[kind](stream, stored))
-    except OSError as error:
-        raise WeightsError(f"'{path}' cannot be written ({error.strerror}): name a file in a writable folder") from None
+    except StorageError as error:
+        raise WeightsError(str(error)) from None
 
 
 def file_digest(path: str | Path) -> str:
