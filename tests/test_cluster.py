@@ -57,6 +57,15 @@ def test_what_dies_with_its_worker_runs_again(client: Any, tmp_path: Path) -> No
     assert {p.name for p in tmp_path.iterdir()} == {"0", "1"}  # both were killed
 
 
+def test_this_process_keeps_its_environment() -> None:
+    """Dask sets variables before it starts workers; kernels compiled here afterwards would be held to one thread."""
+    before = dict(os.environ)
+    with cluster(workers=1) as made:
+        assert "NUMBA_NUM_THREADS" in before or "NUMBA_NUM_THREADS" not in os.environ
+        assert dict(completed(made, square, {"a": (3,)})) == {"a": 9}
+    assert dict(os.environ) == before
+
+
 def test_a_worker_computes_in_one_thread_and_leaves_interrupts_alone(client: Any) -> None:
     found = dict(completed(client, threads, {str(i): (i,) for i in range(4)})).values()
     assert {(count, action) for count, action, _ in found} == {(1, signal.SIG_IGN)}

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)  # read as libraries are loaded: set in this process before it starts a worker, which inherits them
+KERNELS_ONE_THREAD = {"NUMBA_NUM_THREADS": "1"}  # read anew by every kernel: set in the workers only
 LOST_WORKERS = 3  # a task that was running on more workers than this when they died is tried again, and then given up
 TRIES = 3
 PATIENCE = 30.0  # seconds to find a scheduler and its first worker
@@ -58,12 +59,14 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
 
     quiet = {
         "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+        "distributed.nanny.environ": KERNELS_ONE_THREAD,
         "distributed.worker.preload": [__name__],
         "distributed.scheduler.allowed-failures": LOST_WORKERS,
         "distributed.worker.profile.enabled": False,
     }
     with contextlib.ExitStack() as stack:
         if scheduler is None:
+            stack.enter_context(_same_environment())
             stack.enter_context(dask.config.set(quiet))
             local = stack.enter_context(_local(workers or default_workers()))
             # The workers' deaths are no news: their tasks run again.
@@ -75,6 +78,17 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         except (OSError, ValueError, TypeError) as error:
             raise ClusterError(f"--scheduler {scheduler}: no cluster with workers answers there ({error})") from None
         yield client
+
+
+@contextlib.contextmanager
+def _same_environment() -> Iterator[None]:
+    """Afterwards the environment of this process is what it was: Dask leaves in it what it sets for its workers."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _local(workers: int) -> Any:
