@@ -255,6 +255,9 @@ def test_seeds() -> None:
     assert seed_list("3") == (0, 1, 2)
     assert seed_list("5,2") == (5, 2)
     assert seed_list("7,") == (7,)
+    for text in ("", "0", "-1", "10001", "9" * 40):
+        with pytest.raises(ValueError, match="invalid literal|expected 1 to 10000"):
+            seed_list(text)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def same_end(folder: Path, known: Undisturbed) -> None:
     assert (folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_phase_ends_in_the_same_report(tmp_path: Path) -> None:
     """One run, killed again and again: while it trains, inside Lanczos, between predictions, while it is written up."""
     known, folder, rng = undisturbed("numpy", tmp_path / "known"), tmp_path / "run", np.random.default_rng(0)

@@ -46,6 +46,7 @@ QUICK: dict[str, Any] = {
 }
 
 PROGRAM = "validation.ladder"
+MOST_LAYERS = 100
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class LadderOptions:
                 raise OptionError(f"--{name.replace('_', '-')} {text}: expected different integers >= {least}")
         if any(not shape or min(shape) < 1 for shape in self.hidden):
             raise OptionError(f"--hidden {list(self.hidden)}: expected hidden widths >= 1, such as 44x20x30")
+        if max(self.depths or (), default=0) > MOST_LAYERS:
+            raise OptionError(f"--depths {max(self.depths or ())}: expected at most {MOST_LAYERS} layers of weights")
         strange = sorted(set(self.train_widths or ()) - set(self.widths or ()))
         if strange:
             raise OptionError(f"--train-widths {strange[0]}: expected some of --widths {list(self.widths or ())}")

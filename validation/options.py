@@ -18,6 +18,7 @@ from .memory import parse_size
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
+MOST_SEEDS = 10_000
 
 
 class OptionError(ValueError):
@@ -119,9 +120,12 @@ class Options:
 
 
 def seed_list(text: str) -> tuple[int, ...]:
-    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone)."""
-    parts = [int(part) for part in text.split(",") if part]
-    return tuple(parts) if "," in text else tuple(range(parts[0]))
+    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone); `ValueError` for others."""
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    if not 1 <= int(text) <= MOST_SEEDS:
+        raise ValueError(f"{text} seeds: expected 1 to {MOST_SEEDS}")
+    return tuple(range(int(text)))
 
 
 seed_list.__name__ = "list"  # argparse says "invalid list value"
