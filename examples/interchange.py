@@ -1,6 +1,8 @@
-"""Weights from and to other software, and the Hessian in SciPy's eigensolvers.
+"""
+Weights from and to other software
+==================================
 
-python examples/interchange.py
+A network goes to PyTorch's format and back, its Hessian meets SciPy's eigensolvers, and a report becomes plain arrays.
 """
 
 from __future__ import annotations
