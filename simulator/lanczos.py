@@ -3,7 +3,7 @@
 Source: Golub and Welsch (1969) for the quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017)
 1075, for its stochastic use; Haydock, Heine and Kelly, J. Phys. C 5 (1972) 2845, for the terminated continued
 fraction. Differences: recurrences of several probes share their products but stay independent (no block
-Lanczos); every basis is re-orthogonalised fully, twice; a breakdown ends its probe's rule exactly.
+Lanczos); every basis is re-orthogonalised fully, a second time where needed; a breakdown ends its probe's rule exactly.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .hessian import HessianOperator
 from .streams import Seed, spawn_streams
 
 BASIS_BYTES = 1 << 30
+SHRUNK = 0.7  # of its length: a vector that an orthogonalisation leaves shorter is orthogonalised again
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
 
 
@@ -240,9 +241,16 @@ class Lanczos:
         alpha = ops.inner(basis[step, :], w)
         self.alpha[k, step] = alpha
         scale = max(self._scale[k], abs(alpha))
-        for _ in range(2):  # "twice is enough" (Parlett); the first pass also does the three-term subtraction
+        # The recurrence's own terms first: what is then left along the basis is rounding, which one pass over all of it
+        # takes out, unless w shrinks by that: then a second is enough (Daniel, Gragg, Kaufman and Stewart, 1976).
+        w = ops.orthogonalise(basis[max(step - 1, 0) : step + 1, :], w, *self._work)
+        before = float(np.sqrt(ops.inner(w, w)))
+        for _ in range(2):
             w = ops.orthogonalise(basis[: step + 1, :], w, *self._work)
-        beta = float(np.sqrt(ops.inner(w, w)))
+            beta = float(np.sqrt(ops.inner(w, w)))
+            if beta >= SHRUNK * before:
+                break
+            before = beta
         # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
         ended = beta <= 100 * np.finfo(ops.dtype).eps * max(scale, beta)
         self.beta[k, step] = 0.0 if ended else beta

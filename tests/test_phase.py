@@ -256,7 +256,7 @@ def test_seeds() -> None:
     assert seed_list("5,2") == (5, 2)
     assert seed_list("7,") == (7,)
     for text in ("", "0", "-1", "10001", "9" * 40):
-        with pytest.raises(ValueError, match="invalid literal|expected 1 to 10000"):
+        with pytest.raises(ValueError, match=r"invalid literal|expected 1 to 10000"):
             seed_list(text)
 
 
