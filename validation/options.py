@@ -19,6 +19,7 @@ from .memory import parse_size
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
 MOST_SEEDS = 10_000
+MOST_ETA = 1000.0  # rms: nothing is left of a spectrum smoothed by more
 
 
 class OptionError(ValueError):
@@ -89,6 +90,8 @@ class Options:
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if self.eta > MOST_ETA:
+            raise OptionError(f"--eta {self.eta!r}: expected at most {MOST_ETA:g}, in units of the rms")
         if not (math.isfinite(self.save_seconds) and self.save_seconds >= 0):
             raise OptionError(f"--save-seconds {self.save_seconds!r}: expected a number >= 0")
         if self.stop_after is not None and not self.stop_after > 0:
