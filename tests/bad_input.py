@@ -46,7 +46,9 @@ def check_sentence(said: str) -> None:
 
 def explore(check: Callable[..., None], examples: int, *strategies: Any) -> None:
     """Run `check` on `examples` drawn cases."""
-    quiet = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    quiet = settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    )
     quiet(given(*strategies)(check))()
 
 
