@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .locking import make_folder
 from .storage import StorageError, write_atomic
 
 CELL_FORMAT = 1
@@ -41,15 +41,8 @@ class CellStore:
 
     def open(self, resume: bool) -> None:
         """Make the folder; `StorageError` where it holds something and `resume` is not set, or cannot be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            held = any(self.folder.iterdir()) or any(p != self.folder for p in self.root.iterdir())
-        except (FileExistsError, NotADirectoryError):
-            raise StorageError(f"--out {self.root}: a file is in the way; name a folder that can be made") from None
-        except OSError as error:
-            raise StorageError(f"--out {self.root} cannot be made ({error.strerror}): name a writable folder") from None
-        if not os.access(self.folder, os.W_OK):
-            raise StorageError(f"--out {self.root} is read-only: name a writable folder")
+        make_folder(self.root, self.folder.name)
+        held = any(self.folder.iterdir()) or any(p != self.folder for p in self.root.iterdir())
         if held and not resume:
             raise StorageError(f"--out {self.root} is not empty: add --resume to go on with it, or name another folder")
 
@@ -60,10 +53,7 @@ class CellStore:
         """Write a finished cell; `StorageError` where the folder has gone or the disk is full."""
         content = {"format": CELL_FORMAT, "name": name, "options": self.options, "result": result}
         text = sealed(json.dumps(content, allow_nan=False).encode())
-        try:
-            write_atomic(self.path(name), lambda stream: stream.write(text))
-        except OSError as error:
-            raise StorageError(f"{self.path(name)} cannot be written ({error.strerror}): make room for it") from None
+        write_atomic(self.path(name), lambda stream: stream.write(text))
 
     def load(self, name: str) -> Cell | None:
         """The cell's result; None where there is none, or its file is damaged and the cell must be made again.

@@ -67,13 +67,14 @@ def compare(**options: Any) -> Report:
         raise OptionError(f"--{given[0]} {over_seeds[given[0]]}: it is for several --seeds, give them too")
     chosen = Options(**options).completed()
     bench, name = prepare(chosen)
+    identity = chosen.identity()
     with RunDirectory(chosen.out) as run:
-        report = run.open(chosen.identity(), chosen.resume)
+        report = run.open(identity, chosen.resume)
         print(f"data: {bench.dataset.source}", flush=True)
         if chosen.weights is not None:
-            print(f"weights: {chosen.weights} (SHA-256 {chosen.identity()['weights']})", flush=True)
+            print(f"weights: {chosen.weights} (SHA-256 {identity['weights']})", flush=True)
         if report is None:
-            report = _new_report(bench, name)
+            report = _new_report(bench, name, identity)
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
         elif report["dataset"] != _describe_data(bench.dataset):
             raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
@@ -111,20 +112,20 @@ def _load(options: Options, spectrum_examples: int | None) -> Dataset:
     )  # fmt: skip
 
 
-def _new_report(bench: Bench, name: str) -> dict[str, Any]:
+def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, Any]:
     data, options = bench.dataset, bench.options
     return {
         "schema": REPORT_SCHEMA,
         "version": package_version("umwelt-dnn"),
         "complete": False,
-        "options": options.identity(),
+        "options": identity,
         "dataset": _describe_data(data),
         "network": {
             "name": name,
             "weight_shapes": [list(s) for s in bench.network.weight_shapes],
             "n_weights": bench.network.n_weights,
             "n_layers": bench.network.depth,
-            **_describe_start(options),
+            **_describe_start(options, identity),
         },
         "loss": options.loss,
         "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype, "tf32": bench.backend.tf32},
@@ -145,10 +146,10 @@ def _new_report(bench: Bench, name: str) -> dict[str, Any]:
     }
 
 
-def _describe_start(options: Options) -> dict[str, Any]:
+def _describe_start(options: Options, identity: dict[str, Any]) -> dict[str, Any]:
     if options.weights is None:
         return {"init": "gaussian", "weights": None}
-    return {"init": None, "weights": {"file": str(options.weights), "sha256": options.identity()["weights"]}}
+    return {"init": None, "weights": {"file": str(options.weights), "sha256": identity["weights"]}}
 
 
 def _describe_data(data: Dataset) -> dict[str, Any]:

@@ -20,7 +20,7 @@ BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 def make_folder(out: Path, *below: str) -> None:
-    """Make a folder and those named below it; `StorageError` where that cannot be, or where it is read-only."""
+    """Make a folder and those named below it; `StorageError` where that cannot be, or where one is read-only."""
     try:
         for name in ("", *below):
             (out / name).mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def make_folder(out: Path, *below: str) -> None:
         raise StorageError(f"--out {out}: a file is in the way; name a folder that can be made") from None
     except OSError as error:
         raise StorageError(f"--out {out} cannot be made ({error.strerror}): name a writable folder") from None
-    if not os.access(out, os.W_OK):
+    if not all(os.access(out / name, os.W_OK) for name in ("", *below)):
         raise StorageError(f"--out {out} is read-only: name a writable folder")
 
 

@@ -150,11 +150,12 @@ def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: flo
     begun = time.perf_counter()
     try:
         _add(record, rung, on_grid(law, z, np.array(record["spectrum"]["energies"]), rms), rms, begun)
-        if law.seconds(2 * CONTINUATION_POINTS) <= budget:  # of which none is another's mirror image
+        seconds = law.seconds(2 * CONTINUATION_POINTS)  # none is another's mirror image
+        if seconds <= budget:
             _add_tails(record, rung, law, law.signals[0].n_weights, rms)
         else:
             record["predictions"][rung]["tails_left_out"] = (
-                f"estimated at {law.seconds(2 * CONTINUATION_POINTS):.0f} s, more than --prediction-seconds {budget:g}"
+                f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}"
             )
     except ConvergenceError as error:
         record["left_out"][rung] = f"its equations did not converge: {error}"
