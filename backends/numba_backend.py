@@ -10,7 +10,7 @@ import ctypes
 import importlib.util
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from . import reference
 from .base import Array, Backend, BackendUnavailableError, HostArray
 
 KEPT_BYTES = 1 << 30
@@ -76,17 +75,17 @@ class NumbaBackend(Backend):
         for library, count in zip(self._blas, counts, strict=True):
             library.set_num_threads(count)
 
-    def _panels(self, make: Callable[[Array], Array], w: Array) -> Array:
+    def _panels(self, w: Array, turned: bool, tile: int) -> Array:
         """The panels of a kernel, made once inside `computing`: one product meets the same kernels in every batch.
 
         The kernel is kept along with them, so that no other array can take its place in memory.
         """
-        if self._packed is None:
-            return make(_plain(w))
-        key = (make, w.__array_interface__["data"][0], w.shape, w.strides)
-        if key not in self._packed:
-            self._packed[key] = (w, make(_plain(w)))
-        return self._packed[key][1]
+        kept = {} if self._packed is None else self._packed
+        key = (turned, tile, w.__array_interface__["data"][0], w.shape, w.strides)
+        if key not in kept:
+            plain = _plain(w)
+            kept[key] = (w, self._winograd.panels(plain, turned, tile) if tile else self._kernels.pack(plain, turned))
+        return kept[key][1]
 
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
@@ -139,7 +138,7 @@ class NumbaBackend(Backend):
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         prepared = _one_pass(pairs)
-        return super().convolve(*pairs) if prepared is None else self._convolve(*prepared)
+        return super().convolve(*pairs) if prepared is None else self._convolve(*prepared, turned=False)
 
     def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
         if x.ndim != 4 or len(pools) > 1:
@@ -147,7 +146,7 @@ class NumbaBackend(Backend):
         s, (m, height, width, _) = pools[0] if pools else 1, x.shape
         mask = (np.zeros if height % s or width % s else np.empty)((m, height, width, w.shape[-1]), bool)
         made = np.empty((1, m, height // s, width // s, w.shape[-1]), self.dtype)
-        self._convolve(((x[None], w), None), (), (self._kernels.GATE, s, mask, made))
+        self._convolve(((x[None], w), None), (), False, (self._kernels.GATE, s, mask, made))
         return made[0], mask
 
     def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
@@ -158,7 +157,7 @@ class NumbaBackend(Backend):
         return self._finished(self._kernels.APPLY, mask, window, sides, *prepared)
 
     def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
-        prepared = _one_pass([(d, reference.turn(xp, w)) for d, w in pairs])
+        prepared = _one_pass(pairs)
         if prepared is None or mask.ndim != 4:
             return super().convolve_adjoint_gated(mask, window, *pairs)
         return self._finished(self._kernels.SPREAD, mask, window, mask.shape[1:3], *prepared)
@@ -168,15 +167,20 @@ class NumbaBackend(Backend):
     ) -> Array:
         probes = lead[0] if lead else 1
         made = np.empty((probes, mask.shape[0], *sides, mask.shape[-1]), self.dtype)
-        self._convolve(pairs, lead, (after, window, mask, made))
+        self._convolve(pairs, lead, after == self._kernels.SPREAD, (after, window, mask, made))
         return made.reshape(*lead, *made.shape[1:])
 
     def _convolve(
-        self, pairs: _Pairs, lead: tuple[int, ...], after: tuple[int, int, Array, Array] | None = None
+        self,
+        pairs: _Pairs,
+        lead: tuple[int, ...],
+        turned: bool,
+        after: tuple[int, int, Array, Array] | None = None,
     ) -> Array:
         """z (*lead, m, H, W, B) of the pairs; with (what, window, mask, x) `after` it, x is filled instead.
 
-        pairs  (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None
+        pairs  (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the adjoint's
+               where kernels are to be `turned`
         """
         own, shared = pairs
         given = own if own is not None else shared
@@ -184,27 +188,27 @@ class NumbaBackend(Backend):
         x, kernel = given
         probes = x.shape[0] if own is not None else kernel.shape[0]
         m, *sides, ins = x.shape[-4:]
-        side, outs = kernel.shape[-3], kernel.shape[-1]
+        side, outs = kernel.shape[-3], kernel.shape[-2 if turned else -1]
         none = np.empty((0, m, *sides, ins), self.dtype)
         nothing = (self._kernels.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
         z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
-        fast = self._winograd.applies(side, ins, outs, self.dtype)
-        chosen, panels = (self._winograd, self._winograd.panels) if fast else (self._kernels, self._kernels.pack)
-        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize)
-        no_panels = np.empty((0,) * (3 if fast else 2), self.dtype)
-        packed_w = no_panels if own is None else self._panels(panels, own[1])
-        packed_v = no_panels[None] if shared is None else self._panels(panels, shared[1])
+        tile = self._winograd.tile_side(side, (m, *sides), ins, outs, self.dtype, self._winograd.PANEL_TILES)
+        chosen, last = (self._winograd, tile) if tile else (self._kernels, side)
+        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize, *((tile,) if tile else ()))
+        no_panels = np.empty((0,) * (3 if tile else 2), self.dtype)
+        packed_w = no_panels if own is None else self._panels(own[1], turned, tile)
+        packed_v = no_panels[None] if shared is None else self._panels(shared[1], turned, tile)
         with self.computing():
             chosen.convolve(
-                threads, block, self._kernels.LANES[self.dtype], *(() if fast else (side,)),
-                none if own is None else _plain(own[0]),
+                threads, block, self._kernels.LANES[self.dtype], last, none if own is None else _plain(own[0]),
                 packed_w, none[:, 0] if shared is None else _plain(shared[0]), packed_v, z,
                 *(nothing if after is None else after),
             )  # fmt: skip
         return z.reshape(*lead, *z.shape[1:])
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
-        return self.convolve(*((d, reference.turn(xp, w)) for d, w in pairs))
+        prepared = _one_pass(pairs)
+        return super().convolve_adjoint(*pairs) if prepared is None else self._convolve(*prepared, turned=True)
 
     def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
         many_x = [(x, d) for x, d in pairs if x.ndim == 5 and d.ndim == 4]
@@ -224,23 +228,22 @@ class NumbaBackend(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        fast = self._winograd.applies(kernel, ins, outs, self.dtype)
-        chosen = self._winograd if fast else self._kernels
-        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize)
-        sums = np.zeros((threads, probes, *((16,) if fast else (kernel, kernel)), ins, outs), self.dtype)
+        tile = self._winograd.tile_side(kernel, (m, *sides), ins, outs, self.dtype, self._winograd.SUM_TILES)
+        chosen, last = (self._winograd, tile) if tile else (self._kernels, kernel)
+        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize, *((tile,) if tile else ()))
+        planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
+        sums = np.empty((threads, probes, *planes, ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
         with self.computing():
             chosen.convolve_gradient(
-                threads, block, self._kernels.LANES[self.dtype], *(() if fast else (kernel,)),
+                threads, block, self._kernels.LANES[self.dtype], last,
                 none_x if x is None else _plain(x),
                 none_d[:, 0] if shared_d is None else _plain(shared_d),
                 none_x[:, 0] if shared_x is None else _plain(shared_x),
                 none_d if d is None else _with_probes(d), sums,
             )  # fmt: skip
-        total = sums.sum(axis=0)
-        if fast:
-            total = self._winograd.kernel_gradient(total)
-        return _plain(total if some_x.ndim == 5 or some_d.ndim == 5 else total[0])
+        total = self._winograd.kernel_gradient(sums, tile) if tile else sums.sum(axis=0)
+        return total if some_x.ndim == 5 or some_d.ndim == 5 else _plain(total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
         if z.ndim != 4 or len(pools) > 1:  # dense layers and pools of pools: the reference is quick enough
@@ -281,7 +284,8 @@ def _one_pass(pairs: Sequence[tuple[Array, Array]]) -> tuple[_Pairs, tuple[int, 
     if not own:
         return (None, shared[0]), several
     x, w = own[0]
-    x = np.broadcast_to(x, ((several or (1,))[0], *x.shape[-4:]))
+    if x.ndim == 4:
+        x = np.broadcast_to(x, ((several or (1,))[0], *x.shape)) if several else x[None]
     return ((x, w), shared[0] if shared else None), several
 
 

@@ -13,49 +13,72 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from .numba_tiles import LANES, SUMS, convolution_narrow, convolution_wide, gradient_narrow, gradient_wide
+from .numba_tiles import (
+    GRADIENT_SUMS,
+    LANES,
+    SUMS,
+    convolution_narrow,
+    convolution_wide,
+    copy,
+    gradient_narrow,
+    gradient_wide,
+)
 
 Array = np.ndarray[Any, Any]
 
 BLOCK_BYTES = 1 << 19  # a block's buffers: half of a common second-level cache
 CHUNK = 256  # sites of a gradient between two additions to the sums: their signals stay in the first-level cache
-NARROW = SUMS  # sites of a tile of one vector; half of them in a tile of two
 
 
 NOTHING, GATE, APPLY, SPREAD = range(4)
 """What follows a convolution in the same pass: see `finish`."""
 
 
-def pack(w: Array) -> Array:
+def pack(w: Array, turned: bool) -> Array:
     """Kernels (..., k, k, A, B) as (..., n, k·k·A·2L): panels of 2L columns, the last one of L where that is enough.
 
-    Columns beyond B are 0. L is the number of lanes.
+    Columns beyond B are 0. L is the number of lanes. `turned`: the kernels of the adjoint, see `reference.turn`.
     """
-    *lead, k, _, ins, outs = w.shape
+    *lead, k, _, a, b = w.shape
+    ins, outs = (b, a) if turned else (a, b)
     width = 2 * LANES[w.dtype.name]
-    panels, rows = -(-outs // width), k * k * ins
-    packed = np.zeros((*lead, panels, rows * width), w.dtype)
-    flat = w.reshape(*lead, rows, outs)
-    for n in range(panels):
-        part = flat[..., n * width : (n + 1) * width]
-        columns = width if part.shape[-1] > width // 2 else width // 2
-        target = packed[..., n, : rows * columns].reshape(*lead, rows, columns)  # a copy where `lead` is not empty
-        target[..., : part.shape[-1]] = part
-        packed[..., n, : rows * columns] = target.reshape(*lead, rows * columns)
-    return packed
+    packed = np.empty((int(np.prod(lead)), -(-outs // width), k * k * ins * width), w.dtype)
+    _pack(w.reshape(-1, k, k, a, b), turned, width, packed)
+    return packed.reshape(*lead, *packed.shape[1:])
+
+
+@njit(parallel=True, cache=True)
+def _pack(w, turned, width, packed):  # type: ignore[no-untyped-def]
+    probes, k, _, a, b = w.shape
+    ins, outs = (b, a) if turned else (a, b)
+    panels = packed.shape[1]
+    for item in prange(probes * panels):
+        p, first = item // panels, item % panels * width
+        inside = min(outs - first, width)
+        columns = width if inside > width // 2 else width // 2
+        target = packed[p, item % panels]
+        for i in range(k):
+            for j in range(k):
+                for row in range(ins):
+                    at = ((i * k + j) * ins + row) * columns
+                    for c in range(inside):
+                        here = w[p, k - 1 - i, k - 1 - j, first + c, row] if turned else w[p, i, j, row, first + c]
+                        target[at + c] = here
+                    for c in range(inside, columns):
+                        target[at + c] = 0
 
 
 @njit(cache=True)
 def _fill(x, first, count, r, buffer):  # type: ignore[no-untyped-def]
     """Copy images first..first+count of x into the flat padded buffer, whose padding is zero already."""
     height, width, channels = x.shape[1:]
-    source = x.reshape(-1)
+    source, item = x.reshape(-1), x.itemsize
+    row = width * channels * item
     for i in range(count):
         for y in range(height):
             to = ((i * (height + r) + y + r) * (width + r) + r) * channels
             start = ((first + i) * height + y) * width * channels
-            for q in range(width * channels):
-                buffer[to + q] = source[start + q]
+            copy(buffer.ctypes.data + to * item, source.ctypes.data + start * item, row)  # type: ignore[call-arg]
 
 
 @njit(cache=True)
@@ -82,7 +105,7 @@ def _convolve_block(x, sites, w, again, add_w, shape, line, z, z_first, scratch,
         column = n * 2 * lanes
         left = outs - column
         vectors = 2 if left > lanes else 1
-        tile = NARROW // vectors
+        tile = SUMS // vectors
         width = vectors * lanes
         for t in range(0, total, tile):
             inside = min(tile, total - t)
@@ -125,7 +148,7 @@ def convolve(threads, block, lanes, kernel, own, w, shared, v, z, after, s, mask
         buffer = np.zeros(length if own.shape[0] else 0, z.dtype)
         common = np.zeros(length if shared.shape[0] else 0, z.dtype)
         scratch = np.empty(SUMS * lanes, z.dtype)
-        sites = _sites(block, height, width, ins, r, NARROW)
+        sites = _sites(block, height, width, ins, r, SUMS)
         made = np.empty((block if after else 0, height, width, outs), z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
@@ -150,10 +173,10 @@ def convolve(threads, block, lanes, kernel, own, w, shared, v, z, after, s, mask
 def _rows(d, first, count, columns, padded):  # type: ignore[no-untyped-def]
     """Signals of a block's sites as rows of `columns` numbers, zero beyond their channels."""
     sites, outs = d.shape[1] * d.shape[2], d.shape[3]
-    source = d.reshape(-1)
+    source, item = d.reshape(-1), d.itemsize
     for s in range(count * sites):
-        for c in range(outs):
-            padded[s * columns + c] = source[(first * sites + s) * outs + c]
+        to, start = s * columns * item, (first * sites + s) * outs * item
+        copy(padded.ctypes.data + to, source.ctypes.data + start, outs * item)  # type: ignore[call-arg]
 
 
 @njit(cache=True)
@@ -166,7 +189,7 @@ def _gradient_block(x, sites, total, d, d_first, columns, kernel, run, line, out
         for column in range(0, outs, 2 * lanes):
             left = outs - column
             vectors = 2 if left > lanes else 1
-            tile, width = NARROW // vectors, vectors * lanes
+            tile, width = GRADIENT_SUMS // vectors, vectors * lanes
             signals = d.ctypes.data + (d_first + chunk * columns + column) * item
             for dy in range(kernel):
                 for row in range(0, run, tile):
@@ -190,20 +213,21 @@ def convolve_gradient(threads, block, lanes, kernel, x, shared_d, shared_x, d, s
     """sums[thread, p] = Σ_i x_i[p] δ_i^T + Σ_i x_i δ_i[p]^T for P probes; either part may be empty.
 
     x (P or 0, m, H, W, A) meets shared_d (m, H, W, B); shared_x (m or 0, H, W, A) meets d (P, m, H, W, B); sums
-    (threads, P, k, k, A, B), zero at entry.
+    (threads, P, k, k, A, B), set here.
     """
     probes, a, outs = sums.shape[1], sums.shape[4], sums.shape[5]
     m, height, width = d.shape[1:4]
     r, run = kernel // 2, kernel * a
     blocks = (m + block - 1) // block
-    length = ((block * (height + r) + r) * (width + r) + r + kernel) * a + SUMS
+    length = ((block * (height + r) + r) * (width + r) + r + kernel) * a + GRADIENT_SUMS
     line, area = (width + r) * a, height * width
     columns = (outs + lanes - 1) // lanes * lanes
     padding = 0 if columns == outs else block * area * columns
     for thread in prange(threads):
         buffer = np.zeros(length, sums.dtype)
         padded = np.zeros(padding, sums.dtype)
-        scratch = np.empty(SUMS * lanes, sums.dtype)
+        scratch = np.empty(GRADIENT_SUMS * lanes, sums.dtype)
+        sums[thread] = 0
         sites = _sites(block, height, width, a, r, 1)
         for index in range(thread, blocks, threads):
             first = index * block

@@ -18,7 +18,9 @@ from numba.extending import intrinsic
 WIDTH = 64 if llvm.get_host_cpu_features().get("avx512f") else 32 if llvm.get_host_cpu_features().get("avx2") else 16
 """Bytes of a vector register."""
 SUMS = 12 if WIDTH == 32 else 24
-"""Vectors of sums in a tile: of 16 or 32 registers."""
+"""Vectors of sums in a tile of a convolution: of 16 or 32 registers."""
+GRADIENT_SUMS = 8 if WIDTH == 32 else 16
+"""In a tile of a gradient: a divisor of most counts of channels, and enough to hide the latency of a sum."""
 LANES = {"float64": WIDTH // 8, "float32": WIDTH // 4}
 INT = ir.IntType(64)
 
@@ -67,9 +69,9 @@ class Vectors:
 class _Tile(Vectors):
     """`rows` × `vectors` sums and the memory operations around them."""
 
-    def __init__(self, builder: Any, like: Any, vectors: int) -> None:
+    def __init__(self, builder: Any, like: Any, sums: int, vectors: int) -> None:
         super().__init__(builder, like)
-        self.vectors, self.rows = vectors, SUMS // vectors
+        self.vectors, self.rows = vectors, sums // vectors
         self.sums = [[cgutils.alloca_once(builder, self.vector) for _ in range(vectors)] for _ in range(self.rows)]
 
     def clear(self) -> None:
@@ -110,7 +112,7 @@ def _convolution_tile(vectors: int) -> Any:
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
             _, x, sites, w, kernel, run, line, z, stride, add = values
-            t = _Tile(builder, signature.args[0], vectors)
+            t = _Tile(builder, signature.args[0], SUMS, vectors)
             t.clear()
             places = []
             for i in range(t.rows):
@@ -140,7 +142,7 @@ def _gradient_tile(vectors: int) -> Any:
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
             _, x, sites, count, d, across, g, stride, add = values
-            t = _Tile(builder, signature.args[0], vectors)
+            t = _Tile(builder, signature.args[0], GRADIENT_SUMS, vectors)
             t.clear()
             with cgutils.for_range(builder, count) as each:
                 entry = builder.load(t.pointer(builder.add(sites, builder.mul(each.index, INT(8))), INT))
@@ -157,3 +159,17 @@ def _gradient_tile(vectors: int) -> Any:
 
 convolution_narrow, convolution_wide = _convolution_tile(1), _convolution_tile(2)
 gradient_narrow, gradient_wide = _gradient_tile(1), _gradient_tile(2)
+
+
+@intrinsic
+def copy(context, to, start, count):  # type: ignore[no-untyped-def]
+    """`count` bytes from one address to another; a loop over entries would take ten times as long."""
+    signature = types.void(types.intp, types.intp, types.intp)
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        byte = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(value, byte) for value in values[:2])
+        cgutils.raw_memcpy(builder, target, source, values[2], 1)
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -1,12 +1,9 @@
-"""3×3 convolutions in 16 instead of 36 products: Winograd's minimal filtering F(2×2, 3×3) on register tiles.
+"""3×3 convolutions in fewer products: Winograd's minimal filtering on register tiles, in tiles of 2×2 or 4×4 sites.
 
-With the matrices of Winograd (1980; Lavin & Gray, CVPR 2016) every 2×2 tile of z is
-
-    z = A^T [ Σ_a (G w_a G^T) ∘ (B^T x_a B) ] A,
-
-x_a the 4×4 window around the tile: 16 products of (tiles × channels) with (channels × channels) matrices, between two
-transformations that only add. The gradient is the adjoint of the same sums, Σ_tiles (B^T x_a B) ∘ (A δ_b A^T), turned
-back by G. All entries of A and B are 0 or ±1 and those of G at most 1: rounding grows by a small factor (about two).
+n² = 16 (or 36) products of (tiles × channels) with (channels × channels) matrices stand for the 36 (144) of a tile,
+between two transformations (`backends.numba_transforms`). The gradient is the adjoint of the same sums,
+Σ_tiles (B^T x_a B) ∘ (A δ_b A^T), turned back by G. Every function takes the side of a tile, 2 or 4, which
+`tile_side` chooses.
 """
 
 from __future__ import annotations
@@ -14,175 +11,148 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import get_num_threads, njit, prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import get_num_threads, njit, prange
 
-from .numba_kernels import BLOCK_BYTES, finish, pack
+from .numba_kernels import BLOCK_BYTES, finish
 from .numba_tiles import (
-    INT,
+    GRADIENT_SUMS,
     LANES,
     SUMS,
-    Vectors,
     convolution_narrow,
     convolution_wide,
+    copy,
     gradient_narrow,
     gradient_wide,
 )
+from .numba_transforms import (
+    matrices,
+    tile_in_2,
+    tile_in_4,
+    tile_out_2,
+    tile_out_4,
+    tile_spread_2,
+    tile_spread_4,
+)
 
 Array = np.ndarray[Any, Any]
-G = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-KERNEL = np.kron(G, G)
-"""(16, 9): the transformation of a kernel."""
-LEAST_PRODUCT = 512  # channels in × channels out from which the products weigh more than the transformations
+KERNEL = {tile: matrices(tile)[1] for tile in (2, 4)}
+"""G (n, 3): the transformation of a kernel."""
+LEAST_PRODUCT = 256  # channels in × channels out from which the products weigh more than the transformations
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
+PANEL_TILES, SUM_TILES = 8, 24
+"""Tiles whose products take as long as transforming a kernel, and as adding up its gradient: both pass over memory."""
 
 
-def applies(kernel: int, ins: int, outs: int, dtype: str) -> bool:
-    """Where the transformations cost less than they save: 3×3, whole vectors of channels."""
+def tile_side(kernel: int, images: tuple[int, int, int], ins: int, outs: int, dtype: str, more: int) -> int:
+    """The side of a tile, 4 or 2; 0 where direct sums are quicker: kernels not 3×3, few or ragged channels.
+
+    images (m, H, W): products are counted with the register tiles that a thread's share of them fills, and with the
+    `more` tiles that stand for passes over kernels.
+    """
     lanes = LANES[dtype]
-    return kernel == 3 and ins % lanes == 0 and outs % lanes == 0 and ins * outs >= LEAST_PRODUCT
+    if kernel != 3 or ins % lanes or outs % lanes or ins * outs < LEAST_PRODUCT:
+        return 0
+    m, height, width = images
+    share, rows = -(-m // get_num_threads()), SUMS // 2
+    tiles = {t: -(-share * -(-height // t) * -(-width // t) // rows) * rows for t in (2, 4)}
+    return min(tiles, key=lambda t: ((t + 2) ** 2 * (tiles[t] + more), t))
 
 
-def panels(w: Array) -> Array:
-    """Kernels (..., 3, 3, A, B) transformed and packed: (..., 16, n, A·2L), panels of 2L columns, the last maybe L."""
-    *lead, _, _, ins, outs = w.shape
-    made = np.matmul(KERNEL.astype(w.dtype), w.reshape(*lead, 9, ins * outs))
-    return pack(made.reshape(*lead, 16, 1, 1, ins, outs))
+def panels(w: Array, turned: bool, tile: int) -> Array:
+    """Kernels (..., 3, 3, A, B) transformed and packed: (..., n², panels, A·2L): see `numba_kernels.pack`."""
+    *lead, _, _, a, b = w.shape
+    ins, outs = (b, a) if turned else (a, b)
+    width = 2 * LANES[w.dtype.name]
+    made = np.empty((int(np.prod(lead)), (tile + 2) ** 2, -(-outs // width), ins * width), w.dtype)
+    _panels(w.reshape(-1, 3, 3, a, b), turned, KERNEL[tile].astype(w.dtype), width, made)
+    return made.reshape(*lead, *made.shape[1:])
 
 
-def kernel_gradient(sums: Array) -> Array:
-    """(P, 16, A, B) -> (P, 3, 3, A, B), the adjoint of the kernels' transformation."""
-    probes, _, ins, outs = sums.shape
-    turned: Array = np.matmul(KERNEL.T.astype(sums.dtype), sums.reshape(probes, 16, ins * outs))
-    return turned.reshape(probes, 3, 3, ins, outs)
+@njit(parallel=True, cache=True)
+def _panels(w, turned, g, width, made):  # type: ignore[no-untyped-def]
+    """made (P, n², panels, ins·width) = G w G^T of kernels w (P, 3, 3, A, B)."""
+    probes, _, _, a, b = w.shape
+    ins, outs = (b, a) if turned else (a, b)
+    n, count = g.shape[0], made.shape[2]
+    for item in prange(probes * count):
+        p, panel = item // count, item % count
+        first = panel * width
+        columns = min(outs - first, width)
+        taps, half = np.empty((3, 3, width), w.dtype), np.empty((n, 3, width), w.dtype)
+        for row in range(ins):
+            for i in range(3):
+                for j in range(3):
+                    for c in range(columns):
+                        taps[i, j, c] = w[p, 2 - i, 2 - j, first + c, row] if turned else w[p, i, j, row, first + c]
+            for y in range(n):
+                for j in range(3):
+                    for c in range(columns):
+                        half[y, j, c] = g[y, 0] * taps[0, j, c] + g[y, 1] * taps[1, j, c] + g[y, 2] * taps[2, j, c]
+            for y in range(n):
+                for x in range(n):
+                    target = made[p, y * n + x, panel]
+                    for c in range(columns):
+                        value = g[x, 0] * half[y, 0, c] + g[x, 1] * half[y, 1, c] + g[x, 2] * half[y, 2, c]
+                        target[row * columns + c] = value
 
 
-def _four(b: Any, x: list[Any]) -> list[Any]:
-    """B^T x of four vectors."""
-    return [b.fsub(x[0], x[2]), b.fadd(x[1], x[2]), b.fsub(x[2], x[1]), b.fsub(x[1], x[3])]
+def kernel_gradient(sums: Array, tile: int) -> Array:
+    """Threads' sums (T, P, n², A, B) -> (P, 3, 3, A, B): added up, and the adjoint of the kernels' transformation."""
+    made = np.empty((sums.shape[1], 3, 3, *sums.shape[3:]), sums.dtype)
+    _kernel_gradient(sums, KERNEL[tile].astype(sums.dtype), made)
+    return made
 
 
-def _two(b: Any, m: list[Any]) -> list[Any]:
-    """A^T m of four vectors."""
-    return [b.fadd(b.fadd(m[0], m[1]), m[2]), b.fsub(b.fsub(m[1], m[2]), m[3])]
-
-
-def _spread(b: Any, y: list[Any]) -> list[Any]:
-    """A y of two vectors."""
-    return [y[0], b.fadd(y[0], y[1]), b.fsub(y[0], y[1]), b.fneg(y[1])]
-
-
-def _both(b: Any, rows: list[list[Any]], transform: Any) -> list[list[Any]]:
-    """A transformation of a square of vectors, along both axes."""
-    half = [transform(b, row) for row in rows]
-    turned = [transform(b, list(column)) for column in zip(*half, strict=True)]
-    return [list(row) for row in zip(*turned, strict=True)]
-
-
-@intrinsic
-def tile_in(context, like, x, line, pixel, v, plane, channels):  # type: ignore[no-untyped-def]
-    """B^T x B of a 4×4 window at address x (rows `line`, sites `pixel` entries apart) into 16 planes of v."""
-    signature = types.void(like, *[types.intp] * 6)
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        _, x, line, pixel, v, plane, channels = values
-        t = Vectors(builder, signature.args[0])
-        with cgutils.for_range(builder, builder.sdiv(channels, INT(t.lanes))) as step:
-            at = builder.mul(step.index, INT(t.lanes))
-            rows = []
-            for i in range(4):
-                start = t.shifted(x, builder.add(at, builder.mul(line, INT(i))))
-                rows.append([t.load(t.shifted(start, builder.mul(pixel, INT(j))), 0) for j in range(4)])
-            for i, row in enumerate(_both(builder, rows, _four)):
-                for j, value in enumerate(row):
-                    t.store(value, t.shifted(v, builder.add(at, builder.mul(plane, INT(4 * i + j)))), 0)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def tile_out(context, like, m, plane, z, line, pixel, rows, columns, channels):  # type: ignore[no-untyped-def]
-    """A^T m A of 16 planes into the first `rows` × `columns` (1 or 2) sites of a 2×2 tile at address z."""
-    signature = types.void(like, *[types.intp] * 8)
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        _, m, plane, z, line, pixel, rows, columns, channels = values
-        t = Vectors(builder, signature.args[0])
-        limits = (rows, columns)
-        with cgutils.for_range(builder, builder.sdiv(channels, INT(t.lanes))) as step:
-            at = builder.mul(step.index, INT(t.lanes))
-            planes = [
-                [t.load(t.shifted(m, builder.add(at, builder.mul(plane, INT(4 * i + j)))), 0) for j in range(4)]
-                for i in range(4)
-            ]
-            for i, row in enumerate(_both(builder, planes, _two)):
-                for j, value in enumerate(row):
-                    inside = [builder.icmp_signed(">", limit, INT(k)) for limit, k in zip(limits, (i, j), strict=True)]
-                    with builder.if_then(builder.and_(*inside)):
-                        place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
-                        t.store(value, t.shifted(z, builder.add(at, place)), 0)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def tile_spread(context, like, d, line, pixel, rows, columns, e, plane, channels):  # type: ignore[no-untyped-def]
-    """A d A^T of the first `rows` × `columns` sites of a 2×2 tile at address d, 0 beyond, into 16 planes of e."""
-    signature = types.void(like, *[types.intp] * 8)
-
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        _, d, line, pixel, rows, columns, e, plane, channels = values
-        t = Vectors(builder, signature.args[0])
-        zero = ir.Constant(t.vector, None)
-        below, beside = (builder.icmp_signed(">", limit, INT(1)) for limit in (rows, columns))
-        with cgutils.for_range(builder, builder.sdiv(channels, INT(t.lanes))) as step:
-            at = builder.mul(step.index, INT(t.lanes))
-            start = t.shifted(d, at)
-            square = []
-            for i in range(2):
-                row = []
-                for j in range(2):
-                    inside = builder.and_(below if i else ir.IntType(1)(1), beside if j else ir.IntType(1)(1))
-                    place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
-                    place = builder.select(inside, place, INT(0))
-                    row.append(builder.select(inside, t.load(t.shifted(start, place), 0), zero))
-                square.append(row)
-            for i, row in enumerate(_both(builder, square, _spread)):
-                for j, value in enumerate(row):
-                    t.store(value, t.shifted(e, builder.add(at, builder.mul(plane, INT(4 * i + j)))), 0)
-        return context.get_dummy_value()
-
-    return signature, generate
+@njit(parallel=True, cache=True)
+def _kernel_gradient(sums, g, made):  # type: ignore[no-untyped-def]
+    threads, probes, _, ins, outs = sums.shape
+    n = g.shape[0]
+    for item in prange(probes * ins):
+        p, a = item // ins, item % ins
+        half = np.zeros((3, n, outs), sums.dtype)
+        for y in range(n):
+            for x in range(n):
+                for t in range(threads):
+                    for c in range(outs):
+                        value = sums[t, p, y * n + x, a, c]
+                        for i in range(3):
+                            half[i, x, c] += g[y, i] * value
+        for i in range(3):
+            for j in range(3):
+                for c in range(outs):
+                    made[p, i, j, a, c] = 0
+                for x in range(n):
+                    for c in range(outs):
+                        made[p, i, j, a, c] += g[x, j] * half[i, x, c]
 
 
 @njit(cache=True)
-def _windows_in(x, first, count, buffer, v, plane):  # type: ignore[no-untyped-def]
-    """Transformed windows of images first..first+count: a padded copy of each, then 16 planes of v."""
+def _windows_in(x, first, count, buffer, v, plane, tile):  # type: ignore[no-untyped-def]
+    """Transformed windows of images first..first+count: a padded copy of each, then n² planes of v."""
     height, width, channels = x.shape[1:]
-    down, across = (height + 1) // 2, (width + 1) // 2
-    row = (2 * across + 2) * channels
+    down, across = -(-height // tile), -(-width // tile)
+    row = (tile * across + 2) * channels
     source, item = x.reshape(-1), x.itemsize
+    run = width * channels * item
     for i in range(count):
         for y in range(height):
             to, start = (y + 1) * row + channels, ((first + i) * height + y) * width * channels
-            for q in range(width * channels):
-                buffer[to + q] = source[start + q]
+            copy(buffer.ctypes.data + to * item, source.ctypes.data + start * item, run)  # type: ignore[call-arg]
         for ty in range(down):
             for tx in range(across):
                 at = ((i * down + ty) * across + tx) * channels
-                window = buffer.ctypes.data + (2 * ty * row + 2 * tx * channels) * item
-                tile_in(x, window, row, channels, v.ctypes.data + at * item, plane, channels)  # type: ignore[call-arg]
+                window = buffer.ctypes.data + tile * (ty * row + tx * channels) * item
+                if tile == 2:
+                    tile_in_2(x, window, row, channels, v.ctypes.data + at * item, plane, channels)
+                else:
+                    tile_in_4(x, window, row, channels, v.ctypes.data + at * item, plane, channels)
 
 
 @njit(cache=True)
 def _multiply(v, plane, u, tiles, sites, run, outs, m, out_plane, add, lanes):  # type: ignore[no-untyped-def]
-    """m[ξ] (+)= v[ξ] u[ξ] for the 16 planes; tiles beyond the last are filled with what lies there."""
+    """m[ξ] (+)= v[ξ] u[ξ] for all planes; tiles beyond the last are filled with what lies there."""
     item = v.itemsize
-    for plane_index in range(16):
+    for plane_index in range(u.shape[0]):
         source = v.ctypes.data + plane_index * plane * item
         target = m.ctypes.data + plane_index * out_plane * item
         for n in range(u.shape[1]):
@@ -205,77 +175,83 @@ def _places(block_tiles, channels):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def convolve(threads, block, lanes, own, w, shared, v, z, after, s, mask, x):  # type: ignore[no-untyped-def]
-    """As `numba_kernels.convolve` for 3×3 kernels, with w (16, n, ...) or empty and v (P, 16, n, ...) or empty."""
+def convolve(threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, x):  # type: ignore[no-untyped-def]
+    """As `numba_kernels.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty."""
     probes, outs = z.shape[0], z.shape[4]
     m, height, width, ins = own.shape[1:]
-    down, across = (height + 1) // 2, (width + 1) // 2
-    blocks = (m + block - 1) // block
+    down, across = -(-height // tile), -(-width // tile)
+    blocks, planes = (m + block - 1) // block, (tile + 2) ** 2
     for thread in prange(threads):
         sites = _places(block * down * across, ins)
-        # Not a power of two apart: the 16 planes would share few lines of the first-level cache.
+        # Not a power of two apart: the planes would share few lines of the first-level cache.
         plane, out_plane = sites.size * ins + lanes, sites.size * outs + lanes
-        buffer = np.zeros((2 * down + 2) * (2 * across + 2) * ins, z.dtype)
-        windows = np.zeros(16 * plane if own.shape[0] else 0, z.dtype)
-        common = np.zeros(16 * plane if shared.shape[0] else 0, z.dtype)
-        made = np.empty(16 * out_plane, z.dtype)
+        buffer = np.zeros((tile * down + 2) * (tile * across + 2) * ins, z.dtype)
+        windows = np.zeros(planes * plane if own.shape[0] else 0, z.dtype)
+        common = np.zeros(planes * plane if shared.shape[0] else 0, z.dtype)
+        made = np.empty(planes * out_plane, z.dtype)
         images = np.empty((block if after else 0, height, width, outs), z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
             tiles = count * down * across
             if shared.shape[0]:
-                _windows_in(shared, first, count, buffer, common, plane)
+                _windows_in(shared, first, count, buffer, common, plane, tile)
             for p in range(probes):
                 if own.shape[0]:
-                    _windows_in(own[p], first, count, buffer, windows, plane)
+                    _windows_in(own[p], first, count, buffer, windows, plane, tile)
                     _multiply(windows, plane, w, tiles, sites, ins, outs, made, out_plane, 0, lanes)
                 if shared.shape[0]:
                     add = 1 if own.shape[0] else 0
                     _multiply(common, plane, v[p], tiles, sites, ins, outs, made, out_plane, add, lanes)
                 if after:
-                    _tiles_out(made, out_plane, images, 0, count)
+                    _tiles_out(made, out_plane, images, 0, count, tile)
                     finish(after, s, images, count, first, mask, x[p])
                 else:
-                    _tiles_out(made, out_plane, z[p], first, count)
+                    _tiles_out(made, out_plane, z[p], first, count, tile)
 
 
 @njit(cache=True)
-def _tiles_out(made, plane, z, first, count):  # type: ignore[no-untyped-def]
+def _tiles_out(made, plane, z, first, count, tile):  # type: ignore[no-untyped-def]
     _, height, width, outs = z.shape
-    down, across = (height + 1) // 2, (width + 1) // 2
+    down, across = -(-height // tile), -(-width // tile)
     item = z.itemsize
     for i in range(count):
         for ty in range(down):
             for tx in range(across):
                 at = made.ctypes.data + ((i * down + ty) * across + tx) * outs * item
-                place = z.ctypes.data + (((first + i) * height + 2 * ty) * width + 2 * tx) * outs * item
-                rows, columns = min(2, height - 2 * ty), min(2, width - 2 * tx)
-                tile_out(z, at, plane, place, width * outs, outs, rows, columns, outs)  # type: ignore[call-arg]
+                place = z.ctypes.data + (((first + i) * height + tile * ty) * width + tile * tx) * outs * item
+                rows, columns = min(tile, height - tile * ty), min(tile, width - tile * tx)
+                if tile == 2:
+                    tile_out_2(z, at, plane, place, width * outs, outs, rows, columns, outs)
+                else:
+                    tile_out_4(z, at, plane, place, width * outs, outs, rows, columns, outs)
 
 
 @njit(cache=True)
-def _tiles_in(d, first, count, spread, plane):  # type: ignore[no-untyped-def]
+def _tiles_in(d, first, count, spread, plane, tile):  # type: ignore[no-untyped-def]
     _, height, width, outs = d.shape
-    down, across = (height + 1) // 2, (width + 1) // 2
+    down, across = -(-height // tile), -(-width // tile)
     item = d.itemsize
     for i in range(count):
         for ty in range(down):
             for tx in range(across):
                 at = spread.ctypes.data + ((i * down + ty) * across + tx) * outs * item
-                place = d.ctypes.data + (((first + i) * height + 2 * ty) * width + 2 * tx) * outs * item
-                rows, columns = min(2, height - 2 * ty), min(2, width - 2 * tx)
-                tile_spread(d, place, width * outs, outs, rows, columns, at, plane, outs)  # type: ignore[call-arg]
+                place = d.ctypes.data + (((first + i) * height + tile * ty) * width + tile * tx) * outs * item
+                rows, columns = min(tile, height - tile * ty), min(tile, width - tile * tx)
+                if tile == 2:
+                    tile_spread_2(d, place, width * outs, outs, rows, columns, at, plane, outs)
+                else:
+                    tile_spread_4(d, place, width * outs, outs, rows, columns, at, plane, outs)
 
 
 @njit(cache=True)
 def _accumulate(v, plane, e, out_plane, tiles, sites, ins, outs, sums, scratch, lanes):  # type: ignore[no-untyped-def]
-    """sums[ξ] (A, B) += v[ξ]^T e[ξ] for the 16 planes."""
+    """sums[ξ] (A, B) += v[ξ]^T e[ξ] for all planes."""
     item = v.itemsize
-    for index in range(16):
+    for index in range(sums.shape[0] // (ins * outs)):
         for column in range(0, outs, 2 * lanes):
             vectors = 2 if outs - column > lanes else 1
-            tile, width = SUMS // vectors, vectors * lanes
+            tile, width = GRADIENT_SUMS // vectors, vectors * lanes
             signals = e.ctypes.data + (index * out_plane + column) * item
             for row in range(0, ins, tile):
                 source = v.ctypes.data + (index * plane + row) * item
@@ -294,41 +270,42 @@ def _accumulate(v, plane, e, out_plane, tiles, sites, ins, outs, sums, scratch, 
 
 
 @njit(parallel=True, cache=True)
-def convolve_gradient(threads, block, lanes, x, shared_d, shared_x, d, sums):  # type: ignore[no-untyped-def]
-    """As `numba_kernels.convolve_gradient` for 3×3 kernels, into sums (threads, P, 16, A, B) of transformed kernels."""
+def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sums):  # type: ignore[no-untyped-def]
+    """As `numba_kernels.convolve_gradient` for 3×3 kernels, into sums (threads, P, n², A, B)."""
     probes, ins, outs = sums.shape[1], sums.shape[3], sums.shape[4]
     m, height, width = d.shape[1:4]
-    down, across = (height + 1) // 2, (width + 1) // 2
-    blocks = (m + block - 1) // block
+    down, across = -(-height // tile), -(-width // tile)
+    blocks, planes = (m + block - 1) // block, (tile + 2) ** 2
     for thread in prange(threads):
         sites = _places(block * down * across, ins)
-        # Not a power of two apart: the 16 planes would share few lines of the first-level cache.
+        # Not a power of two apart: the planes would share few lines of the first-level cache.
         plane, out_plane = sites.size * ins + lanes, sites.size * outs + lanes
-        buffer = np.zeros((2 * down + 2) * (2 * across + 2) * ins, sums.dtype)
-        windows = np.zeros(16 * plane + SUMS, sums.dtype)
-        spread = np.zeros(16 * out_plane, sums.dtype)
-        scratch = np.empty(SUMS * lanes, sums.dtype)
+        buffer = np.zeros((tile * down + 2) * (tile * across + 2) * ins, sums.dtype)
+        windows = np.zeros(planes * plane + GRADIENT_SUMS, sums.dtype)
+        spread = np.zeros(planes * out_plane, sums.dtype)
+        scratch = np.empty(GRADIENT_SUMS * lanes, sums.dtype)
+        sums[thread] = 0
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
             tiles = count * down * across
             if shared_x.shape[0]:
-                _windows_in(shared_x, first, count, buffer, windows, plane)
+                _windows_in(shared_x, first, count, buffer, windows, plane, tile)
                 for p in range(probes):
-                    _tiles_in(d[p], first, count, spread, out_plane)
+                    _tiles_in(d[p], first, count, spread, out_plane, tile)
                     into = sums[thread, p].reshape(-1)
                     _accumulate(windows, plane, spread, out_plane, tiles, sites, ins, outs, into, scratch, lanes)
             if x.shape[0]:
-                _tiles_in(shared_d, first, count, spread, out_plane)
+                _tiles_in(shared_d, first, count, spread, out_plane, tile)
                 for p in range(probes):
-                    _windows_in(x[p], first, count, buffer, windows, plane)
+                    _windows_in(x[p], first, count, buffer, windows, plane, tile)
                     into = sums[thread, p].reshape(-1)
                     _accumulate(windows, plane, spread, out_plane, tiles, sites, ins, outs, into, scratch, lanes)
 
 
-def images_per_block(m: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:
+def images_per_block(m: int, height: int, width: int, channels: int, itemsize: int, tile: int) -> tuple[int, int]:
     """(images per block, threads): transformed tiles fill the cache, but are never too few for a product."""
     threads = get_num_threads()
-    tiles = ((height + 1) // 2) * ((width + 1) // 2)
-    fitting = max(LEAST_TILES, BLOCK_BYTES // (16 * channels * itemsize)) // tiles
+    tiles = -(-height // tile) * -(-width // tile)
+    fitting = max(LEAST_TILES, BLOCK_BYTES // ((tile + 2) ** 2 * channels * itemsize)) // tiles
     return max(1, min(fitting, -(-m // threads))), threads

@@ -27,7 +27,7 @@ SHAPES = [
     # Whole panels of columns, the last narrow, wide or ragged, for vectors of 2 to 16 lanes; whole and ragged tiles.
     (3, 4, 4, 16, 32, 3), (2, 6, 4, 8, 48, 3), (2, 5, 5, 3, 16, 3), (1, 7, 8, 20, 41, 3), (4, 2, 2, 5, 33, 3),
     (2, 3, 4, 24, 8, 1), (1, 20, 20, 12, 24, 3),
-    # Tiles of 2×2 sites, whole and ragged, one or several blocks of them, in every precision.
+    # Tiles of 2×2 and 4×4 sites, whole and ragged, one or several blocks of them, in every precision.
     (3, 5, 7, 16, 32, 3), (70, 2, 2, 32, 16, 3), (5, 1, 3, 32, 48, 3), (2, 8, 6, 32, 80, 3),
 ]  # fmt: skip
 # Which of (first, second) of each pair carries the probe axis.
@@ -96,6 +96,38 @@ def test_the_three_convolutions_are_adjoint(shape: tuple[int, ...], backend: str
     scale = float(np.linalg.norm(z) * np.linalg.norm(d))
     assert_close(np.vdot(x, ops.convolve_adjoint((d, w))), np.vdot(z, d), 1e-13, scale)
     assert_close(np.vdot(w, ops.convolve_gradient(k, (x, d))), np.vdot(z, d), 1e-13, scale)
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_matrices_of_minimal_filtering(tile: int) -> None:
+    """A^T [(G g) ∘ (B^T d)] is the correlation of d (n) with g (3), t numbers of it."""
+    from backends.numba_transforms import matrices
+
+    out, kernel, window = matrices(tile)
+    d, g = np.random.default_rng(0).standard_normal(tile + 2), np.array([1.0, -2.0, 0.5])
+    assert_close(out @ ((kernel @ g) * (window @ d)), np.correlate(d, g, "valid"), 1e-14)
+
+
+@pytest.mark.parametrize("tile", [0, 2, 4])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s[3] % 16 == s[4] % 16 == 0 and s[5] == 3], ids=str)
+def test_every_tile(shape: tuple[int, ...], dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Direct sums and tiles of both sizes give what the reference gives, whichever is the quickest here."""
+    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    m, height, width, a, b, k = shape
+    x, w, d = (m, height, width, a), (k, k, a, b), (m, height, width, b)
+    fast, slow = get_backend("numba", dtype), get_backend("numpy", "float64")
+    calls: list[tuple[Callable[..., Array], list[tuple[tuple[int, ...], tuple[int, ...]]]]] = [
+        (lambda ops, *pairs: ops.convolve(*pairs), [(x, w), (x, w)]),
+        (lambda ops, *pairs: ops.convolve_adjoint(*pairs), [(d, w), (d, w)]),
+        (lambda ops, *pairs: ops.convolve_gradient(k, *pairs), [(x, d), (x, d)]),
+    ]
+    for method, kinds in calls:
+        pairs = [(drawn(f, i == 0, i), drawn(s, i == 1, i, 1)) for i, (f, s) in enumerate(kinds)]
+        rounded = [tuple(fast.asarray(part) for part in pair) for pair in pairs]
+        found = method(fast, *rounded)
+        expected = method(slow, *(tuple(part.astype(np.float64) for part in pair) for pair in rounded))
+        assert_close(found, expected, 1e-13 if dtype == "float64" else 2e-5)
 
 
 # (m, H, W, C) and pools; small integers make ties, zeros and windows that are all off.

@@ -1,0 +1,221 @@
+"""Winograd's minimal filtering F(t×t, 3×3): its matrices, and its transformations of tiles in LLVM's vector types.
+
+With matrices of Toom and Cook (Winograd, 1980; Lavin & Gray, CVPR 2016) every t×t tile of z is
+
+    z = A^T [ Σ_a (G w_a G^T) ∘ (B^T x_a B) ] A,
+
+x_a the n×n window around the tile, n = t + 2: n² products instead of 9 t². The matrices interpolate polynomials at
+n - 1 points and infinity. Points that come in pairs ± share most sums, and those of t = 4 are chosen for small
+rounding: a sum over 128 channels in float32 has a relative error of 0.9·10⁻⁶ (with the usual 0, ±1, ±2: 1.9·10⁻⁶;
+t = 2: 0.3·10⁻⁶).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .numba_tiles import INT, Vectors
+
+Array = np.ndarray[Any, Any]
+POINTS = {
+    2: [Fraction(p) for p in (0, 1, -1)],
+    4: [Fraction(p) for p in ("0", "3/4", "-3/4", "3/2", "-3/2")],
+}
+"""Points of interpolation for tiles of t×t sites."""
+
+
+def _times(roots: list[Fraction]) -> list[Fraction]:
+    """Coefficients of Π (x - root), lowest power first."""
+    made = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *made], [*(-root * c for c in made), Fraction(0)]
+        made = [a + b for a, b in zip(shifted, scaled, strict=True)]
+    return made
+
+
+def matrices(tile: int) -> tuple[Array, Array, Array]:
+    """A^T (t, n), G (n, 3) and B^T (n, n) of F(t×t, 3×3)."""
+    points = POINTS[tile]
+    n = len(points) + 1
+    out, kernel, window = np.zeros((tile, n)), np.zeros((n, 3)), np.zeros((n, n))
+    for j, point in enumerate(points):
+        others = [p for p in points if p != point]
+        scale = Fraction(1)
+        for other in others:
+            scale *= point - other
+        out[:, j] = [float(point**i) for i in range(tile)]
+        kernel[j] = [float(point**i / scale) for i in range(3)]
+        window[j, : n - 1] = [float(c) for c in _times(others)]
+    out[-1, -1] = kernel[-1, -1] = 1.0
+    window[-1] = [float(c) for c in _times(points)]
+    return out, kernel, window
+
+
+class _Sums(Vectors):
+    """Linear combinations of vectors with numbers that are known when the code is made."""
+
+    def _sum(self, coefficients: Any, x: list[Any]) -> Any:
+        """Σ_k coefficients[k] x[k]; None where all are 0."""
+        b, total = self.builder, None
+        terms = [(float(c), v) for c, v in zip(coefficients, x, strict=True) if c != 0]
+        for c, v in sorted(terms, key=lambda term: term[0] != 1.0):  # one that needs no product first
+            if total is None:
+                total = v if c == 1 else b.fneg(v) if c == -1 else b.fmul(v, self._constant(c))
+            elif abs(c) == 1:
+                total = b.fadd(total, v) if c == 1 else b.fsub(total, v)
+            else:
+                total = self.fused(self._constant(c), v, total)
+        return total
+
+    def _constant(self, number: float) -> Any:
+        return ir.Constant(self.vector, [number] * self.lanes)
+
+    def apply(self, matrix: Array, x: list[Any]) -> list[Any]:
+        """matrix · x, with the sums that columns or rows equal up to signs have in common formed once."""
+        matrix, x = self._pair_columns(matrix, x)
+        made: list[Any] = [None] * len(matrix)
+        for j, row in enumerate(matrix):
+            if made[j] is not None:
+                continue
+            twin = next((k for k in range(j + 1, len(matrix)) if _twins(row, matrix[k])), None)
+            if twin is None:
+                made[j] = self._sum(row, x)
+                continue
+            even, odd = self._sum((row + matrix[twin]) / 2, x), self._sum((row - matrix[twin]) / 2, x)
+            made[j], made[twin] = self.builder.fadd(even, odd), self.builder.fsub(even, odd)
+        return made
+
+    def _pair_columns(self, matrix: Array, x: list[Any]) -> tuple[Array, list[Any]]:
+        """Sums and differences in place of two vectors whose columns are equal up to signs."""
+        columns, vectors, done = [], [], set()
+        for j in range(matrix.shape[1]):
+            if j in done:
+                continue
+            twin = next((k for k in range(j + 1, matrix.shape[1]) if _twins(matrix[:, j], matrix[:, k])), None)
+            if twin is None:
+                columns.append(matrix[:, j])
+                vectors.append(x[j])
+                continue
+            done.add(twin)
+            columns += [(matrix[:, j] + matrix[:, twin]) / 2, (matrix[:, j] - matrix[:, twin]) / 2]
+            vectors += [self.builder.fadd(x[j], x[twin]), self.builder.fsub(x[j], x[twin])]
+        return np.stack(columns, axis=1), vectors
+
+    def both(self, matrix: Array, square: list[list[Any]]) -> list[list[Any]]:
+        """matrix · square · matrix^T."""
+        half = [self.apply(matrix, row) for row in square]
+        turned = [self.apply(matrix, list(column)) for column in zip(*half, strict=True)]
+        return [list(row) for row in zip(*turned, strict=True)]
+
+
+def _twins(a: Array, b: Array) -> bool:
+    """Equal up to signs, with some signs equal and some not: two sums give both."""
+    both = (a != 0) & (b != 0)
+    return bool(np.all(abs(a) == abs(b)) and np.any(a[both] == b[both]) and np.any(a[both] != b[both]))
+
+
+def _each_vector(builder: Any, t: Vectors, channels: Any) -> Any:
+    return cgutils.for_range(builder, builder.sdiv(channels, INT(t.lanes)))
+
+
+def _tile_in(tile: int) -> Callable[..., Any]:
+    matrix, n = matrices(tile)[2], tile + 2
+
+    @intrinsic
+    def tile_in(context, like, x, line, pixel, v, plane, channels):  # type: ignore[no-untyped-def]
+        """B^T x B of a window at address x (rows `line`, sites `pixel` entries apart) into n² planes of v."""
+        signature = types.void(like, *[types.intp] * 6)
+
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, x, line, pixel, v, plane, channels = values
+            t = _Sums(builder, signature.args[0])
+            with _each_vector(builder, t, channels) as step:
+                at = builder.mul(step.index, INT(t.lanes))
+                square = []
+                for i in range(n):
+                    start = t.shifted(x, builder.add(at, builder.mul(line, INT(i))))
+                    square.append([t.load(t.shifted(start, builder.mul(pixel, INT(j))), 0) for j in range(n)])
+                for i, row in enumerate(t.both(matrix, square)):
+                    for j, value in enumerate(row):
+                        t.store(value, t.shifted(v, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile_in
+
+
+def _tile_out(tile: int) -> Callable[..., Any]:
+    matrix, n = matrices(tile)[0], tile + 2
+
+    @intrinsic
+    def tile_out(context, like, m, plane, z, line, pixel, rows, columns, channels):  # type: ignore[no-untyped-def]
+        """A^T m A of n² planes into the first `rows` × `columns` sites of a tile at address z."""
+        signature = types.void(like, *[types.intp] * 8)
+
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, m, plane, z, line, pixel, rows, columns, channels = values
+            t = _Sums(builder, signature.args[0])
+            with _each_vector(builder, t, channels) as step:
+                at = builder.mul(step.index, INT(t.lanes))
+                planes = [
+                    [t.load(t.shifted(m, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0) for j in range(n)]
+                    for i in range(n)
+                ]
+                for i, row in enumerate(t.both(matrix, planes)):
+                    for j, value in enumerate(row):
+                        inside = [builder.icmp_signed(">", limit, INT(k)) for limit, k in ((rows, i), (columns, j))]
+                        with builder.if_then(builder.and_(*inside)):
+                            place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
+                            t.store(value, t.shifted(z, builder.add(at, place)), 0)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile_out
+
+
+def _tile_spread(tile: int) -> Callable[..., Any]:
+    matrix, n = matrices(tile)[0].T, tile + 2
+
+    @intrinsic
+    def tile_spread(context, like, d, line, pixel, rows, columns, e, plane, channels):  # type: ignore[no-untyped-def]
+        """A d A^T of the first `rows` × `columns` sites of a tile at address d, 0 beyond, into n² planes of e."""
+        signature = types.void(like, *[types.intp] * 8)
+
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            _, d, line, pixel, rows, columns, e, plane, channels = values
+            t = _Sums(builder, signature.args[0])
+            zero = ir.Constant(t.vector, None)
+            with _each_vector(builder, t, channels) as step:
+                at = builder.mul(step.index, INT(t.lanes))
+                start = t.shifted(d, at)
+                square: list[list[Any]] = [[] for _ in range(tile)]
+                for i, row in enumerate(square):
+                    for j in range(tile):
+                        inside = [builder.icmp_signed(">", limit, INT(k)) for limit, k in ((rows, i), (columns, j))]
+                        here = builder.and_(*inside)
+                        place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
+                        place = builder.select(here, place, INT(0))  # some site of the tile: read, and not used
+                        row.append(builder.select(here, t.load(t.shifted(start, place), 0), zero))
+                for i, row in enumerate(t.both(matrix, square)):
+                    for j, value in enumerate(row):
+                        t.store(value, t.shifted(e, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile_spread
+
+
+tile_in_2, tile_in_4 = _tile_in(2), _tile_in(4)
+tile_out_2, tile_out_4 = _tile_out(2), _tile_out(4)
+tile_spread_2, tile_spread_4 = _tile_spread(2), _tile_spread(4)
