@@ -6,8 +6,10 @@ dense networks never wait for Numba.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import mmap
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ from .base import Array, Backend, BackendUnavailableError, HostArray
 
 KEPT_BYTES = 1 << 30
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
+HUGE = 1 << 26  # bytes of an array that huge pages are asked for
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
@@ -86,6 +89,16 @@ class NumbaBackend(Backend):
             plain = _plain(w)
             kept[key] = (w, self._winograd.panels(plain, turned, tile) if tile else self._kernels.pack(plain, turned))
         return kept[key][1]
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """A large array lies on huge pages where the system has them: the first touch of small ones costs more."""
+        count = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
+        if count < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+            return super().zeros(shape)
+        pages = mmap.mmap(-1, count)
+        with contextlib.suppress(OSError):  # a system without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(pages, self.dtype).reshape(shape)
 
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""

@@ -3,7 +3,8 @@
 Source: Golub and Welsch (1969) for the quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017)
 1075, for its stochastic use; Haydock, Heine and Kelly, J. Phys. C 5 (1972) 2845, for the terminated continued
 fraction. Differences: recurrences of several probes share their products but stay independent (no block
-Lanczos); every basis is re-orthogonalised fully, a second time where needed; a breakdown ends its probe's rule exactly.
+Lanczos); every basis is re-orthogonalised where `orthogonality` foretells that it is about to be lost; a breakdown ends
+its probe's rule exactly.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from backends import Array, Backend, HostArray, get_backend
 
 from .checks import check_count
 from .hessian import HessianOperator
+from .orthogonality import Orthogonality
 from .streams import Seed, spawn_streams
 
 BASIS_BYTES = 1 << 30
@@ -193,6 +195,7 @@ class Lanczos:
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
         self._streams = spawn_streams(seed, n_probes)
         self._scale = np.zeros(n_probes)
+        self._orthogonality = Orthogonality(n_probes, self._steps, self._ops.dtype)
         self._basis: Array = None
         self._first = self._step = 0  # the group at hand starts with probe _first and has made _step steps
         self._live: list[int] = []
@@ -241,16 +244,10 @@ class Lanczos:
         alpha = ops.inner(basis[step, :], w)
         self.alpha[k, step] = alpha
         scale = max(self._scale[k], abs(alpha))
-        # The recurrence's own terms first: what is then left along the basis is rounding, which one pass over all of it
-        # takes out, unless w shrinks by that: then a second is enough (Daniel, Gragg, Kaufman and Stewart, 1976).
         w = ops.orthogonalise(basis[max(step - 1, 0) : step + 1, :], w, *self._work)
-        before = float(np.sqrt(ops.inner(w, w)))
-        for _ in range(2):
-            w = ops.orthogonalise(basis[: step + 1, :], w, *self._work)
-            beta = float(np.sqrt(ops.inner(w, w)))
-            if beta >= SHRUNK * before:
-                break
-            before = beta
+        beta = float(np.sqrt(ops.inner(w, w)))
+        if self._orthogonality.lost(k, step, self.alpha[k], self.beta[k], beta, max(scale, beta)):
+            w, beta = self._orthogonalised(basis[: step + 1, :], w, beta)
         # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
         ended = beta <= 100 * np.finfo(ops.dtype).eps * max(scale, beta)
         self.beta[k, step] = 0.0 if ended else beta
@@ -260,12 +257,27 @@ class Lanczos:
         basis[step + 1, :] = w / beta
         return True
 
+    def _orthogonalised(self, basis: Array, w: Array, norm: float) -> tuple[Array, float]:
+        """w, of length `norm`, less its part along the basis, and its length then.
+
+        A second pass where the first shortens w: what it leaves is then no longer small beside w, and after two it is
+        (Daniel, Gragg, Kaufman and Stewart, 1976).
+        """
+        for _ in range(2):
+            w, before = self._ops.orthogonalise(basis, w, *self._work), norm
+            norm = float(np.sqrt(self._ops.inner(w, w)))
+            if norm >= SHRUNK * before:
+                break
+        return w, norm
+
     def state(self) -> dict[str, HostArray]:
         """Everything that the rest of the run depends on, as host arrays; bases only of what is still going on."""
         kept = {
             "alpha": self.alpha,
             "beta": self.beta,
             "scale": self._scale,
+            "overlaps": self._orthogonality.overlaps,
+            "due": self._orthogonality.due,
             "live": np.array(self._live, dtype=np.int64),
             "place": np.array([self.group, self._first, self._step], dtype=np.int64),
         }
@@ -282,6 +294,8 @@ class Lanczos:
         if not fits or any(b.shape != (step + 1, self._n) or b.dtype != self._ops.dtype for b in bases.values()):
             raise ValueError("the state is not of a run with these probes, steps and weights")
         self.alpha, self.beta, self._scale = (np.array(state[name]) for name in ("alpha", "beta", "scale"))
+        self._orthogonality.overlaps = np.array(state["overlaps"])
+        self._orthogonality.due = np.array(state["due"])
         self._first, self._step, self._live = first, step, live
         if live:
             self._allocate()

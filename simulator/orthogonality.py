@@ -1,0 +1,61 @@
+"""How far Lanczos vectors have strayed from orthogonality, foretold without looking at them.
+
+Source: Simon, Linear Algebra Appl. 61 (1984) 101 and Math. Comp. 42 (1984) 115: overlaps follow the recurrence itself,
+and where all stay below sqrt(eps) the coefficients are those of an orthonormal basis to eps. Differences: the signs of
+rounding errors are taken to add up (Simon draws them), and a vector that almost vanishes counts as lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backends import HostArray
+
+ROUNDING = 4.0  # rounding of one step, in units of eps: overlaps of vectors orthogonalised against each other
+
+
+class Orthogonality:
+    """Estimates of ω_jk = q_j^T q_k for every probe's vectors q_0, q_1, ...
+
+        β_j ω_{j+1,k} = β_k ω_{j,k+1} + (α_k - α_j) ω_jk + β_{k-1} ω_{j,k-1} - β_{j-1} ω_{j-1,k} + rounding,
+
+    k < j, where β_j couples q_j and q_{j+1}. Overlaps grow as eigenvalues converge; once one would exceed sqrt(eps) the
+    vector and the one after it are to be orthogonalised against all (the recurrence takes two).
+    """
+
+    def __init__(self, n_probes: int, n_steps: int, dtype: Any) -> None:
+        self._eps = float(np.finfo(dtype).eps)
+        self.overlaps = np.zeros((n_probes, 2, n_steps + 1))
+        self.overlaps[:, 1, 0] = 1.0  # of the vector before, and of the one at hand
+        self.due = np.zeros(n_probes, dtype=bool)
+
+    def lost(self, probe: int, step: int, alpha: HostArray, beta: HostArray, norm: float, scale: float) -> bool:
+        """Whether q_{step+1}, of length `norm` before it is normalised, is to be orthogonalised against all before it.
+
+        alpha (n_steps,) up to α_step and beta up to β_{step-1}, of this probe; `scale` the size of the operator.
+        """
+        before, now = self.overlaps[probe]
+        level = np.sqrt(self._eps)
+        if norm <= level * scale:
+            self.due[probe] = False
+            self._advance(probe, step, np.full(step + 1, self._eps * ROUNDING))
+            return True
+        found = np.full(step + 1, self._eps * ROUNDING)
+        if step > 1:
+            k = slice(0, step - 1)  # orthogonality to the last two is seen to by the recurrence
+            left = np.concatenate([[0.0], beta[: step - 2] * now[: step - 2]])
+            found[k] = beta[k] * now[1:step] + (alpha[k] - alpha[step]) * now[k] + left - beta[step - 1] * before[k]
+            found[k] += np.sign(found[k]) * self._eps * ROUNDING * (beta[k] + norm)
+            found[k] /= norm
+        strayed = bool(np.max(np.abs(found)) > level)
+        lost = strayed or bool(self.due[probe])
+        self.due[probe] = strayed and not self.due[probe]
+        self._advance(probe, step, np.full(step + 1, self._eps * ROUNDING) if lost else found)
+        return lost
+
+    def _advance(self, probe: int, step: int, found: HostArray) -> None:
+        self.overlaps[probe, 0] = self.overlaps[probe, 1]
+        self.overlaps[probe, 1, : step + 1] = found
+        self.overlaps[probe, 1, step + 1] = 1.0
