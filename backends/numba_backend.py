@@ -24,6 +24,7 @@ from .base import Array, Backend, BackendUnavailableError, HostArray
 
 KEPT_BYTES = 1 << 30
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
+LARGE_BASIS = 1 << 22  # entries of a basis from which one thread waits for memory
 HUGE = 1 << 26  # bytes of an array that huge pages are asked for
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
@@ -112,6 +113,10 @@ class NumbaBackend(Backend):
             self._set_threads([1] * len(self._threads))
 
     def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
+        if basis.size >= LARGE_BASIS:
+            with self.computing():
+                self._kernels.orthogonalise(self._kernels.get_num_threads(), basis, w)
+            return w
         with np.errstate(invalid="ignore"):  # as in `_product`
             np.matmul(basis, w, out=overlaps[: len(basis)])
             np.matmul(overlaps[: len(basis)], basis, out=part)
@@ -259,7 +264,10 @@ class NumbaBackend(Backend):
         return total if some_x.ndim == 5 or some_d.ndim == 5 else _plain(total[0])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
-        if z.ndim != 4 or len(pools) > 1:  # dense layers and pools of pools: the reference is quick enough
+        if z.ndim == 2 and not pools:
+            mask = z > 0
+            return _masked(mask, z), mask
+        if z.ndim != 4 or len(pools) > 1:  # pools of pools: the reference is quick enough
             return super().gate(z, pools)
         s = pools[0] if pools else 1
         x = np.empty((z.shape[0], z.shape[1] // s, z.shape[2] // s, z.shape[3]), z.dtype)
@@ -269,7 +277,7 @@ class NumbaBackend(Backend):
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
         if mask.ndim != 4:
-            return super().apply_gates(mask, z, window)
+            return _masked(mask, z)
         sides = (mask.shape[1] // window, mask.shape[2] // window)
         x = np.empty((*z.shape[:-3], *sides, z.shape[-1]), z.dtype)
         self._kernels.apply_gates(mask, _with_probes(z), window, _with_probes(x))
@@ -277,10 +285,17 @@ class NumbaBackend(Backend):
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
         if mask.ndim != 4:
-            return super().spread_gates(mask, d, window)
+            return _masked(mask, d)
         z = np.empty((*d.shape[:-3], *mask.shape[-3:]), d.dtype)
         self._kernels.spread_gates(mask, _with_probes(d), window, _with_probes(z))
         return z
+
+
+def _masked(mask: Array, z: Array) -> Array:
+    """z where the mask is on, and +0 elsewhere whatever stands there: bits, five times as quick as a choice."""
+    bits = {4: np.int32, 8: np.int64}[z.itemsize]
+    kept = np.negative(np.require(mask, requirements="C").view(np.int8)).astype(bits)
+    return np.bitwise_and(z.view(bits), kept).view(z.dtype)
 
 
 def _one_pass(pairs: Sequence[tuple[Array, Array]]) -> tuple[_Pairs, tuple[int, ...]] | None:

@@ -257,6 +257,41 @@ def test_layouts_do_not_matter() -> None:
         assert np.array_equal(NUMBA.spread_gates(m_, p_, 2), NUMPY.spread_gates(mask, pooled, 2))
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gates_of_dense_layers_keep_bits(dtype: str) -> None:
+    """What is off is +0 whatever stands there, what is on keeps its bits, for layouts and probes alike."""
+    fast, slow = get_backend("numba", dtype), get_backend("numpy", dtype)
+    odd = np.array([[np.nan, np.inf, -np.inf, -0.0], [1.0, -2.0, 1e-310, 3.0]]).astype(dtype)
+    for one, two in zip(fast.gate(odd, ()), slow.gate(odd, ()), strict=True):
+        assert one.tobytes() == two.tobytes()
+    mask, z = drawn((4, 6)) > 0, drawn((4, 6), 1).astype(dtype)
+    for m, d in ((mask, z), (mask, z[0]), (mask.T, np.swapaxes(z, 1, 2)), (mask[::2, ::3], z[:, ::2, ::3])):
+        assert np.array_equal(fast.apply_gates(m, d, 1), slow.apply_gates(m, d, 1))
+        assert np.array_equal(fast.spread_gates(m, d, 1), slow.spread_gates(m, d, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
+def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
+    fast = get_backend("numba", dtype)
+    basis = np.linalg.qr(drawn((n, k)))[0].T.astype(dtype, order="C")
+    w = drawn((n,), 0, 1).astype(dtype)
+    expected = w - (basis.astype(float) @ w) @ basis.astype(float)
+    found = fast.orthogonalise(basis, w.copy(), np.zeros(k, dtype), np.zeros(n, dtype))
+    assert_close(found, expected, 1e-14 if dtype == "float64" else 1e-6, float(np.linalg.norm(w)))
+
+
+def test_large_arrays_of_zeros() -> None:
+    shape = (3, (1 << 26) // 8)
+    made = NUMBA.zeros(shape)
+    assert made.shape == shape
+    assert made.dtype == np.float64
+    assert not made[:, ::4096].any()
+    made[1, -1] = 1.0
+    assert made[1, -1] == 1.0
+
+
 def test_float32_kernels() -> None:
     slow, fast = get_backend("numpy", "float32"), get_backend("numba", "float32")
     for m, height, width, a, b, k in SHAPES:
