@@ -16,6 +16,7 @@ Step = Callable[[list[Array], list[Array]], list[Array]]  # (state, inputs) -> t
 
 
 KEPT_BYTES = 1 << 30
+GROUP_BYTES = 1 << 28
 
 
 class BackendUnavailableError(RuntimeError):
@@ -66,6 +67,11 @@ class Backend:
         """Bytes that frozen signals, and likewise Lanczos bases, may hold between products."""
         return KEPT_BYTES
 
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of Lanczos bases within which probes share products: beyond, that saves little time for its memory."""
+        return GROUP_BYTES
+
     def free_bytes(self) -> int | None:
         """Bytes of memory that arrays could still take; None where no device counts them."""
         return None
@@ -84,6 +90,10 @@ class Backend:
     def inner(self, x: Array, y: Array) -> float:
         """Inner product of two arrays of one shape, accumulated in float64."""
         return float(self.xp.sum(x * y, dtype=self.xp.float64))
+
+    def constant(self, x: Array) -> Array:
+        """x, or a copy, that will not change: what kernels make of it may be kept for as long as it lives."""
+        return x
 
     @contextmanager
     def computing(self) -> Iterator[None]:

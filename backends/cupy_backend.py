@@ -68,6 +68,10 @@ class CupyBackend(Backend):
         """A quarter of the device's memory each for frozen signals and for Lanczos bases."""
         return int(self._cupy.cuda.runtime.memGetInfo()[1]) // 4
 
+    @property
+    def group_bytes(self) -> int:
+        return self.kept_bytes
+
     def free_bytes(self) -> int:
         pool = self._cupy.get_default_memory_pool()
         return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())

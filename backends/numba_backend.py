@@ -12,9 +12,10 @@ import importlib.util
 import mmap
 import os
 import platform
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -37,7 +38,12 @@ class NumbaBackend(Backend):
 
     convolution_outputs = 2
     _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
-    _packed: dict[Any, tuple[Array, Array]] | None = None  # kernels seen inside `computing`, and their panels
+    _packed: dict[Any, tuple[Array | None, Array]] | None = None  # kernels seen inside `computing`, and their panels
+
+    @cached_property
+    def _constants(self) -> dict[int, dict[Any, tuple[Array | None, Array]]]:
+        """The same of every `constant` alive, by its identity."""
+        return {}
 
     @cached_property
     def _kernels(self) -> Any:
@@ -79,16 +85,26 @@ class NumbaBackend(Backend):
         for library, count in zip(self._blas, counts, strict=True):
             library.set_num_threads(count)
 
+    def constant(self, x: Array) -> Array:
+        """A copy that cannot be written to: panels of kernels are kept with it."""
+        made = np.array(x)
+        made.flags.writeable = False
+        self._constants[id(made)] = {}
+        weakref.finalize(made, self._constants.pop, id(made))
+        return made
+
     def _panels(self, w: Array, turned: bool, tile: int) -> Array:
         """The panels of a kernel, made once inside `computing`: one product meets the same kernels in every batch.
 
-        The kernel is kept along with them, so that no other array can take its place in memory.
+        The kernel is kept along with them, so that no other array can take its place in memory. Those of a `constant`
+        outlive the block.
         """
-        kept = {} if self._packed is None else self._packed
+        constant = self._constants.get(id(w))
+        kept = constant if constant is not None else self._packed if self._packed is not None else {}
         key = (turned, tile, w.__array_interface__["data"][0], w.shape, w.strides)
         if key not in kept:
-            plain = _plain(w)
-            kept[key] = (w, self._winograd.panels(plain, turned, tile) if tile else self._kernels.pack(plain, turned))
+            make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
+            kept[key] = (None if kept is constant else w, make(_plain(w), turned))
         return kept[key][1]
 
     def zeros(self, shape: tuple[int, ...]) -> Array:

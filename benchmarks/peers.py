@@ -38,6 +38,7 @@ Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
 PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
+LIMIT = 900  # seconds for a spectrum
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
 
@@ -170,7 +171,12 @@ def spectra(m: int, share: float, steps: int, probes: int) -> dict[str, Any]:
     found = {}
     for method in ("umwelt", "pyhessian", "matfree"):
         arguments = ["--spectrum-of", method, str(m), str(share), str(steps), str(probes)]
-        run = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
+        command = [sys.executable, __file__, *arguments]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            print(f"    {method}: not at its end after {LIMIT} s, left out", flush=True)
+            continue
         found[method] = json.loads(run.stdout.splitlines()[-1])
         print(f"    {method}: {found[method]}", flush=True)
     result = compared({name: value["seconds"] for name, value in found.items()})

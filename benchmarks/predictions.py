@@ -91,7 +91,7 @@ def images(m: int, cut: float, rungs: Sequence[str], archive: str, checkpoint: s
     chosen = np.flatnonzero(margin < 1.0)[:m]  # examples of loss > 0
     x, c = data.x[chosen], -data.y[chosen] / m
     operator = HessianOperator(network, weights, x, None, c=c)
-    spectrum = spectral_density(operator, 8, 150, memory_budget=1 << 30)
+    spectrum = spectral_density(operator, 8, 150)
     grid, rms = energy_grid(15), spectrum.rms
     density, error = spectrum.terminated_density(grid * rms, ETA * rms)
     short, _ = spectrum.terminated_density(grid * rms, ETA * rms, 110)

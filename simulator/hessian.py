@@ -69,7 +69,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self.network, self.backend = network, get_backend(backend)
         self.part = part if c is None else "residual"
         super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
-        self._weights = check_weights(network, weights, self.backend)
+        self._weights = [self.backend.constant(w) for w in check_weights(network, weights, self.backend)]
         self._batch_size = check_count(self.backend.batch_size if batch_size is None else batch_size, "batch_size")
         x = check_examples(network, x)
         if c is None:
@@ -127,7 +127,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             )
         other = copy.copy(self)
         other._kept, other._replayed = list(self._chunks()), {}
-        other._weights = check_weights(self.network, weights, self.backend)
+        other._weights = [self.backend.constant(w) for w in check_weights(self.network, weights, self.backend)]
         return other
 
     def rows(self, v: Array) -> Array:

@@ -23,7 +23,6 @@ from .hessian import HessianOperator
 from .orthogonality import Orthogonality
 from .streams import Seed, spawn_streams
 
-BASIS_BYTES = 1 << 30
 SHRUNK = 0.7  # of its length: a vector that an orthogonalisation leaves shorter is orthogonalised again
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
 
@@ -145,15 +144,15 @@ def spectral_density(
     n_probes: int = 4,
     n_steps: int = 60,
     seed: Seed = 0,
-    memory_budget: int = BASIS_BYTES,
+    memory_budget: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> SpectralDensity:
     """Stochastic Lanczos quadrature of a symmetric operator with Rademacher probes.
 
     `operator` is a `HessianOperator` (recurrences stay on its device) or anything square with ``@``. Probes run in
-    groups whose bases fit into `memory_budget` bytes; `progress` is called with the number of products done.
-    Raises `MemoryError` when the basis of a single probe does not fit. A run that must survive its process is a
-    `Lanczos`.
+    groups whose bases fit into `memory_budget` bytes, by default what suits the backend; `progress` is called with the
+    number of products done. Raises `MemoryError` when the basis of a single probe does not fit. A run that must survive
+    its process is a `Lanczos`.
     """
     run = Lanczos(operator, n_probes, n_steps, seed, memory_budget)
     while count := run.advance():
@@ -181,7 +180,7 @@ class Lanczos:
     """
 
     def __init__(
-        self, operator: Any, n_probes: int = 4, n_steps: int = 60, seed: Seed = 0, memory_budget: int = BASIS_BYTES
+        self, operator: Any, n_probes: int = 4, n_steps: int = 60, seed: Seed = 0, memory_budget: int | None = None
     ) -> None:
         n = operator.shape[0]
         if tuple(operator.shape) != (n, n):
@@ -190,7 +189,9 @@ class Lanczos:
         self._ops, self._rows = _device_product(operator)
         self._n, self._steps = n, min(n_steps, n)
         item = np.dtype(self._ops.dtype).itemsize
-        self.group = min(n_probes, _group_size(n, self._steps, item, memory_budget))
+        basis = _basis_bytes(n, self._steps, item, self._ops.kept_bytes if memory_budget is None else memory_budget)
+        together = self._ops.group_bytes if memory_budget is None else memory_budget
+        self.group = min(n_probes, max(1, together // basis))
         self.nbytes: int = item * (self.group * n * self._steps + self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
         self._streams = spawn_streams(seed, n_probes)
@@ -310,11 +311,11 @@ def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array]]:
     return ops, lambda v: ops.asarray(np.ascontiguousarray((operator @ ops.to_numpy(v).T).T))
 
 
-def _group_size(n: int, n_steps: int, itemsize: int, budget: int) -> int:
+def _basis_bytes(n: int, n_steps: int, itemsize: int, budget: int) -> int:
     basis = n * n_steps * itemsize
     if basis > budget:
         raise MemoryError(
             f"the Lanczos basis of one probe takes {basis / 1e9:.2f} GB, the budget is {budget / 1e9:.2f} GB: "
             f"use at most {budget // (n * itemsize)} steps, or raise memory_budget"
         )
-    return max(1, budget // basis)
+    return basis

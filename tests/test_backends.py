@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import subprocess
 import sys
@@ -255,6 +256,23 @@ def test_layouts_do_not_matter() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(NUMBA.gate(z_, (2,)), (pooled, mask), strict=True))
         assert np.array_equal(NUMBA.apply_gates(m_, z_, 2), pooled)
         assert np.array_equal(NUMBA.spread_gates(m_, p_, 2), NUMPY.spread_gates(mask, pooled, 2))
+
+
+def test_panels_of_a_constant_live_as_long_as_it_does() -> None:
+    """They are made once, are not those of an array that looks alike, and go when it goes."""
+    ops, x = get_backend("numba"), drawn((2, 4, 4, 3))
+    w = drawn((3, 3, 3, 5))
+    fixed, before = ops.constant(w), len(ops._constants)
+    first = ops.convolve((x, fixed))
+    w *= 2
+    assert np.array_equal(ops.convolve((x, fixed)), first)
+    assert_close(ops.convolve((x, w)), 2 * first, 1e-15)
+    assert len(ops._constants[id(fixed)]) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        fixed *= 2
+    del fixed
+    gc.collect()
+    assert len(ops._constants) == before - 1
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

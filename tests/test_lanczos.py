@@ -230,6 +230,17 @@ def test_the_memory_budget_changes_nothing_but_the_grouping(group: int) -> None:
     assert_close(parts.weights, whole.weights, 1e-10)
 
 
+def test_probes_share_products_while_their_bases_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    basis = 150 * 12 * 8
+    monkeypatch.setattr("backends.base.GROUP_BYTES", 3 * basis + 1)
+    assert Lanczos(with_spectrum(ATOM), 7, 12).group == 3
+    monkeypatch.setattr("backends.base.GROUP_BYTES", basis - 1)
+    assert Lanczos(with_spectrum(ATOM), 7, 12).group == 1
+    monkeypatch.setattr("backends.base.KEPT_BYTES", basis - 1)
+    with pytest.raises(MemoryError, match="use at most 11 steps"):
+        Lanczos(with_spectrum(ATOM), 7, 12)
+
+
 def test_a_basis_beyond_the_budget_is_refused_with_a_remedy() -> None:
     with pytest.raises(MemoryError, match=r"takes 0\.06 GB, the budget is 0\.01 GB: use at most 12 steps"):
         spectral_density(scipy.sparse.eye_array(100_000).tocsr(), n_steps=75, memory_budget=10_000_000)

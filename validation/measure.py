@@ -106,7 +106,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         record["entries"] = _entries(bench, weights) if options.entries else None
         stages.complete("entries")
     if not stages.done("spectrum"):
-        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos, ops.kept_bytes)
+        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos)
         _announce_spectrum(bench, operator, run, epoch)
         stages.run("lanczos", run, progress)
         record["spectrum"] = describe_spectrum(run.result(), options.eta, description, options.steps)
