@@ -38,7 +38,7 @@ Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
 PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
-LIMIT = 900  # seconds for a spectrum
+LIMIT = 600  # seconds for a spectrum
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
 
@@ -194,7 +194,7 @@ def enumeration(rounds: int) -> dict[str, Any]:
 
 def cases(wanted: list[str], quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     """Everything measured, by name."""
-    digits = np.random.default_rng(0).standard_normal((1408, 64)).astype(np.float32)
+    digits = np.random.default_rng(0).standard_normal((11_264, 64)).astype(np.float32)
     m, rounds = (100, 1) if quick else (1000, 3)
     steps, probes, of = (4, 1, 20) if quick else (80, 4, 128)
     made: dict[str, Callable[[], dict[str, Any]]] = {}
