@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from validation import memory
+from validation.compare import main
 from validation.memory import InsufficientMemoryError, Memory, available, duration, parse_size, peak, resident, size
 
 ROOT = Path(__file__).parents[1]
@@ -78,9 +80,19 @@ def test_a_step_that_does_not_fit_is_refused_with_what_to_reduce(monkeypatch: py
     assert len(said) == 2
 
 
+def test_a_network_beyond_memory_is_refused_before_it_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", "digits", "--network", "mlp:100000x100000", "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--quick"]) == 2
+    error = capsys.readouterr().err
+    says = r"drawing the first weights takes about 240 GB, .* are available: use a smaller --network"
+    assert re.fullmatch(rf"validation\.compare: {says}\n", error)
+
+
 @LINUX
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["state", "moments", "entries"])
+@pytest.mark.parametrize("step", ["state", "moments", "prediction", "entries"])
 def test_estimates_are_within_a_factor_of_two_of_the_peak(step: str) -> None:
     """In a fresh process for each, as `benchmarks/memory.py` does for larger cases."""
     command = [sys.executable, "benchmarks/memory.py", "--step", step, "--case", "small"]

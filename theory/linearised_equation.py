@@ -43,12 +43,15 @@ def secants(n_unknowns: int) -> int:
 
 
 def bytes_per_point(signals: NetworkSignals, closure: str) -> float:
-    """Working memory of one z, from shapes alone: the secants of its unknowns and the largest arrays of a sweep."""
+    """Working memory of one z, from shapes alone: the secants of its unknowns and the largest arrays of a sweep.
+
+    The factors are those of measured peaks, which lie between 0.8 and 1.6 times it (`benchmarks/memory.py`).
+    """
     layers = signals.layers
     unknowns = sum(math.prod(shape) for shape in unknown_shapes(signals, closure))
     first = layers[0].source.shape[1] * min(layers[0].inputs.shape) * _errors(signals, 1).shape[1]
     arrays = [first, *(layer.n_sites**2 for layer in layers[1:-1]), *(layer.n_pooled**2 for layer in layers[:-2])]
-    return float(16.0 * (2.5 * secants(unknowns) * unknowns + 4.0 * max(arrays)))
+    return float(16.0 * (6.0 * secants(unknowns) * unknowns + 8.0 * max(arrays)))
 
 
 class LinearisedEquation:

@@ -18,7 +18,7 @@ SWEEPS = 12
 """Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
 RATE = 1.5e10
 """Floating-point operations a second assumed in such estimates: two cores on matrices of a hundred rows."""
-WORKING_SET = 1 << 29
+WORKING_SET = 1 << 30
 """Bytes that the points solved together may take."""
 
 

@@ -32,6 +32,11 @@ def pass_bytes(network: Network, ops: Backend, examples: int, probes: int = 1) -
     return float(examples * probes * item * (sum(sites) + sum(inputs) + making))
 
 
+def weight_bytes(network: Network) -> float:
+    """The first weights in double precision, their velocity, and the draw of the largest layer."""
+    return LIBRARIES + 8.0 * (2.0 * network.n_weights + max(math.prod(shape) for shape in network.weight_shapes))
+
+
 def training_bytes(network: Network, ops: Backend, batch: int) -> float:
     """An epoch: weights, velocity and gradient, old and new, and the signals of a batch."""
     return LIBRARIES + _weights(network, ops, 5.0) + pass_bytes(network, ops, batch)

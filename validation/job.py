@@ -22,7 +22,7 @@ from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
 from .data import Dataset, load_dataset
 from .deadline import Deadline
-from .estimates import seconds_of, training_bytes
+from .estimates import seconds_of, training_bytes, weight_bytes
 from .interchange import load_weights
 from .measure import Bench, measure
 from .memory import Memory
@@ -242,6 +242,7 @@ def _first_state(bench: Bench, run: RunDirectory, init: np.random.Generator, res
     last = run.last_epoch() if resumed else None
     if last is not None:
         return run.load_checkpoint(last)
+    bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
     weights = bench.network.init(init) if bench.initial is None else bench.initial
     history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
     return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)

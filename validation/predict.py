@@ -26,7 +26,7 @@ SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "
 RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
-MEMORY = 4e9  # bytes that one energy may take
+MEMORY = 8e9  # bytes that one energy may take
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
 
 
