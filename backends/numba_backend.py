@@ -52,6 +52,12 @@ class NumbaBackend(Backend):
         return numba_kernels
 
     @cached_property
+    def _gates(self) -> Any:
+        from . import numba_gates
+
+        return numba_gates
+
+    @cached_property
     def _winograd(self) -> Any:
         from . import numba_winograd
 
@@ -130,8 +136,10 @@ class NumbaBackend(Backend):
 
     def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
         if basis.size >= LARGE_BASIS:
+            from . import numba_vectors
+
             with self.computing():
-                self._kernels.orthogonalise(self._kernels.get_num_threads(), basis, w)
+                numba_vectors.orthogonalise(basis, w)
             return w
         with np.errstate(invalid="ignore"):  # as in `_product`
             np.matmul(basis, w, out=overlaps[: len(basis)])
@@ -180,7 +188,7 @@ class NumbaBackend(Backend):
         s, (m, height, width, _) = pools[0] if pools else 1, x.shape
         mask = (np.zeros if height % s or width % s else np.empty)((m, height, width, w.shape[-1]), bool)
         made = np.empty((1, m, height // s, width // s, w.shape[-1]), self.dtype)
-        self._convolve(((x[None], w), None), (), False, (self._kernels.GATE, s, mask, made))
+        self._convolve(((x[None], w), None), (), False, (self._gates.GATE, s, mask, made))
         return made[0], mask
 
     def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
@@ -188,20 +196,20 @@ class NumbaBackend(Backend):
         if prepared is None or mask.ndim != 4:
             return super().convolve_gated(mask, window, *pairs)
         sides = (mask.shape[1] // window, mask.shape[2] // window)
-        return self._finished(self._kernels.APPLY, mask, window, sides, *prepared)
+        return self._finished(self._gates.APPLY, mask, window, sides, *prepared)
 
     def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
         prepared = _one_pass(pairs)
         if prepared is None or mask.ndim != 4:
             return super().convolve_adjoint_gated(mask, window, *pairs)
-        return self._finished(self._kernels.SPREAD, mask, window, mask.shape[1:3], *prepared)
+        return self._finished(self._gates.SPREAD, mask, window, mask.shape[1:3], *prepared)
 
     def _finished(
         self, after: int, mask: Array, window: int, sides: tuple[int, ...], pairs: _Pairs, lead: tuple[int, ...]
     ) -> Array:
         probes = lead[0] if lead else 1
         made = np.empty((probes, mask.shape[0], *sides, mask.shape[-1]), self.dtype)
-        self._convolve(pairs, lead, after == self._kernels.SPREAD, (after, window, mask, made))
+        self._convolve(pairs, lead, after == self._gates.SPREAD, (after, window, mask, made))
         return made.reshape(*lead, *made.shape[1:])
 
     def _convolve(
@@ -224,7 +232,7 @@ class NumbaBackend(Backend):
         m, *sides, ins = x.shape[-4:]
         side, outs = kernel.shape[-3], kernel.shape[-2 if turned else -1]
         none = np.empty((0, m, *sides, ins), self.dtype)
-        nothing = (self._kernels.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
+        nothing = (self._gates.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
         z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
         tile = self._winograd.tile_side(side, (m, *sides), ins, outs, self.dtype, self._winograd.PANEL_TILES)
         chosen, last = (self._winograd, tile) if tile else (self._kernels, side)
@@ -288,7 +296,7 @@ class NumbaBackend(Backend):
         s = pools[0] if pools else 1
         x = np.empty((z.shape[0], z.shape[1] // s, z.shape[2] // s, z.shape[3]), z.dtype)
         mask = np.zeros(z.shape, bool)
-        self._kernels.gate(z, s, x, mask)
+        self._gates.gate(z, s, x, mask)
         return x, mask
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
@@ -296,14 +304,14 @@ class NumbaBackend(Backend):
             return _masked(mask, z)
         sides = (mask.shape[1] // window, mask.shape[2] // window)
         x = np.empty((*z.shape[:-3], *sides, z.shape[-1]), z.dtype)
-        self._kernels.apply_gates(mask, _with_probes(z), window, _with_probes(x))
+        self._gates.apply_gates(mask, _with_probes(z), window, _with_probes(x))
         return x
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
         if mask.ndim != 4:
             return _masked(mask, d)
         z = np.empty((*d.shape[:-3], *mask.shape[-3:]), d.dtype)
-        self._kernels.spread_gates(mask, _with_probes(d), window, _with_probes(z))
+        self._gates.spread_gates(mask, _with_probes(d), window, _with_probes(z))
         return z
 
 

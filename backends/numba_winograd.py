@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from .numba_kernels import BLOCK_BYTES, finish
+from .numba_gates import finish
+from .numba_kernels import BLOCK_BYTES
 from .numba_tiles import (
     GRADIENT_SUMS,
     LANES,
