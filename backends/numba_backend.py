@@ -6,7 +6,6 @@ dense networks never wait for Numba.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib.util
 import mmap
@@ -14,7 +13,7 @@ import os
 import platform
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -119,7 +118,7 @@ class NumbaBackend(Backend):
         if count < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
             return super().zeros(shape)
         pages = mmap.mmap(-1, count)
-        with contextlib.suppress(OSError):  # a system without them
+        with suppress(OSError):  # a system without them
             pages.madvise(mmap.MADV_HUGEPAGE)
         return np.frombuffer(pages, self.dtype).reshape(shape)
 
@@ -234,19 +233,30 @@ class NumbaBackend(Backend):
         none = np.empty((0, m, *sides, ins), self.dtype)
         nothing = (self._gates.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
         z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
-        tile = self._winograd.tile_side(side, (m, *sides), ins, outs, self.dtype, self._winograd.PANEL_TILES)
-        chosen, last = (self._winograd, tile) if tile else (self._kernels, side)
-        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, z.itemsize, *((tile,) if tile else ()))
+        tile, chosen, settings = self._method(side, (m, *sides), ins, outs, self._winograd.PANEL_TILES)
         no_panels = np.empty((0,) * (3 if tile else 2), self.dtype)
         packed_w = no_panels if own is None else self._panels(own[1], turned, tile)
         packed_v = no_panels[None] if shared is None else self._panels(shared[1], turned, tile)
         with self.computing():
             chosen.convolve(
-                threads, block, self._kernels.LANES[self.dtype], last, none if own is None else _plain(own[0]),
-                packed_w, none[:, 0] if shared is None else _plain(shared[0]), packed_v, z,
+                *settings, none if own is None else _plain(own[0]), packed_w,
+                none[:, 0] if shared is None else _plain(shared[0]), packed_v, z,
                 *(nothing if after is None else after),
             )  # fmt: skip
         return z.reshape(*lead, *z.shape[1:])
+
+    def _method(
+        self, kernel: int, images: tuple[int, int, int], ins: int, outs: int, more: int
+    ) -> tuple[int, Any, tuple[int, ...]]:
+        """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
+        tile = self._winograd.tile_side(kernel, images, ins, outs, self.dtype, more)
+        channels, item = 2 * ins + outs, np.dtype(self.dtype).itemsize
+        lanes = self._kernels.LANES[self.dtype]
+        if tile:
+            block, threads = self._winograd.images_per_block(*images, channels, item, tile)
+            return tile, self._winograd, (threads, block, lanes, tile)
+        block, threads = self._kernels.images_per_block(*images, channels, item)
+        return tile, self._kernels, (threads, block, lanes, kernel)
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
         prepared = _one_pass(pairs)
@@ -270,15 +280,13 @@ class NumbaBackend(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        tile = self._winograd.tile_side(kernel, (m, *sides), ins, outs, self.dtype, self._winograd.SUM_TILES)
-        chosen, last = (self._winograd, tile) if tile else (self._kernels, kernel)
-        block, threads = chosen.images_per_block(m, *sides, 2 * ins + outs, some_d.itemsize, *((tile,) if tile else ()))
+        tile, chosen, settings = self._method(kernel, (m, *sides), ins, outs, self._winograd.SUM_TILES)
         planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
-        sums = np.empty((threads, probes, *planes, ins, outs), self.dtype)
+        sums = np.empty((settings[0], probes, *planes, ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
         with self.computing():
             chosen.convolve_gradient(
-                threads, block, self._kernels.LANES[self.dtype], last,
+                *settings,
                 none_x if x is None else _plain(x),
                 none_d[:, 0] if shared_d is None else _plain(shared_d),
                 none_x[:, 0] if shared_x is None else _plain(shared_x),

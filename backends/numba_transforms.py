@@ -122,6 +122,28 @@ def _twins(a: Array, b: Array) -> bool:
     return bool(np.all(abs(a) == abs(b)) and np.any(a[both] == b[both]) and np.any(a[both] != b[both]))
 
 
+def _site(builder: Any, line: Any, pixel: Any, i: int, j: int) -> Any:
+    """Where site (i, j) of a tile lies: rows `line`, sites `pixel` entries apart."""
+    return builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
+
+
+def _inside(builder: Any, rows: Any, columns: Any, i: int, j: int) -> Any:
+    """Whether site (i, j) is one of the first `rows` × `columns`."""
+    return builder.and_(builder.icmp_signed(">", rows, INT(i)), builder.icmp_signed(">", columns, INT(j)))
+
+
+def _planes(t: _Sums, address: Any, plane: Any, at: Any, n: int) -> list[list[Any]]:
+    """Where entry `at` of each of n×n planes lies, planes `plane` entries apart."""
+    b = t.builder
+    return [[t.shifted(address, b.add(at, b.mul(plane, INT(n * i + j)))) for j in range(n)] for i in range(n)]
+
+
+def _store(t: _Sums, square: list[list[Any]], places: list[list[Any]]) -> None:
+    for row, to in zip(square, places, strict=True):
+        for value, place in zip(row, to, strict=True):
+            t.store(value, place, 0)
+
+
 def _each_vector(builder: Any, t: Vectors, channels: Any) -> Any:
     return cgutils.for_range(builder, builder.sdiv(channels, INT(t.lanes)))
 
@@ -139,13 +161,11 @@ def _tile_in(tile: int) -> Callable[..., Any]:
             t = _Sums(builder, signature.args[0])
             with _each_vector(builder, t, channels) as step:
                 at = builder.mul(step.index, INT(t.lanes))
-                square = []
-                for i in range(n):
-                    start = t.shifted(x, builder.add(at, builder.mul(line, INT(i))))
-                    square.append([t.load(t.shifted(start, builder.mul(pixel, INT(j))), 0) for j in range(n)])
-                for i, row in enumerate(t.both(matrix, square)):
-                    for j, value in enumerate(row):
-                        t.store(value, t.shifted(v, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0)
+                start = t.shifted(x, at)
+                square = [
+                    [t.load(t.shifted(start, _site(builder, line, pixel, i, j)), 0) for j in range(n)] for i in range(n)
+                ]
+                _store(t, t.both(matrix, square), _planes(t, v, plane, at, n))
             return context.get_dummy_value()
 
         return signature, generate
@@ -166,16 +186,12 @@ def _tile_out(tile: int) -> Callable[..., Any]:
             t = _Sums(builder, signature.args[0])
             with _each_vector(builder, t, channels) as step:
                 at = builder.mul(step.index, INT(t.lanes))
-                planes = [
-                    [t.load(t.shifted(m, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0) for j in range(n)]
-                    for i in range(n)
-                ]
+                start = t.shifted(z, at)
+                planes = [[t.load(place, 0) for place in row] for row in _planes(t, m, plane, at, n)]
                 for i, row in enumerate(t.both(matrix, planes)):
                     for j, value in enumerate(row):
-                        inside = [builder.icmp_signed(">", limit, INT(k)) for limit, k in ((rows, i), (columns, j))]
-                        with builder.if_then(builder.and_(*inside)):
-                            place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
-                            t.store(value, t.shifted(z, builder.add(at, place)), 0)
+                        with builder.if_then(_inside(builder, rows, columns, i, j)):
+                            t.store(value, t.shifted(start, _site(builder, line, pixel, i, j)), 0)
             return context.get_dummy_value()
 
         return signature, generate
@@ -201,14 +217,11 @@ def _tile_spread(tile: int) -> Callable[..., Any]:
                 square: list[list[Any]] = [[] for _ in range(tile)]
                 for i, row in enumerate(square):
                     for j in range(tile):
-                        inside = [builder.icmp_signed(">", limit, INT(k)) for limit, k in ((rows, i), (columns, j))]
-                        here = builder.and_(*inside)
-                        place = builder.add(builder.mul(line, INT(i)), builder.mul(pixel, INT(j)))
-                        place = builder.select(here, place, INT(0))  # some site of the tile: read, and not used
+                        here = _inside(builder, rows, columns, i, j)
+                        # Beyond the image the first site is read, and not used.
+                        place = builder.select(here, _site(builder, line, pixel, i, j), INT(0))
                         row.append(builder.select(here, t.load(t.shifted(start, place), 0), zero))
-                for i, row in enumerate(t.both(matrix, square)):
-                    for j, value in enumerate(row):
-                        t.store(value, t.shifted(e, builder.add(at, builder.mul(plane, INT(n * i + j)))), 0)
+                _store(t, t.both(matrix, square), _planes(t, e, plane, at, n))
             return context.get_dummy_value()
 
         return signature, generate

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 
-Array = np.ndarray[Any, Any]
 COLUMNS = 4096  # of a vector that stay in the first-level cache while rows of a basis pass
 
 
@@ -24,40 +21,34 @@ def _four_rows(basis, j, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, fastmath={"reassoc", "contract", "nsz"}, cache=True)
-def _orthogonalise(threads, basis, w):  # type: ignore[no-untyped-def]
-    """w (n,) less its part along the rows of basis (k, n), in place: each thread reads its columns of them twice.
+def orthogonalise(basis, w):  # type: ignore[no-untyped-def]
+    """w (n,) less its part along the orthonormal rows of basis (k, n), in place: every column of them is read twice.
 
     Four rows at a time, for a vector that is read once for all of them.
     """
     k, n = basis.shape
-    overlaps, zero = np.zeros((threads, k + 3), w.dtype), w.dtype.type(0)
-    for thread in prange(threads):
-        for first in range(thread * n // threads, (thread + 1) * n // threads, COLUMNS):
-            last = min(first + COLUMNS, (thread + 1) * n // threads)
-            part = w[first:last]
-            for j in range(0, k, 4):
-                a, b, c, d = _four_rows(basis, j, first, last)
-                s, t, u, v = zero, zero, zero, zero
-                for i in range(part.size):
-                    s += a[i] * part[i]
-                    t += b[i] * part[i]
-                    u += c[i] * part[i]
-                    v += d[i] * part[i]
-                for i, overlap in enumerate((s, t, u, v)):
-                    overlaps[thread, j + i] += overlap
+    parts = (n + COLUMNS - 1) // COLUMNS
+    overlaps, zero = np.zeros((parts, k + 3), w.dtype), w.dtype.type(0)
+    for index in prange(parts):
+        first, last = index * COLUMNS, min((index + 1) * COLUMNS, n)
+        part = w[first:last]
+        for j in range(0, k, 4):
+            a, b, c, d = _four_rows(basis, j, first, last)
+            s, t, u, v = zero, zero, zero, zero
+            for i in range(part.size):
+                s += a[i] * part[i]
+                t += b[i] * part[i]
+                u += c[i] * part[i]
+                v += d[i] * part[i]
+            for i, overlap in enumerate((s, t, u, v)):
+                overlaps[index, j + i] = overlap
     summed = overlaps.sum(axis=0)
     summed[k:] = 0
-    for thread in prange(threads):
-        for first in range(thread * n // threads, (thread + 1) * n // threads, COLUMNS):
-            last = min(first + COLUMNS, (thread + 1) * n // threads)
-            part = w[first:last]
-            for j in range(0, k, 4):
-                a, b, c, d = _four_rows(basis, j, first, last)
-                s, t, u, v = summed[j], summed[j + 1], summed[j + 2], summed[j + 3]
-                for i in range(part.size):
-                    part[i] -= (s * a[i] + t * b[i]) + (u * c[i] + v * d[i])
-
-
-def orthogonalise(basis: Array, w: Array) -> None:
-    """w (n,) less its part along the orthonormal rows of basis (k, n), in place."""
-    _orthogonalise(get_num_threads(), basis, w)
+    for index in prange(parts):
+        first, last = index * COLUMNS, min((index + 1) * COLUMNS, n)
+        part = w[first:last]
+        for j in range(0, k, 4):
+            a, b, c, d = _four_rows(basis, j, first, last)
+            s, t, u, v = summed[j], summed[j + 1], summed[j + 2], summed[j + 3]
+            for i in range(part.size):
+                part[i] -= (s * a[i] + t * b[i]) + (u * c[i] + v * d[i])

@@ -36,26 +36,27 @@ class Orthogonality:
 
         alpha (n_steps,) up to α_step and beta up to β_{step-1}, of this probe; `scale` the size of the operator.
         """
-        before, now = self.overlaps[probe]
         level = np.sqrt(self._eps)
-        if norm <= level * scale:
-            self.due[probe] = False
-            self._advance(probe, step, np.full(step + 1, self._eps * ROUNDING))
-            return True
-        found = np.full(step + 1, self._eps * ROUNDING)
-        if step > 1:
-            k = slice(0, step - 1)  # orthogonality to the last two is seen to by the recurrence
-            left = np.concatenate([[0.0], beta[: step - 2] * now[: step - 2]])
-            found[k] = beta[k] * now[1:step] + (alpha[k] - alpha[step]) * now[k] + left - beta[step - 1] * before[k]
-            found[k] += np.sign(found[k]) * self._eps * ROUNDING * (beta[k] + norm)
-            found[k] /= norm
-        strayed = bool(np.max(np.abs(found)) > level)
-        lost = strayed or bool(self.due[probe])
+        vanished = norm <= level * scale
+        found = None if vanished else self._foretold(probe, step, alpha, beta, norm)
+        strayed = found is not None and bool(np.max(np.abs(found)) > level)
+        lost = vanished or strayed or bool(self.due[probe])
         self.due[probe] = strayed and not self.due[probe]
-        self._advance(probe, step, np.full(step + 1, self._eps * ROUNDING) if lost else found)
+        before, now = self.overlaps[probe]
+        before[:] = now
+        now[: step + 1] = self._eps * ROUNDING if lost else found
+        now[step + 1] = 1.0
         return lost
 
-    def _advance(self, probe: int, step: int, found: HostArray) -> None:
-        self.overlaps[probe, 0] = self.overlaps[probe, 1]
-        self.overlaps[probe, 1, : step + 1] = found
-        self.overlaps[probe, 1, step + 1] = 1.0
+    def _foretold(self, probe: int, step: int, alpha: HostArray, beta: HostArray, norm: float) -> HostArray:
+        """ω_{step+1,k} for k ≤ step; orthogonality to the last two is seen to by the recurrence."""
+        before, now = self.overlaps[probe]
+        rounding = self._eps * ROUNDING
+        found: HostArray = np.full(step + 1, rounding)
+        if step > 1:
+            k = slice(0, step - 1)
+            left = np.concatenate([[0.0], beta[: step - 2] * now[: step - 2]])
+            found[k] = beta[k] * now[1:step] + (alpha[k] - alpha[step]) * now[k] + left - beta[step - 1] * before[k]
+            found[k] += np.sign(found[k]) * rounding * (beta[k] + norm)
+            found[k] /= norm
+        return found

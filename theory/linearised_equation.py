@@ -45,7 +45,7 @@ def secants(n_unknowns: int) -> int:
 def bytes_per_point(signals: NetworkSignals, closure: str) -> float:
     """Working memory of one z, from shapes alone: the secants of its unknowns and the largest arrays of a sweep.
 
-    The factors are those of measured peaks, which lie between 0.8 and 1.6 times it (`benchmarks/memory.py`).
+    The factors are fitted to measured peaks: it is 0.8 to 1.6 times those (`benchmarks/memory.py`).
     """
     layers = signals.layers
     unknowns = sum(math.prod(shape) for shape in unknown_shapes(signals, closure))

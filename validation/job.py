@@ -242,8 +242,10 @@ def _first_state(bench: Bench, run: RunDirectory, init: np.random.Generator, res
     last = run.last_epoch() if resumed else None
     if last is not None:
         return run.load_checkpoint(last)
-    bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
-    weights = bench.network.init(init) if bench.initial is None else bench.initial
+    weights = bench.initial
+    if weights is None:
+        bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
+        weights = bench.network.init(init)
     history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
     return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)
 
