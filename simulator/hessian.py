@@ -113,6 +113,14 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         item = np.dtype(self.backend.dtype).itemsize
         return self.active.size * (item * (sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
 
+    @property
+    def tangent_bytes(self) -> int:
+        """Memory that the tangents of one vector take in a product: of a batch, all layers up and two layers down."""
+        sizes = [int(np.prod(layer.gate_shape)) for layer in self.network.layers]
+        inputs = [int(np.prod(layer.input_shape)) for layer in self.network.layers]
+        batch = min(self._batch_size, self.active.size)
+        return batch * np.dtype(self.backend.dtype).itemsize * (sum(inputs[1:]) + 2 * max(sizes))
+
     def with_weights(self, weights: Sequence[Any]) -> HessianOperator:
         """The operator of other weights in the tangent passes, with this one's frozen x, gates, δ̂ and ℓ''.
 
@@ -157,26 +165,40 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     def _rows(self, directions: list[Array | None], count: int) -> Array:
         ops = self.backend
         size = min(self._batch_size, self.active.size)
-        with ops.computing(), device_memory(self.network, ops, size, vectors=count):
-            total = [ops.zeros((count, *shape)) for shape in self.network.weight_shapes]
+        several = self.active.size > size
+        with ops.computing(reuse=several), device_memory(self.network, ops, size, vectors=count):
+            total: list[Array | None] = [None] * self.network.depth
             for chunk in self._chunks():
                 product = self._chunk_product(chunk, directions)
-                total = [a if b is None else a + b for a, b in zip(total, product, strict=True)]
-        return ops.xp.concat([ops.xp.reshape(t, (count, -1)) for t in total], axis=1)
+                total = [a if b is None else b if a is None else a + b for a, b in zip(total, product, strict=True)]
+        sizes = self.network.layer_sizes
+        parts = [
+            ops.zeros((count, n)) if t is None else ops.xp.reshape(t, (count, n))
+            for t, n in zip(total, sizes, strict=True)
+        ]
+        return ops.xp.concat(parts, axis=1)
 
     def _chunk_product(self, chunk: _Chunk, v: list[Array | None]) -> list[Array | None]:
-        """(HV)_l of one chunk; None stands for what vanishes identically, here and below."""
+        """(HV)_l of one chunk; None stands for what vanishes identically, here and below.
+
+        Downwards a layer's δ̇ and the ẋ below it are let go once both have been used: half the memory of keeping all.
+        """
         tangents = self._tangents(chunk.signals, v)
-        curved = self._has_curvature and tangents[-1] is not None
-        errors = self._tangent_errors(chunk, v, chunk.curvature[:, None] * tangents[-1] if curved else None)
-        product: list[Array | None] = []
-        for index, layer in enumerate(self.network.layers):
+        top = tangents.pop()
+        error = chunk.curvature[:, None] * top if self._has_curvature and top is not None else None
+        product: list[Array | None] = [None] * self.network.depth
+        for index in range(self.network.depth - 1, -1, -1):
+            tangent = tangents.pop() if index > 0 else None
             pairs = []
-            if self._has_residual and index > 0 and tangents[index - 1] is not None:
-                pairs.append((tangents[index - 1], chunk.errors[index]))
-            if errors[index] is not None:
-                pairs.append((chunk.signals.inputs[index], errors[index]))
-            product.append(linear_gradient(self.backend, layer, *pairs) if pairs else None)
+            if self._has_residual and tangent is not None:
+                pairs.append((tangent, chunk.errors[index]))
+            if error is not None:
+                pairs.append((chunk.signals.inputs[index], error))
+            if pairs:
+                product[index] = linear_gradient(self.backend, self.network.layers[index], *pairs)
+            del tangent, pairs
+            if index > 0:
+                error = self._error_below(chunk, index, error, v[index])
         return product
 
     def _tangents(self, signals: Signals, v: list[Array | None]) -> list[Array | None]:
@@ -198,20 +220,15 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 tangents.append(linear_gated(self.backend, layer, signals.gates[index], *pairs))
         return tangents
 
-    def _tangent_errors(self, chunk: _Chunk, v: list[Array | None], top: Array | None) -> list[Array | None]:
-        """δ̇_1..δ̇_L."""
-        errors: list[Array | None] = [top]
-        for index in range(self.network.depth - 1, 0, -1):
-            pairs = [(errors[0], self._weights[index])] if errors[0] is not None else []
-            if self._has_residual and v[index] is not None:
-                pairs.append((chunk.errors[index], v[index]))
-            if not pairs:
-                errors.insert(0, None)
-                continue
-            layer, below = self.network.layers[index], self.network.layers[index - 1]
-            gates = chunk.signals.gates[index - 1]
-            errors.insert(0, linear_adjoint_gated(self.backend, layer, below, gates, *pairs))
-        return errors
+    def _error_below(self, chunk: _Chunk, index: int, error: Array | None, v: Array | None) -> Array | None:
+        """δ̇ of the layer below `index` from its own `error`."""
+        pairs = [(error, self._weights[index])] if error is not None else []
+        if self._has_residual and v is not None:
+            pairs.append((chunk.errors[index], v))
+        if not pairs:
+            return None
+        layer, below = self.network.layers[index], self.network.layers[index - 1]
+        return linear_adjoint_gated(self.backend, layer, below, chunk.signals.gates[index - 1], *pairs)
 
     def product(self, v: Array) -> Array:
         """H v on the device: v (N,) or (N, k), a device array of the backend's dtype."""

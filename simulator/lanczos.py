@@ -150,9 +150,9 @@ def spectral_density(
     """Stochastic Lanczos quadrature of a symmetric operator with Rademacher probes.
 
     `operator` is a `HessianOperator` (recurrences stay on its device) or anything square with ``@``. Probes run in
-    groups whose bases fit into `memory_budget` bytes, by default what suits the backend; `progress` is called with the
-    number of products done. Raises `MemoryError` when the basis of a single probe does not fit. A run that must survive
-    its process is a `Lanczos`.
+    groups whose bases fit into `memory_budget` bytes, by default bases and tangents into what suits the backend;
+    `progress` is called with the number of products done. Raises `MemoryError` when the basis of a single probe does
+    not fit. A run that must survive its process is a `Lanczos`.
     """
     run = Lanczos(operator, n_probes, n_steps, seed, memory_budget)
     while count := run.advance():
@@ -176,7 +176,7 @@ class Lanczos:
     goes on bit for bit as the one whose `state` it was, on the same backend with as many threads.
 
     Parameters as for `spectral_density`. ``group``: how many probes go together; ``nbytes``: the working set, their
-    bases and what orthogonalising takes.
+    bases as the backend keeps them, two vectors of each in full precision, and what orthogonalising takes.
     """
 
     def __init__(
@@ -186,18 +186,21 @@ class Lanczos:
         if tuple(operator.shape) != (n, n):
             raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
         n_probes, n_steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
-        self._ops, self._rows = _device_product(operator)
+        self._ops, self._rows, tangents = _device_product(operator)
         self._n, self._steps = n, min(n_steps, n)
         item = np.dtype(self._ops.dtype).itemsize
-        basis = _basis_bytes(n, self._steps, item, self._ops.kept_bytes if memory_budget is None else memory_budget)
-        together = self._ops.group_bytes if memory_budget is None else memory_budget
-        self.group = min(n_probes, max(1, together // basis))
-        self.nbytes: int = item * (self.group * n * self._steps + self._steps + n)
+        basis = self._ops.basis_bytes(self._steps, n)
+        _check_budget(basis, self._steps, self._ops.kept_bytes if memory_budget is None else memory_budget)
+        together = self._ops.group_bytes // (basis + tangents) if memory_budget is None else memory_budget // basis
+        self.group = min(n_probes, max(1, together))
+        self.nbytes: int = self.group * (basis + 2 * item * n) + item * (self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
         self._streams = spawn_streams(seed, n_probes)
         self._scale = np.zeros(n_probes)
-        self._orthogonality = Orthogonality(n_probes, self._steps, self._ops.dtype)
-        self._basis: Array = None
+        left = self._ops.basis_overlap(self._steps, n)
+        self._orthogonality = Orthogonality(n_probes, self._steps, self._ops.dtype, left)
+        self._bases: list[Array] = []  # of the group, all vectors as `Backend.keep` leaves them
+        self._recent: Array = None  # (group, 2, n): q_step of each at step % 2 and the one before it, in full precision
         self._first = self._step = 0  # the group at hand starts with probe _first and has made _step steps
         self._live: list[int] = []
 
@@ -214,7 +217,7 @@ class Lanczos:
             self._start()
         live, step = self._live, self._step
         with self._ops.computing():
-            block = self._ops.xp.stack([self._basis[k - self._first, step, :] for k in live], axis=0)
+            block = self._ops.xp.stack([self._recent[k - self._first, step % 2, :] for k in live], axis=0)
             product = self._rows(block)
             self._live = [k for row, k in enumerate(live) if self._extend(k, product[row, :])]
         self._step += 1
@@ -230,22 +233,29 @@ class Lanczos:
         """Unit Rademacher vectors for the group at hand."""
         self._live = list(range(self._first, min(self._first + self.group, len(self.alpha))))
         self._allocate()
-        for row, k in enumerate(self._live):
+        for k in self._live:
             signs = self._streams[k].integers(0, 2, self._n)
-            self._basis[row, 0, :] = self._ops.asarray((signs * 2.0 - 1.0) / np.sqrt(self._n))
+            self._add(k, 0, self._ops.asarray((signs * 2.0 - 1.0) / np.sqrt(self._n)))
+
+    def _add(self, k: int, step: int, q: Array) -> None:
+        """q as vector `step` of probe k."""
+        self._recent[k - self._first, step % 2, :] = q
+        self._ops.keep(self._bases[k - self._first], step, q)
 
     def _allocate(self) -> None:
-        if self._basis is None:
-            self._basis = self._ops.zeros((self.group, self._steps, self._n))
+        if not self._bases:
+            self._bases = [self._ops.basis(self._steps, self._n) for _ in range(self.group)]
+            self._recent = self._ops.zeros((self.group, 2, self._n))
             self._work = self._ops.zeros((self._steps,)), self._ops.zeros((self._n,))
 
     def _extend(self, k: int, w: Array) -> bool:
         """One step of probe k with w = H q; False when its recurrence has ended."""
-        ops, basis, step = self._ops, self._basis[k - self._first, :, :], self._step
-        alpha = ops.inner(basis[step, :], w)
+        ops, basis, step = self._ops, self._bases[k - self._first], self._step
+        recent = self._recent[k - self._first, : min(step, 1) + 1, :]
+        alpha = ops.inner(recent[step % 2, :], w)
         self.alpha[k, step] = alpha
         scale = max(self._scale[k], abs(alpha))
-        w = ops.orthogonalise(basis[max(step - 1, 0) : step + 1, :], w, *self._work)
+        w = ops.orthogonalise(recent, w, *self._work)
         beta = float(np.sqrt(ops.inner(w, w)))
         if self._orthogonality.lost(k, step, self.alpha[k], self.beta[k], beta, max(scale, beta)):
             w, beta = self._orthogonalised(basis[: step + 1, :], w, beta)
@@ -255,7 +265,7 @@ class Lanczos:
         self._scale[k] = max(scale, beta)
         if ended or step == self._steps - 1:
             return False
-        basis[step + 1, :] = w / beta
+        self._add(k, step + 1, w / beta)
         return True
 
     def _orthogonalised(self, basis: Array, w: Array, norm: float) -> tuple[Array, float]:
@@ -283,39 +293,43 @@ class Lanczos:
             "place": np.array([self.group, self._first, self._step], dtype=np.int64),
         }
         for k in self._live:
-            kept[f"basis_{k}"] = self._ops.to_numpy(self._basis[k - self._first, : self._step + 1, :])
+            kept[f"basis_{k}"] = self._ops.to_numpy(self._bases[k - self._first][: self._step + 1, :])
+            kept[f"recent_{k}"] = self._ops.to_numpy(self._recent[k - self._first, :, :])
         return kept
 
     def restore(self, state: Mapping[str, HostArray]) -> None:
         """Go on from a `state` of a run with the same parameters; `ValueError` where it is of another one."""
         group, first, step = (int(value) for value in state["place"])
         live = [int(k) for k in state["live"]]
-        bases = {k: state[f"basis_{k}"] for k in live}
         fits = state["alpha"].shape == state["beta"].shape == self.alpha.shape and group == self.group
-        if not fits or any(b.shape != (step + 1, self._n) or b.dtype != self._ops.dtype for b in bases.values()):
+        if fits and live:
+            self._allocate()
+        for k in live if fits else ():
+            room, found = self._bases[k - first], state[f"basis_{k}"]
+            fits &= found.shape == (step + 1, room.shape[1]) and found.dtype == self._ops.to_numpy(room[:0, :]).dtype
+        if not fits:
             raise ValueError("the state is not of a run with these probes, steps and weights")
         self.alpha, self.beta, self._scale = (np.array(state[name]) for name in ("alpha", "beta", "scale"))
         self._orthogonality.overlaps = np.array(state["overlaps"])
         self._orthogonality.due = np.array(state["due"])
         self._first, self._step, self._live = first, step, live
-        if live:
-            self._allocate()
-        for k, basis in bases.items():
-            self._basis[k - first, : step + 1, :] = self._ops.asarray(basis)
+        for k in live:
+            basis = state[f"basis_{k}"]
+            self._bases[k - first][: step + 1, :] = self._ops.asarray(basis, str(basis.dtype))
+            self._recent[k - first, :, :] = self._ops.asarray(state[f"recent_{k}"])
 
 
-def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array]]:
+def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array], int]:
+    """The backend, the product of rows on it, and bytes that one more row takes while they are multiplied."""
     if isinstance(operator, HessianOperator):
-        return operator.backend, operator.rows
+        return operator.backend, operator.rows, operator.tangent_bytes
     ops = get_backend()
-    return ops, lambda v: ops.asarray(np.ascontiguousarray((operator @ ops.to_numpy(v).T).T))
+    return ops, lambda v: ops.asarray(np.ascontiguousarray((operator @ ops.to_numpy(v).T).T)), 0
 
 
-def _basis_bytes(n: int, n_steps: int, itemsize: int, budget: int) -> int:
-    basis = n * n_steps * itemsize
+def _check_budget(basis: int, n_steps: int, budget: int) -> None:
     if basis > budget:
         raise MemoryError(
             f"the Lanczos basis of one probe takes {basis / 1e9:.2f} GB, the budget is {budget / 1e9:.2f} GB: "
-            f"use at most {budget // (n * itemsize)} steps, or raise memory_budget"
+            f"use at most {budget * n_steps // basis} steps, or raise memory_budget"
         )
-    return basis

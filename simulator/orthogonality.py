@@ -22,11 +22,13 @@ class Orthogonality:
         β_j ω_{j+1,k} = β_k ω_{j,k+1} + (α_k - α_j) ω_jk + β_{k-1} ω_{j,k-1} - β_{j-1} ω_{j-1,k} + rounding,
 
     k < j, where β_j couples q_j and q_{j+1}. Overlaps grow as eigenvalues converge; once one would exceed sqrt(eps) the
-    vector and the one after it are to be orthogonalised against all (the recurrence takes two).
+    vector and the one after it are to be orthogonalised against all (the recurrence takes two). `left`: about what
+    overlaps that leaves, where it is more than rounding.
     """
 
-    def __init__(self, n_probes: int, n_steps: int, dtype: Any) -> None:
+    def __init__(self, n_probes: int, n_steps: int, dtype: Any, left: float = 0.0) -> None:
         self._eps = float(np.finfo(dtype).eps)
+        self._left = max(left, self._eps * ROUNDING)
         self.overlaps = np.zeros((n_probes, 2, n_steps + 1))
         self.overlaps[:, 1, 0] = 1.0  # of the vector before, and of the one at hand
         self.due = np.zeros(n_probes, dtype=bool)
@@ -44,7 +46,7 @@ class Orthogonality:
         self.due[probe] = strayed and not self.due[probe]
         before, now = self.overlaps[probe]
         before[:] = now
-        now[: step + 1] = self._eps * ROUNDING if lost else found
+        now[: step + 1] = self._left if lost else found
         now[step + 1] = 1.0
         return lost
 

@@ -6,7 +6,7 @@ Frozen gates make T linear in every single layer: x_l = D_l W_l^T x_{l-1} forwar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,19 +102,51 @@ def propagate(
     At temperature 0 the gates are h = 1[z > 0] (7); above it they are drawn on the host from
     P(h = 1) = σ(z/T), and `rng` is needed.
     """
+    passed = list(_layers(network, weights, x, ops, temperature, rng))
+    return Signals(
+        tuple(x for x, _ in passed),
+        tuple(mask for _, mask in passed[1:]),
+        _top(network, weights, passed[-1][0], ops),
+    )
+
+
+def propagate_output(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    ops: Backend,
+    temperature: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Array:
+    """T (m,) of the same pass, no layer's signals kept for longer than the next one needs them."""
+    for reached, _ in _layers(network, weights, x, ops, temperature, rng):
+        x = reached
+    return _top(network, weights, x, ops)
+
+
+def _layers(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    ops: Backend,
+    temperature: float,
+    rng: np.random.Generator | None,
+) -> Iterator[tuple[Array, Array]]:
+    """(x_0, None), then (x_l, gates) of layers 1..L-1."""
     for size in network.input_pools:
         x, _ = ops.select_maximum(x, size)
-    inputs, gates = [x], []
+    yield x, None
     for layer, w in zip(network.layers[:-1], weights[:-1], strict=True):
         if temperature == 0.0 and layer.convolutional:
-            x, mask = ops.convolve_and_gate(inputs[-1], w, layer.pools)
+            x, mask = ops.convolve_and_gate(x, w, layer.pools)
         else:
-            z = linear(ops, layer, (inputs[-1], w))
+            z = linear(ops, layer, (x, w))
             x, mask = ops.gate(z, layer.pools) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
-        inputs.append(x)
-        gates.append(mask)
-    z = linear(ops, network.layers[-1], (inputs[-1], weights[-1]))
-    return Signals(tuple(inputs), tuple(gates), z[:, 0])
+        yield x, mask
+
+
+def _top(network: Network, weights: Sequence[Array], x: Array, ops: Backend) -> Array:
+    return linear(ops, network.layers[-1], (x, weights[-1]))[:, 0]
 
 
 def _draw_gates(ops: Backend, z: Array, temperature: float, rng: np.random.Generator | None) -> Pair:

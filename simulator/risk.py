@@ -15,10 +15,11 @@ from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import Loss, get_loss
 from .memory import device_memory
 from .network import Network
-from .propagation import Signals, assemble_gradient, backpropagate, propagate
+from .propagation import Signals, assemble_gradient, backpropagate, propagate, propagate_output
 from .streams import Seed, spawn_streams
 
 BATCH_SIZE = 128
+WORTH_LEAVING_OUT = 7 / 8  # of a batch is active: beyond, copying signals costs what the rest of them saves
 
 
 def batches(m: int, batch_size: int) -> Iterator[slice]:
@@ -51,9 +52,9 @@ def output(
         rng = spawn_streams(0 if seed is None else seed, 1)[0]
     w, x = check_weights(network, weights, ops), check_examples(network, x)
     size = check_count(ops.batch_size if batch_size is None else batch_size, "batch_size")
-    with ops.computing(), device_memory(network, ops, min(size, x.shape[0])):
+    with ops.computing(reuse=size < x.shape[0]), device_memory(network, ops, min(size, x.shape[0])):
         parts = [
-            propagate(network, w, ops.asarray(x[part]), ops, temperature, rng).output
+            propagate_output(network, w, ops.asarray(x[part]), ops, temperature, rng)
             for part in batches(x.shape[0], size)
         ]
         return ops.to_numpy(ops.xp.concat(parts))
@@ -105,7 +106,7 @@ def batch_gradient(
     temperature 0 the gates are one draw from their forward law: for the logistic loss this is an unbiased gradient of
     the evidence bound at that law, whose own terms Σ ∇ log µ(h|x) have mean 0 and are left out.
     """
-    with ops.computing():
+    with ops.computing(reuse=False):
         return _batch_gradient(network, weights, y, loss, ops, propagate(network, weights, x, ops, temperature, rng))
 
 
@@ -115,11 +116,10 @@ def _batch_gradient(
     xp = ops.xp
     u = y * signals.output
     slope = loss.slope(xp, u) * y
-    total = xp.sum(loss.value(xp, u), dtype=xp.float64)
     # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
-    total = xp.where(xp.all(xp.isfinite(u)), total, xp.full_like(total, math.inf))
-    correct, active = (xp.sum(xp.astype(which, xp.int64)) for which in (u > 0, slope != 0))
-    if not ops.asynchronous and (count := int(active)) < y.shape[0]:
+    total = xp.sum(xp.where(xp.isfinite(u), loss.value(xp, u), math.inf), dtype=xp.float64)
+    correct, active = xp.count_nonzero(u > 0), xp.count_nonzero(slope)
+    if not ops.asynchronous and (count := int(active)) <= WORTH_LEAVING_OUT * y.shape[0]:
         if count == 0:
             return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, active)
         rows = ops.asarray(np.flatnonzero(ops.to_numpy(slope)), dtype="int64")

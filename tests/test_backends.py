@@ -14,8 +14,9 @@ import pytest
 from cases import IMAGES, Array, assert_close
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import hadamard
 
-from backends import Backend, BackendUnavailableError, available_backends, get_backend
+from backends import Backend, BackendUnavailableError, available_backends, get_backend, numba_vectors
 from simulator import HessianOperator
 
 NUMPY, NUMBA = get_backend("numpy"), get_backend("numba")
@@ -298,6 +299,45 @@ def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPat
     expected = w - (basis.astype(float) @ w) @ basis.astype(float)
     found = fast.orthogonalise(basis, w.copy(), np.zeros(k, dtype), np.zeros(n, dtype))
     assert_close(found, expected, 1e-14 if dtype == "float64" else 1e-6, float(np.linalg.norm(w)))
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
+def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors lie mixed, rounded up or down to halves; what is taken away lies along them as they lie there."""
+    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
+    ops, columns, unit = get_backend("numba", "float32"), numba_vectors.COLUMNS, 2.0 ** round(np.log2(n) / 2)
+    vectors = np.linalg.qr(drawn((n, k)))[0].T.astype("f4", order="C")
+    vectors[0] = 0.0
+    vectors[0, -1] = 1.0  # a single place
+    basis = ops.basis(k, n)
+    assert basis.dtype == np.uint16
+    assert basis.nbytes == ops.basis_bytes(k, n)
+    for row, q in enumerate(vectors):
+        ops.keep(basis, row, q)
+    places = np.arange(columns).reshape(64, 64).T.reshape(-1)
+    mixing = (hadamard(columns) * numba_vectors.mixing()[0].astype(float))[places]
+    assert_close(mixing @ mixing.T, np.eye(columns), 1e-6)
+    stretches = np.zeros((k, basis.shape[1]))
+    stretches[:, :n] = vectors
+    mixed = stretches.reshape(k, -1, columns) @ mixing.T
+    held = basis.view(np.float16).astype(float).reshape(mixed.shape) / unit
+    errors = held - mixed
+    assert np.all(np.abs(errors) <= 2.0**-10 * np.abs(mixed) + 1e-6)
+    assert np.max(np.abs(np.einsum("ksc,lsc->kl", errors, mixed))) < 4 * numba_vectors.OVERLAP
+    w, spread = drawn((n,), 0, 1).astype("f4"), np.zeros(basis.shape[1])
+    spread[:n] = w
+    overlaps = np.einsum("ksc,sc->k", held, spread.reshape(-1, columns) @ mixing.T)
+    part = (np.einsum("k,ksc->sc", overlaps, held) @ mixing).reshape(-1)[:n]
+    found = ops.orthogonalise(basis, w.copy(), np.zeros(k, "f4"), np.zeros(n, "f4"))
+    assert_close(found, w - part, 1e-6, float(np.linalg.norm(w)))
+    assert get_backend("numba").basis(k, n).dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_inner_products_of_long_vectors(dtype: str) -> None:
+    x, y = drawn((1 << 17,)).astype(dtype), drawn((1 << 17,), 0, 1).astype(dtype)
+    exact = float(np.dot(x.astype(np.longdouble), y.astype(np.longdouble)))
+    assert abs(get_backend("numba", dtype).inner(x, y) - exact) < 1e-10
 
 
 def test_large_arrays_of_zeros() -> None:

@@ -135,43 +135,86 @@ def test_an_isolated_eigenvalue_comes_back_once(steps: int) -> None:
 class Rounded:
     """A diagonal matrix whose products are rounded to a precision, on a backend of it."""
 
-    def __init__(self, eigenvalues: Array, dtype: str) -> None:
-        self.diagonal, self.backend = eigenvalues.astype(dtype), get_backend("numpy", dtype)
+    def __init__(self, eigenvalues: Array, dtype: str, backend: str = "numpy") -> None:
+        self.diagonal, self.backend = eigenvalues.astype(dtype), get_backend(backend, dtype)
         self.shape = (len(eigenvalues), len(eigenvalues))
 
     def rows(self, v: Array) -> Array:
         return np.asarray(v * self.diagonal)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def rounded(monkeypatch: pytest.MonkeyPatch, eigenvalues: Array, kind: str) -> Rounded:
+    """Such an operator whose recurrences stay on its backend: double or single precision, or bases in half of that."""
+    monkeypatch.setattr("simulator.lanczos._device_product", lambda op: (op.backend, op.rows, 0))
+    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
+    return Rounded(eigenvalues, "float64" if kind == "double" else "float32", "numba" if kind == "half" else "numpy")
+
+
+@pytest.mark.parametrize("kind", ["double", "single", "half"])
 @pytest.mark.parametrize("outliers", [[], [40.0], [-300.0, 90.0, 100.0, 101.0]], ids=str)
 def test_orthogonality_is_kept_with_few_passes(
-    dtype: str, outliers: list[float], monkeypatch: pytest.MonkeyPatch
+    kind: str, outliers: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Overlaps stay about sqrt(eps) or less, and the rules are those of orthogonalising at every step."""
+    """Overlaps stay about sqrt(eps) or less, and the rules are those of orthogonalising at every step.
+
+    Eigenvectors are single coordinates: where a basis is rounded, errors meet what they came from.
+    """
     eigenvalues = np.concatenate([np.random.default_rng(3).standard_normal(4000), outliers])
-    operator, steps, eps = Rounded(eigenvalues, dtype), 100, float(np.finfo(dtype).eps)
-    monkeypatch.setattr("simulator.lanczos._device_product", lambda op: (op.backend, op.rows))
-    inner, passes = operator.backend.orthogonalise, list[int]()
+    operator, steps = rounded(monkeypatch, eigenvalues, kind), 100
+    eps, ops = float(np.finfo(operator.backend.dtype).eps), operator.backend
+    inner, keep, passes, vectors = ops.orthogonalise, ops.keep, list[int](), list[Array]()
 
     def counted(basis: Array, *rest: Array) -> Array:
         passes.append(len(basis))
         return np.asarray(inner(basis, *rest))
 
-    monkeypatch.setattr(operator.backend, "orthogonalise", counted)
+    def kept(basis: Array, row: int, w: Array) -> None:
+        vectors.append(w.astype(float))
+        keep(basis, row, w)
+
+    monkeypatch.setattr(ops, "orthogonalise", counted)
+    monkeypatch.setattr(ops, "keep", kept)
     few = Lanczos(operator, 2, steps)
     while few.advance():
         pass
-    for q in few._basis.astype(float):
+    assert (few._bases[0].dtype == np.uint16) == (kind == "half")
+    for q in np.array(vectors).reshape(steps, 2, -1).swapaxes(0, 1):
         assert np.max(np.abs(q @ q.T - np.eye(steps))) < 3 * np.sqrt(eps)
-    # Two probes that read all at every step come to steps²; rounding grows to sqrt(eps) sooner in single precision.
-    assert sum(size for size in passes if size > 2) < (0.45 if dtype == "float64" else 0.75) * steps**2
+    # Two probes that read all at every step come to steps²; the coarser the rounding, the sooner it grows to sqrt(eps).
+    read = {"double": 0.45, "single": 0.75, "half": 1.1}[kind]
+    assert sum(size for size in passes if size > 2) < read * steps**2
     monkeypatch.setattr("simulator.orthogonality.Orthogonality.lost", lambda *_: True)
+    monkeypatch.setattr("backends.numba_backend.NumbaBackend._halved", lambda *_: False)
     whole, found = spectral_density(operator, 2, steps), few.result()
     energies, scale = np.linspace(-4, 4, 41), float(np.max(np.abs(eigenvalues)))
     assert_close(found.density(energies, 0.2)[0], whole.density(energies, 0.2)[0], 200 * eps * scale)
     ends = [np.sort(result.nodes)[:, [0, -1]] for result in (found, whole)]
     assert_close(ends[0], ends[1], 20 * eps)
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0], [-1.0, 2.0], [0.0, 0.5, 7.0]], ids=str)
+def test_breakdown_with_a_basis_in_half_precision(values: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = rounded(monkeypatch, np.tile(values, 5000 // len(values)), "half")
+    result = spectral_density(operator, 2, 20)
+    assert not result.nodes[:, len(values) :].any()
+    assert_close(np.sort(result.nodes[:, : len(values)], axis=1), np.tile(values, (2, 1)), 1e-5)
+
+
+def test_a_basis_in_half_precision_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit; and not into a run that keeps it otherwise."""
+    operator = rounded(monkeypatch, np.random.default_rng(3).standard_normal(5000), "half")
+    whole, first, second = (Lanczos(operator, 2, 30) for _ in range(3))
+    for _ in range(17):
+        first.advance()
+    second.restore(first.state())
+    for run in (whole, second):
+        while run.advance():
+            pass
+    assert np.array_equal(second.alpha, whole.alpha)
+    assert np.array_equal(second.beta, whole.beta)
+    monkeypatch.setattr("backends.numba_backend.NumbaBackend._halved", lambda *_: False)
+    with pytest.raises(ValueError, match="not of a run with these probes"):
+        Lanczos(operator, 2, 30).restore(first.state())
 
 
 def test_all_steps_give_all_eigenvalues() -> None:
@@ -380,9 +423,8 @@ def test_a_state_of_another_run_is_refused() -> None:
 
 
 def test_the_working_set_is_told() -> None:
-    """Bases of a group, once, whatever the number of groups; and two work vectors."""
+    """Bases of a group, once, whatever the number of groups; the two vectors of its recurrences; two work vectors."""
     run = Lanczos(with_spectrum(ATOM), 7, 12, memory_budget=3 * 150 * 12 * 8)
-    assert run.nbytes == 8 * (3 * 150 * 12 + 12 + 150)
+    assert run.nbytes == 8 * (3 * 150 * 12 + 3 * 2 * 150 + 12 + 150)
     while run.advance():
-        held = sum(a.nbytes for a in vars(run).values() if isinstance(a, np.ndarray) and a.ndim == 3)
-        assert held == 8 * 3 * 150 * 12
+        assert sum(a.nbytes for a in [run._recent, *run._bases]) == 8 * 3 * 150 * (12 + 2)

@@ -60,7 +60,10 @@ def product_bytes(operator: HessianOperator, probes: int) -> float:
     batch = min(ops.batch_size, operator.active.size)
     kept = operator.signal_bytes <= ops.kept_bytes
     signals = float(operator.signal_bytes) if kept else pass_bytes(network, ops, batch)
-    return signals + pass_bytes(network, ops, batch, probes) + _weights(network, ops, 3.0 * probes)
+    images = any(layer.convolutional for layer in network.layers)
+    making = max(math.prod(layer.gate_shape) for layer in network.layers) * (ops.convolution_outputs if images else 1)
+    tangents = operator.tangent_bytes + batch * np.dtype(ops.dtype).itemsize * making
+    return signals + probes * tangents + _weights(network, ops, 3.0 * probes)
 
 
 def spectrum_bytes(operator: HessianOperator, run: Lanczos) -> float:

@@ -1,0 +1,247 @@
+"""Convolutions of NumPy's arrays by compiled kernels on all threads, and what these keep between calls."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend
+
+_Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
+
+
+class NumbaConvolutions(Backend):
+    """The part of `NumbaBackend` that is about images: see `backends.numba_kernels` and `backends.numba_winograd`."""
+
+    convolution_outputs = 2
+    _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
+    _packed: dict[Any, tuple[Array | None, Array]] | None = None  # kernels seen inside `computing`, and their panels
+
+    @cached_property
+    def _constants(self) -> dict[int, dict[Any, tuple[Array | None, Array]]]:
+        """The same of every `constant` alive, by its identity."""
+        return {}
+
+    @cached_property
+    def _kernels(self) -> Any:
+        from . import numba_kernels
+
+        return numba_kernels
+
+    @cached_property
+    def _gates(self) -> Any:
+        from . import numba_gates
+
+        return numba_gates
+
+    @cached_property
+    def _winograd(self) -> Any:
+        from . import numba_winograd
+
+        return numba_winograd
+
+    @cached_property
+    def _blas(self) -> Any:
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController().select(user_api="blas").lib_controllers
+
+    @contextmanager
+    def computing(self, reuse: bool = True) -> Iterator[None]:
+        """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight.
+
+        Panels of kernels are kept until the innermost such block ends if they are of use again: a kernel must not
+        change in place inside it.
+        """
+        threads, packed = self._threads, self._packed
+        if threads is None:
+            self._threads = [library.num_threads for library in self._blas]
+            self._set_threads([1] * len(self._threads))
+        self._packed = {} if reuse else None
+        try:
+            if threads is None:
+                with np.errstate(invalid="ignore"):  # as in `_product`, once for all of them
+                    yield
+            else:
+                yield
+        finally:
+            before, self._threads, self._packed = self._threads, threads, packed
+            if threads is None:
+                self._set_threads(before or [])
+
+    def _set_threads(self, counts: list[int]) -> None:
+        for library, count in zip(self._blas, counts, strict=True):
+            library.set_num_threads(count)
+
+    def constant(self, x: Array) -> Array:
+        """A copy that cannot be written to: panels of kernels are kept with it."""
+        made = np.array(x)
+        made.flags.writeable = False
+        self._constants[id(made)] = {}
+        weakref.finalize(made, self._constants.pop, id(made))
+        return made
+
+    def _panels(self, w: Array, turned: bool, tile: int) -> Array:
+        """The panels of a kernel, made once inside a block of `computing` where they are of use again.
+
+        The kernel is kept along with them, so that no other array can take its place in memory. Those of a `constant`
+        outlive the block.
+        """
+        constant = self._constants.get(id(w))
+        kept = constant if constant is not None else self._packed if self._packed is not None else {}
+        key = (turned, tile, w.__array_interface__["data"][0], w.shape, w.strides)
+        if key not in kept:
+            make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
+            kept[key] = (None if kept is constant else w, make(plain(w), turned))
+        return kept[key][1]
+
+    def convolve(self, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass(pairs)
+        return super().convolve(*pairs) if prepared is None else self._convolve(*prepared, turned=False)
+
+    def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        if x.ndim != 4 or len(pools) > 1:
+            return super().convolve_and_gate(x, w, pools)
+        s, (m, height, width, _) = pools[0] if pools else 1, x.shape
+        mask = (np.zeros if height % s or width % s else np.empty)((m, height, width, w.shape[-1]), bool)
+        made = np.empty((1, m, height // s, width // s, w.shape[-1]), self.dtype)
+        self._convolve(((x[None], w), None), (), False, (self._gates.GATE, s, mask, made))
+        return made[0], mask
+
+    def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass(pairs)
+        if prepared is None or mask.ndim != 4:
+            return super().convolve_gated(mask, window, *pairs)
+        sides = (mask.shape[1] // window, mask.shape[2] // window)
+        return self._finished(self._gates.APPLY, mask, window, sides, *prepared)
+
+    def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass(pairs)
+        if prepared is None or mask.ndim != 4:
+            return super().convolve_adjoint_gated(mask, window, *pairs)
+        return self._finished(self._gates.SPREAD, mask, window, mask.shape[1:3], *prepared)
+
+    def _finished(
+        self, after: int, mask: Array, window: int, sides: tuple[int, ...], pairs: _Pairs, lead: tuple[int, ...]
+    ) -> Array:
+        probes = lead[0] if lead else 1
+        made = np.empty((probes, mask.shape[0], *sides, mask.shape[-1]), self.dtype)
+        self._convolve(pairs, lead, after == self._gates.SPREAD, (after, window, mask, made))
+        return made.reshape(*lead, *made.shape[1:])
+
+    def _convolve(
+        self,
+        pairs: _Pairs,
+        lead: tuple[int, ...],
+        turned: bool,
+        after: tuple[int, int, Array, Array] | None = None,
+    ) -> Array:
+        """z (*lead, m, H, W, B) of the pairs; with (what, window, mask, x) `after` it, x is filled instead.
+
+        pairs  (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the adjoint's
+               where kernels are to be `turned`
+        """
+        own, shared = pairs
+        given = own if own is not None else shared
+        assert given is not None
+        x, kernel = given
+        probes = x.shape[0] if own is not None else kernel.shape[0]
+        m, *sides, ins = x.shape[-4:]
+        side, outs = kernel.shape[-3], kernel.shape[-2 if turned else -1]
+        none = np.empty((0, m, *sides, ins), self.dtype)
+        nothing = (self._gates.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
+        z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
+        tile, chosen, settings = self._method(side, (m, *sides), ins, outs, self._winograd.PANEL_TILES)
+        no_panels = np.empty((0,) * (3 if tile else 2), self.dtype)
+        packed_w = no_panels if own is None else self._panels(own[1], turned, tile)
+        packed_v = no_panels[None] if shared is None else self._panels(shared[1], turned, tile)
+        with self.computing():
+            chosen.convolve(
+                *settings, none if own is None else plain(own[0]), packed_w,
+                none[:, 0] if shared is None else plain(shared[0]), packed_v, z,
+                *(nothing if after is None else after),
+            )  # fmt: skip
+        return z.reshape(*lead, *z.shape[1:])
+
+    def _method(
+        self, kernel: int, images: tuple[int, int, int], ins: int, outs: int, more: int
+    ) -> tuple[int, Any, tuple[int, ...]]:
+        """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
+        tile = self._winograd.tile_side(kernel, images, ins, outs, self.dtype, more)
+        channels, item = 2 * ins + outs, np.dtype(self.dtype).itemsize
+        lanes = self._kernels.LANES[self.dtype]
+        if tile:
+            block, threads = self._winograd.images_per_block(*images, channels, item, tile)
+            return tile, self._winograd, (threads, block, lanes, tile)
+        block, threads = self._kernels.images_per_block(*images, channels, item)
+        return tile, self._kernels, (threads, block, lanes, kernel)
+
+    def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
+        prepared = _one_pass(pairs)
+        return super().convolve_adjoint(*pairs) if prepared is None else self._convolve(*prepared, turned=True)
+
+    def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
+        many_x = [(x, d) for x, d in pairs if x.ndim == 5 and d.ndim == 4]
+        many_d = [(x, d) for x, d in pairs if x.ndim == 4]
+        if len(many_x) > 1 or len(many_d) > 1 or len(many_x) + len(many_d) < len(pairs):
+            return super().convolve_gradient(kernel, *pairs)
+        if many_x and many_d and many_d[0][1].ndim == 4:
+            return super().convolve_gradient(kernel, *pairs)
+        return self._gradient(kernel, many_x, many_d)
+
+    def _gradient(self, kernel: int, many_x: list[tuple[Array, Array]], many_d: list[tuple[Array, Array]]) -> Array:
+        """Σ_i x_i δ_i^T where x (P, ...) meets a shared δ, and where a shared x meets δ ([P,] ...)."""
+        x, shared_d = many_x[0] if many_x else (None, None)
+        shared_x, d = many_d[0] if many_d else (None, None)
+        some_x, some_d = (shared_x if x is None else x), (shared_d if d is None else d)
+        assert some_x is not None
+        assert some_d is not None
+        ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
+        probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
+        tile, chosen, settings = self._method(kernel, (m, *sides), ins, outs, self._winograd.SUM_TILES)
+        planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
+        sums = np.empty((settings[0], probes, *planes, ins, outs), self.dtype)
+        none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
+        with self.computing():
+            chosen.convolve_gradient(
+                *settings,
+                none_x if x is None else plain(x),
+                none_d[:, 0] if shared_d is None else plain(shared_d),
+                none_x[:, 0] if shared_x is None else plain(shared_x),
+                none_d if d is None else with_probes(d), sums,
+            )  # fmt: skip
+        total = self._winograd.kernel_gradient(sums, tile) if tile else sums.sum(axis=0)
+        return total if some_x.ndim == 5 or some_d.ndim == 5 else plain(total[0])
+
+
+def _one_pass(pairs: Sequence[tuple[Array, Array]]) -> tuple[_Pairs, tuple[int, ...]] | None:
+    """The pairs as one pass of the kernel takes them, and the leading axes of the result; None where it takes several.
+
+    One pass has at most one kernel that all probes share, which meets inputs with a probe axis or none, and one input
+    that they share, which meets a kernel for each.
+    """
+    own = [(x, w) for x, w in pairs if w.ndim == 4]
+    shared = [(x, w) for x, w in pairs if x.ndim == 4 and w.ndim == 5]
+    if len(own) > 1 or len(shared) > 1 or len(own) + len(shared) < len(pairs):
+        return None
+    several = (shared[0][1].shape[0],) if shared else own[0][0].shape[:-4]
+    if not own:
+        return (None, shared[0]), several
+    x, w = own[0]
+    if x.ndim == 4:
+        x = np.broadcast_to(x, ((several or (1,))[0], *x.shape)) if several else x[None]
+    return ((x, w), shared[0] if shared else None), several
+
+
+def plain(x: Array) -> Array:
+    """C-ordered and writable, so that one compiled version serves every layout."""
+    return x if x.flags.carray else np.require(x, requirements=["C", "W"])
+
+
+def with_probes(x: Array) -> Array:
+    return plain(x).reshape(-1, *x.shape[-4:])
