@@ -139,6 +139,12 @@ class Backend:
         v = momentum * v + scale * g
         return w - rate * v, v
 
+    def perceptron_gradient(
+        self, weights: Sequence[Array], x: Array, y: Array, loss: str
+    ) -> tuple[list[Array], Array, Array, Array] | None:
+        """(∇ Σ ℓ per layer, Σ ℓ, correct, active) of a batch: see `simulator.risk.batch_gradient`, or None."""
+        return None
+
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         """log µ(y|x) (m, 2) by a specialised enumeration, or None: use the generic one of the simulator."""
         return None

@@ -122,6 +122,27 @@ class NumbaBackend(NumbaConvolutions):
         total[..., rows[:, None], rows] += block
         return total
 
+    @cached_property
+    def _perceptron(self) -> Any:
+        from . import numba_perceptron
+
+        return numba_perceptron
+
+    def perceptron_gradient(
+        self, weights: Sequence[Array], x: Array, y: Array, loss: str
+    ) -> tuple[list[Array], Array, Array, Array] | None:
+        if x.ndim != 2 or any(w.ndim != 2 or 2 * w.size * len(x) >= LARGE_PRODUCT for w in weights):
+            return None
+        kernel = self._perceptron
+        flat = np.concatenate([w.reshape(-1) for w in weights])
+        made, sizes = np.empty_like(flat), np.array([len(weights[0]), *(w.shape[1] for w in weights)])
+        total, correct, active = kernel.gradient(plain(x), plain(y), flat, sizes, kernel.LOSSES[loss], made)
+        parts, first = [], 0
+        for w in weights:
+            parts.append(made[first : first + w.size].reshape(w.shape))
+            first += w.size
+        return parts, np.asarray(total), np.asarray(correct), np.asarray(active)
+
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
         from . import numba_enumeration
 
@@ -185,8 +206,7 @@ class NumbaBackend(NumbaConvolutions):
 
     def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
         new_w, new_v = np.empty_like(w), np.empty_like(w)
-        numbers = [w.dtype.type(x) for x in (momentum, scale, rate)]
-        self._dense.descend(*(plain(x) for x in (w, v, g)), *numbers, new_w, new_v)
+        self._dense.descend(plain(w), plain(v), plain(g), momentum, scale, rate, new_w, new_v)
         return new_w, new_v
 
 

@@ -32,9 +32,10 @@ def apply_gates(mask, z, x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def descend(w, v, g, momentum, scale, rate, new_w, new_v):  # type: ignore[no-untyped-def]
-    """v' = momentum v + scale g and w' = w - rate v', into `new_v` and `new_w`; numbers are of the arrays' dtype."""
+    """v' = momentum v + scale g and w' = w - rate v', into `new_v` and `new_w`, in the arrays' precision."""
     w, v, g, new_w, new_v = w.reshape(-1), v.reshape(-1), g.reshape(-1), new_w.reshape(-1), new_v.reshape(-1)
+    a, b, c = w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate)
     for i in range(w.size):
-        moved = momentum * v[i] + scale * g[i]
+        moved = a * v[i] + b * g[i]
         new_v[i] = moved
-        new_w[i] = w[i] - rate * moved
+        new_w[i] = w[i] - c * moved

@@ -106,6 +106,8 @@ def batch_gradient(
     temperature 0 the gates are one draw from their forward law: for the logistic loss this is an unbiased gradient of
     the evidence bound at that law, whose own terms Σ ∇ log µ(h|x) have mean 0 and are left out.
     """
+    if temperature == 0.0 and (whole := ops.perceptron_gradient(weights, x, y, loss.name)) is not None:
+        return BatchGradient(*whole)
     with ops.computing(reuse=False):
         return _batch_gradient(network, weights, y, loss, ops, propagate(network, weights, x, ops, temperature, rng))
 

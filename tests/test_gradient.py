@@ -9,7 +9,9 @@ import pytest
 from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close
 
 from backends import get_backend
-from simulator import evaluate, gradient, order_parameter, output, risk, signal_powers
+from simulator import evaluate, gradient, mlp, order_parameter, output, risk, signal_powers
+from simulator.losses import get_loss
+from simulator.risk import batch_gradient
 
 
 @cache
@@ -97,6 +99,42 @@ def test_float32(backend: str) -> None:
         found = gradient(*case.problem, "logistic", ops)
         assert {g.dtype for g in found} == {np.dtype("float32")}
         assert_close(case.network.flatten(found), expected(case, "logistic")[1], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("widths", [(5, 1), (6, 4, 1), (7, 9, 8, 5, 1)], ids=str)
+def test_a_small_perceptron_in_one_call(
+    widths: tuple[int, ...], loss: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums and gradients of the compiled twin are those of the reference, whatever share of the batch is active."""
+    network, fast, slow = mlp(widths), get_backend("numba", dtype), get_backend("numpy", dtype)
+    rng = np.random.default_rng(4)
+    w = [a.astype(dtype) for a in network.init(rng)]
+    x, y = rng.standard_normal((24, widths[0])).astype(dtype), rng.choice([-1.0, 1.0], 24).astype(dtype)
+    t = output(network, w, x, slow)
+    for scale, labels in ((1.0, y), (30.0, y), (1e3 / np.abs(t).min(), np.sign(t)), (1e-3, y)):
+        one, two = (
+            batch_gradient(network, [*w[:-1], w[-1] * np.dtype(dtype).type(scale)], x, labels, get_loss(loss), ops)
+            for ops in (fast, slow)
+        )
+        assert (int(one.correct), int(one.active)) == (int(two.correct), int(two.active))
+        tolerance = 1e-13 if dtype == "float64" else 1e-5
+        assert_close(float(one.loss), float(two.loss), tolerance, max(float(two.loss), 1e-30))
+        for a, b in zip(one.gradient, two.gradient, strict=True):
+            assert a.shape == b.shape
+            assert a.dtype == b.dtype == dtype
+            assert_close(a, b, tolerance, max(float(np.linalg.norm(b)), 1e-30))
+    monkeypatch.setattr("backends.numba_backend.LARGE_PRODUCT", 0)
+    assert fast.perceptron_gradient(w, x, y, loss) is None
+
+
+def test_a_perceptron_that_overflows_has_an_infinite_risk() -> None:
+    for last in (1e200, np.nan):
+        w = [np.full(shape, size) for shape, size in zip(mlp([3, 4, 1]).weight_shapes, (1e200, last), strict=True)]
+        found = get_backend("numba").perceptron_gradient(w, np.ones((2, 3)), np.ones(2), "hinge")
+        assert found is not None
+        assert np.isinf(found[1])
 
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
