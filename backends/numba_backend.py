@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import mmap
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache, cached_property
 from typing import Any, cast
 
@@ -25,7 +23,6 @@ KEPT_BYTES = 1 << 30
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 LARGE_BASIS = 1 << 22  # entries of a basis from which one thread waits for memory
 LONG_VECTOR = 1 << 16  # numbers of a vector from which starting threads pays
-HUGE = 1 << 26  # bytes of an array that huge pages are asked for
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
@@ -37,17 +34,6 @@ class NumbaBackend(NumbaConvolutions):
         from . import numba_dense
 
         return numba_dense
-
-    def zeros(self, shape: tuple[int, ...], dtype: str | None = None) -> Array:
-        """A large array lies on huge pages where the system has them: the first touch of small ones costs more."""
-        kind = np.dtype(dtype or self.dtype)
-        count = int(np.prod(shape)) * kind.itemsize
-        if count < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-            return np.zeros(shape, kind)
-        pages = mmap.mmap(-1, count)
-        with suppress(OSError):  # a system without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
-        return np.frombuffer(pages, kind).reshape(shape)
 
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
@@ -108,7 +94,7 @@ class NumbaBackend(NumbaConvolutions):
             with self.computing():
                 self._vectors.orthogonalise_half(basis, self._vectors.half_unit(w.size), self._mixing[0], w)
             return w
-        if basis.size >= LARGE_BASIS:
+        if basis.size >= LARGE_BASIS or w.size >= LONG_VECTOR:
             with self.computing():
                 self._vectors.orthogonalise(basis, w)
             return w

@@ -22,7 +22,7 @@ from .base import HostArray
 SPARE = 1 << 13  # values of the bits that a single-precision mantissa has and a half-precision one has not
 COLUMNS = 4096  # of a vector that stay in the first-level cache while rows of a basis pass; a power of 2
 SIDE = 64  # COLUMNS**0.5
-OVERLAP = 2.0**-11 / COLUMNS**0.5  # rounding of two unit vectors that share one stretch of COLUMNS numbers
+OVERLAP = 0.6 * 2.0**-11 / COLUMNS**0.5  # rms, of two unit vectors that lie in one stretch of COLUMNS numbers
 
 
 @intrinsic

@@ -217,7 +217,9 @@ class Lanczos:
             self._start()
         live, step = self._live, self._step
         with self._ops.computing():
-            block = self._ops.xp.stack([self._recent[k - self._first, step % 2, :] for k in live], axis=0)
+            block = self._recent[:, step % 2, :]
+            if len(live) < self.group:
+                block = self._ops.xp.stack([block[k - self._first, :] for k in live], axis=0)
             product = self._rows(block)
             self._live = [k for row, k in enumerate(live) if self._extend(k, product[row, :])]
         self._step += 1
@@ -265,7 +267,8 @@ class Lanczos:
         self._scale[k] = max(scale, beta)
         if ended or step == self._steps - 1:
             return False
-        self._add(k, step + 1, w / beta)
+        w /= beta
+        self._add(k, step + 1, w)
         return True
 
     def _orthogonalised(self, basis: Array, w: Array, norm: float) -> tuple[Array, float]:
@@ -324,7 +327,8 @@ def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array], i
     if isinstance(operator, HessianOperator):
         return operator.backend, operator.rows, operator.tangent_bytes
     ops = get_backend()
-    return ops, lambda v: ops.asarray(np.ascontiguousarray((operator @ ops.to_numpy(v).T).T)), 0
+    # A copy: what comes back may be what went in, and is changed in place.
+    return ops, lambda v: ops.asarray(np.array((operator @ ops.to_numpy(v).T).T, order="C")), 0
 
 
 def _check_budget(basis: int, n_steps: int, budget: int) -> None:
