@@ -166,7 +166,7 @@ class NumbaBackend(NumbaConvolutions):
         s = pools[0] if pools else 1
         x = np.empty((z.shape[0], z.shape[1] // s, z.shape[2] // s, z.shape[3]), z.dtype)
         mask = np.zeros(z.shape, bool)
-        self._gates.gate(z, s, x, mask)
+        self._gates.gate(plain(z), s, x, mask)
         return x, mask
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
@@ -174,14 +174,14 @@ class NumbaBackend(NumbaConvolutions):
             return self._masked(mask, z)
         sides = (mask.shape[1] // window, mask.shape[2] // window)
         x = np.empty((*z.shape[:-3], *sides, z.shape[-1]), z.dtype)
-        self._gates.apply_gates(mask, with_probes(z), window, with_probes(x))
+        self._gates.apply_gates(plain(mask), with_probes(z), window, with_probes(x))
         return x
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
         if mask.ndim != 4:
             return self._masked(mask, d)
         z = np.empty((*d.shape[:-3], *mask.shape[-3:]), d.dtype)
-        self._gates.spread_gates(mask, with_probes(d), window, with_probes(z))
+        self._gates.spread_gates(plain(mask), with_probes(d), window, with_probes(z))
         return z
 
     def _masked(self, mask: Array, z: Array) -> Array:
@@ -222,5 +222,6 @@ def create(dtype: str) -> Backend:
         )
     # Idle OpenMP threads spin by default: on cores shared with anything else that costs a factor of ten and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # tens of microseconds: most of a step's pauses end sooner
     _keep_freed_memory()
     return NumbaBackend("numba", xp, dtype)

@@ -10,8 +10,45 @@ NOTHING, GATE, APPLY, SPREAD = range(4)
 
 
 @njit(cache=True)
+def _gate_sites(z, x, mask):  # type: ignore[no-untyped-def]
+    """Gates without a pool: z, x and mask alike, all numbers in one loop. Channels of a site are too few for one."""
+    zero = z.dtype.type(0)  # an integer would make the comparison one of doubles, which takes twice as long
+    for i in range(z.size):
+        on = z[i] > zero
+        mask[i] = on
+        x[i] = z[i] if on else zero
+
+
+@njit(cache=True)
+def _gate_pairs(upper, lower, x, on_upper, on_lower):  # type: ignore[no-untyped-def]
+    """Gates and a 2×2 max-pool of two rows of sites, (W, C) each: all four sites of a window in one loop."""
+    width, channels = x.shape
+    zero = x.dtype.type(0)
+    for q in range(width):
+        for k in range(channels):
+            a, b, c, d = upper[2 * q, k], upper[2 * q + 1, k], lower[2 * q, k], lower[2 * q + 1, k]
+            best = a if a > zero else zero
+            best = b if b > best else best
+            best = c if c > best else best
+            best = d if d > best else best
+            live = best > zero
+            first = (a == best) & live
+            second = (b == best) & live & (not first)
+            third = (c == best) & live & (not (first | second))
+            x[q, k] = best
+            on_upper[2 * q, k], on_upper[2 * q + 1, k], on_lower[2 * q, k] = first, second, third
+            on_lower[2 * q + 1, k] = live & (not (first | second | third))
+
+
+@njit(cache=True)
 def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
     """Row y of an image's gates and one s×s max-pool: z, mask (H, W, C) -> x (H//s, W//s, C)."""
+    if s == 1:
+        _gate_sites(z[y].reshape(-1), x[y].reshape(-1), mask[y].reshape(-1))
+        return
+    if s == 2:
+        _gate_pairs(z[2 * y], z[2 * y + 1], x[y], mask[2 * y], mask[2 * y + 1])
+        return
     width, channels = x.shape[1:]
     found = np.empty(channels, np.bool_)
     for q in range(width):
@@ -33,8 +70,36 @@ def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _mask_sites(mask, z, x):  # type: ignore[no-untyped-def]
+    """D z or its adjoint without a pool, all numbers in one loop."""
+    zero = z.dtype.type(0)
+    for i in range(z.size):
+        x[i] = z[i] if mask[i] else zero
+
+
+@njit(cache=True)
+def _apply_pairs(on_upper, on_lower, upper, lower, x):  # type: ignore[no-untyped-def]
+    """D z of two rows of sites, (W, C) each, summed over 2×2 windows."""
+    width, channels = x.shape
+    zero = x.dtype.type(0)
+    for q in range(width):
+        for k in range(channels):
+            a = upper[2 * q, k] if on_upper[2 * q, k] else zero
+            b = upper[2 * q + 1, k] if on_upper[2 * q + 1, k] else zero
+            c = lower[2 * q, k] if on_lower[2 * q, k] else zero
+            d = lower[2 * q + 1, k] if on_lower[2 * q + 1, k] else zero
+            x[q, k] = ((a + b) + c) + d
+
+
+@njit(cache=True)
 def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
     """Row y of D z, summed over s×s windows: mask, z (H, W, C) -> x (H//s, W//s, C)."""
+    if s == 1:
+        _mask_sites(mask[y].reshape(-1), z[y].reshape(-1), x[y].reshape(-1))
+        return
+    if s == 2:
+        _apply_pairs(mask[2 * y], mask[2 * y + 1], z[2 * y], z[2 * y + 1], x[y])
+        return
     width, channels = x.shape[1:]
     for q in range(width):
         for c in range(channels):
@@ -48,6 +113,9 @@ def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
     """Row v of the adjoint of `_apply_row`: d (H//s, W//s, C) -> z (H, W, C)."""
+    if s == 1:
+        _mask_sites(mask[v].reshape(-1), d[v].reshape(-1), z[v].reshape(-1))
+        return
     width, channels = z.shape[1:]
     y = v // s
     for u in range(width):
@@ -65,6 +133,13 @@ def finish(after, s, z, count, first, mask, x):  # type: ignore[no-untyped-def]
     """
     rows = x.shape[1]
     for i in range(count):
+        if s == 1:
+            signals, made, gates = z[i].reshape(-1), x[first + i].reshape(-1), mask[first + i].reshape(-1)
+            if after == GATE:
+                _gate_sites(signals, made, gates)
+            else:
+                _mask_sites(gates, signals, made)
+            continue
         for y in range(rows):
             if after == GATE:
                 _gate_row(z[i], y, s, x[first + i], mask[first + i])

@@ -38,7 +38,7 @@ Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
 PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
-LIMIT = 300  # seconds for a spectrum
+LIMIT = 200  # seconds for a spectrum
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
 
