@@ -137,6 +137,11 @@ def _agree(own: Array, others: dict[str, Array]) -> None:
 
 def spectrum(method: str, m: int, share: float, steps: int, probes: int) -> None:
     """In a process of its own: prints seconds from arrays to nodes, peak memory, and for ours the share of products."""
+    if method != "umwelt":
+        # Before a backend of ours says how threads wait: PyTorch's OpenMP would hear it too.
+        import torch
+
+        torch.set_num_threads(os.cpu_count() or 1)
     network = vgg12(0.25)
     x = images(m)
     weights, y = problem(network, x, share)
@@ -167,7 +172,7 @@ def spectrum(method: str, m: int, share: float, steps: int, probes: int) -> None
 
 
 def spectra(m: int, share: float, steps: int, probes: int) -> dict[str, Any]:
-    """End to end, each method in a fresh process; kernels of ours that no process has needed yet are compiled before."""
+    """End to end, each method in a fresh process; kernels of ours that none has needed yet are compiled before."""
     found = {}
     first = [sys.executable, __file__, "--spectrum-of", "umwelt", "16", "1.0", "40", "1"]
     subprocess.run(first, capture_output=True, check=True)
