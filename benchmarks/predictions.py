@@ -7,7 +7,8 @@ says otherwise, from a cold start, signals included; ``estimate`` is what `theor
 data where no archive is given. With --images FOLDER or ZIP the vgg12:0.25 cases run on its images and are compared to
 Lanczos quadrature on the same examples (8 probes × 150 steps, float64); with --checkpoint also at trained weights.
 --digits trains the network of `make compare` and holds R5 and R6 against all 12,352 eigenvalues, tails included, at the
-epochs named that still have active examples (a few minutes each).
+epochs named that still have active examples (a few minutes each). --convolutions ARCHIVE holds them against all
+eigenvalues of two small convolutional networks, five of each, at initialisation and in mid-training.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,19 @@ import numpy as np
 from enumeration import machine
 from scipy.linalg import eigvalsh
 
-from simulator import HessianOperator, Network, mlp, output, spectral_density, train_epochs, vgg12
+from simulator import (
+    Conv,
+    Dense,
+    HessianOperator,
+    MaxPool,
+    Network,
+    mlp,
+    output,
+    sequential,
+    spectral_density,
+    train_epochs,
+    vgg12,
+)
 from simulator.streams import spawn_streams
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import estimate_seconds, law_of
@@ -149,6 +162,60 @@ def against_eigenvalues(network: Network, weights: Any, x: Any, y: Any) -> dict[
     return found
 
 
+def convolutions(archive: str, networks: int) -> dict[str, Any]:
+    """Two small networks on six images, at initialisation and in mid-training: L1 of R5 and R6 to dense eigenvalues."""
+    colour, grey = load_dataset(archive, examples=60, seed=0, dtype="float64"), load_dataset("digits", seed=0)
+    thumbnails = colour.x[:6].reshape(6, 8, 4, 8, 4, 3).mean(axis=(2, 4))
+    thumbnails = (thumbnails - thumbnails.mean()) / thumbnails.std()
+    pool, top = MaxPool(2), [Dense(8), Dense(1)]
+    cases: dict[str, Any] = {
+        "8x8 colour, conv 8, pool, conv 8, pool, dense 8": (
+            [Conv(8), pool, Conv(8), pool, *top],
+            thumbnails,
+            colour.y[:6],
+        ),
+        "8x8 digits, conv 6, pool, conv 6, dense 8": (
+            [Conv(6), pool, Conv(6), *top],
+            grey.x[:6].reshape(6, 8, 8, 1),
+            grey.y[:6],
+        ),
+    }
+    found: dict[str, Any] = {}
+    for name, (layers, x, y) in cases.items():
+        network = sequential(x.shape[1:], layers)
+        errors: dict[str, list[float]] = {}
+        for seed in range(networks):
+            for stage, weights, c in _stages(network, network.init(seed), x, y):
+                for rung, l1 in _errors(network, weights, x, c).items():
+                    errors.setdefault(f"{rung} {stage}", []).append(l1)
+        found[name] = {"weights": network.n_weights} | {
+            key: [float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))), len(values)]
+            for key, values in errors.items()
+        }
+        print(name, json.dumps(found[name]), flush=True)
+    return found
+
+
+def _stages(network: Network, weights: Any, x: Any, y: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(stage, weights, c): all examples active at first, then the first state with at most two thirds of them."""
+    yield "at initialisation", weights, -y / len(y)
+    options: Any = {"epochs": 400, "batch_size": len(y), "learning_rate": 0.01, "momentum": 0.9}
+    for state in train_epochs(network, weights, x, y, **options):
+        active = y * output(network, state.weights, x) < 1
+        if 2 <= np.sum(active) <= 2 * len(y) / 3:
+            yield "in mid-training", state.weights, np.where(active, -y, 0.0) / len(y)
+            return
+
+
+def _errors(network: Network, weights: Any, x: Any, c: Any) -> dict[str, float]:
+    """L1 of R5 and R6 to all eigenvalues."""
+    values = eigvalsh(HessianOperator(network, weights, x, None, c=c).dense())
+    grid, rms = energy_grid(), float(np.sqrt(np.mean(values**2)))
+    density = np.array([np.mean(1 / (values - e)).imag for e in rms * (grid + 1j * ETA)]) / np.pi * rms
+    made = {rung: solve(network, x, c, rung, weights, grid, rms)["density"] for rung in ("R5", "R6")}
+    return {rung: l1_distance(grid, density, np.array(law)) for rung, law in made.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="names of cases, separated by semicolons")
@@ -156,6 +223,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="checkpoint of a vgg12:0.25 run (npz)")
     parser.add_argument("--out", default="benchmarks/results/predictions.json")
     parser.add_argument("--digits", help="recorded epochs, such as 0,1,2,5,10: the digits run against its eigenvalues")
+    parser.add_argument("--convolutions", metavar="ARCHIVE", help="small convolutional networks on its images")
     options = parser.parse_args()
     wanted = None if options.only is None else options.only.split(";")
     path = Path(options.out)
@@ -168,6 +236,8 @@ def main() -> None:
             print(name, {rung: round(case["seconds"], 2) for rung, case in results["cases"][name].items()}, flush=True)
     if options.digits:
         results["cases"].setdefault("digits", {}).update(digits([int(e) for e in options.digits.split(",")]))
+    if options.convolutions:
+        results["cases"]["convolutions"] = convolutions(options.convolutions, networks=5)
     for name, (m, cut, rungs) in VGG.items() if options.images else ():
         if wanted is None or name in wanted:
             title = name + ("" if options.checkpoint is None else ", trained")
