@@ -375,7 +375,7 @@ def folder_of_images(root: Path, images: dict[str, Array]) -> Path:
 IMAGES: dict[str, Any] = {"network": "seq:conv4,pool,dense8", "epochs": 2, "record": (0, 2), "steps": 8, "probes": 2}
 
 
-@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
     """Bright against dark 8×8 images, with a test part, in float32; `quick` takes fewer than its usual examples."""
     images = {

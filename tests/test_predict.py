@@ -125,6 +125,7 @@ def test_the_ladder_meets_the_reference_figures() -> None:
     assert mean["R6"] < 0.025
 
 
+@pytest.mark.slow
 def test_rungs_without_weights_meet_the_average_spectrum() -> None:
     """R3 and R4w are the limit of wide layers, R4 is a few other networks: each nearer than the one before."""
     network, _, x, *_ = smooth_problem(0)
