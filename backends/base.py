@@ -32,13 +32,15 @@ class Backend:
     Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``tf32``, whether
     convolutions multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so that reading a
     number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device;
-    ``convolution_outputs``, how many arrays of a convolution's output it holds while making one (for estimates).
+    ``convolution_outputs``, how many arrays of a convolution's output it holds while making one (for estimates);
+    ``worth_leaving_out``, the active share of a batch beyond which leaving the others out costs more than it saves.
     """
 
     tf32 = False
     asynchronous = False
     batch_size = 128
     convolution_outputs = 10  # 3×3 terms of the reference, and their sum
+    worth_leaving_out = 7 / 8  # signals would be copied
 
     def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
         if dtype not in ("float64", "float32"):

@@ -22,7 +22,7 @@ from .numba_convolutions import NumbaConvolutions, plain, with_probes
 KEPT_BYTES = 1 << 30
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 LARGE_BASIS = 1 << 22  # entries of a basis from which one thread waits for memory
-LONG_VECTOR = 1 << 16  # numbers of a vector from which starting threads pays
+LONG_VECTOR = 1 << 16  # numbers of a vector from which one pass of a kernel beats several of NumPy's
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
@@ -122,7 +122,9 @@ class NumbaBackend(NumbaConvolutions):
         kernel = self._perceptron
         flat = np.concatenate([w.reshape(-1) for w in weights])
         made, sizes = np.empty_like(flat), np.array([len(weights[0]), *(w.shape[1] for w in weights)])
-        total, correct, active = kernel.gradient(plain(x), plain(y), flat, sizes, kernel.LOSSES[loss], made)
+        total, correct, active = kernel.gradient(
+            plain(x), plain(y), flat, sizes, kernel.LOSSES[loss], self.worth_leaving_out, made
+        )
         parts, first = [], 0
         for w in weights:
             parts.append(made[first : first + w.size].reshape(w.shape))

@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from . import numba_dense
+
 NOTHING, GATE, APPLY, SPREAD = range(4)
 """What follows a convolution in the same pass: see `finish`."""
-
-
-@njit(cache=True)
-def _gate_sites(z, x, mask):  # type: ignore[no-untyped-def]
-    """Gates without a pool: z, x and mask alike, all numbers in one loop. Channels of a site are too few for one."""
-    zero = z.dtype.type(0)  # an integer would make the comparison one of doubles, which takes twice as long
-    for i in range(z.size):
-        on = z[i] > zero
-        mask[i] = on
-        x[i] = z[i] if on else zero
 
 
 @njit(cache=True)
@@ -44,7 +36,7 @@ def _gate_pairs(upper, lower, x, on_upper, on_lower):  # type: ignore[no-untyped
 def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
     """Row y of an image's gates and one s×s max-pool: z, mask (H, W, C) -> x (H//s, W//s, C)."""
     if s == 1:
-        _gate_sites(z[y].reshape(-1), x[y].reshape(-1), mask[y].reshape(-1))
+        numba_dense.gate(z[y], x[y], mask[y])
         return
     if s == 2:
         _gate_pairs(z[2 * y], z[2 * y + 1], x[y], mask[2 * y], mask[2 * y + 1])
@@ -70,14 +62,6 @@ def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _mask_sites(mask, z, x):  # type: ignore[no-untyped-def]
-    """D z or its adjoint without a pool, all numbers in one loop."""
-    zero = z.dtype.type(0)
-    for i in range(z.size):
-        x[i] = z[i] if mask[i] else zero
-
-
-@njit(cache=True)
 def _apply_pairs(on_upper, on_lower, upper, lower, x):  # type: ignore[no-untyped-def]
     """D z of two rows of sites, (W, C) each, summed over 2×2 windows."""
     width, channels = x.shape
@@ -95,7 +79,7 @@ def _apply_pairs(on_upper, on_lower, upper, lower, x):  # type: ignore[no-untype
 def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
     """Row y of D z, summed over s×s windows: mask, z (H, W, C) -> x (H//s, W//s, C)."""
     if s == 1:
-        _mask_sites(mask[y].reshape(-1), z[y].reshape(-1), x[y].reshape(-1))
+        numba_dense.apply_gates(mask[y], z[y], x[y])
         return
     if s == 2:
         _apply_pairs(mask[2 * y], mask[2 * y + 1], z[2 * y], z[2 * y + 1], x[y])
@@ -114,7 +98,7 @@ def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
 def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
     """Row v of the adjoint of `_apply_row`: d (H//s, W//s, C) -> z (H, W, C)."""
     if s == 1:
-        _mask_sites(mask[v].reshape(-1), d[v].reshape(-1), z[v].reshape(-1))
+        numba_dense.apply_gates(mask[v], d[v], z[v])
         return
     width, channels = z.shape[1:]
     y = v // s
@@ -134,11 +118,10 @@ def finish(after, s, z, count, first, mask, x):  # type: ignore[no-untyped-def]
     rows = x.shape[1]
     for i in range(count):
         if s == 1:
-            signals, made, gates = z[i].reshape(-1), x[first + i].reshape(-1), mask[first + i].reshape(-1)
             if after == GATE:
-                _gate_sites(signals, made, gates)
+                numba_dense.gate(z[i], x[first + i], mask[first + i])
             else:
-                _mask_sites(gates, signals, made)
+                numba_dense.apply_gates(mask[first + i], z[i], x[first + i])
             continue
         for y in range(rows):
             if after == GATE:

@@ -11,7 +11,6 @@ from numba import njit
 
 HINGE, LOGISTIC, SQUARED = range(3)
 LOSSES = {"hinge": HINGE, "logistic": LOGISTIC, "squared": SQUARED}
-WORTH_LEAVING_OUT = 7 / 8  # of a batch is active, as in `simulator.risk`
 
 
 @njit(cache=True)
@@ -84,8 +83,11 @@ def _margins(loss, y, t, slope):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def gradient(x, y, flat, sizes, loss, made):  # type: ignore[no-untyped-def]
-    """(Σ ℓ, correct, active) of a batch x (m, n_0), y (m,), and ∇ Σ ℓ into `made`; flat, made (N,), sizes (L+1,)."""
+def gradient(x, y, flat, sizes, loss, leave_out, made):  # type: ignore[no-untyped-def]
+    """(Σ ℓ, correct, active) of a batch x (m, n_0), y (m,), and ∇ Σ ℓ into `made`; flat, made (N,), sizes (L+1,).
+
+    Where at most a share `leave_out` of the examples is active, the others are left out on the way down.
+    """
     last = sizes.size - 2
     inputs, first = [x], 0
     for index in range(last):
@@ -101,7 +103,7 @@ def gradient(x, y, flat, sizes, loss, made):  # type: ignore[no-untyped-def]
     if active == 0:
         made[:] = 0
         return total, correct, active
-    if active <= WORTH_LEAVING_OUT * t.size:
+    if active <= leave_out * t.size:
         rows = np.flatnonzero(slope)
         slope = slope[rows]
         for index in range(last + 1):

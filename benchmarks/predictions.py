@@ -40,6 +40,7 @@ from simulator import (
 from simulator.streams import spawn_streams
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import estimate_seconds, law_of
+from validation import ladder_spectra
 from validation.data import load_dataset
 from validation.distances import TAILS, energy_grid, l1_distance
 from validation.predict import SIGNAL_RUNGS, rung_law, rung_signals
@@ -149,8 +150,8 @@ def against_eigenvalues(network: Network, weights: Any, x: Any, y: Any) -> dict[
     values = np.zeros(len(h))
     values[: live.size] = eigvalsh(h[np.ix_(live, live)], overwrite_a=True, check_finite=False)
     del h
-    grid, rms = energy_grid(), float(np.sqrt(np.mean(values**2)))
-    density = np.array([np.mean(1 / (values - e)).imag for e in rms * (grid + 1j * ETA)]) / np.pi * rms
+    grid, rms = ladder_spectra.ENERGIES, ladder_spectra.rms(values)
+    density = ladder_spectra.measured_density(values, rms)
     found["asymmetry"] = l1_distance(grid, density, density[::-1]) / 2
     found["beyond"] = [[int(np.sum(s * values > t * rms)) for t in TAILS] for s in (1, -1)]
     found["largest"] = [float(values.max() / rms), float(-values.min() / rms)]
@@ -209,9 +210,9 @@ def _stages(network: Network, weights: Any, x: Any, y: Any) -> Iterator[tuple[st
 
 def _errors(network: Network, weights: Any, x: Any, c: Any) -> dict[str, float]:
     """L1 of R5 and R6 to all eigenvalues."""
-    values = eigvalsh(HessianOperator(network, weights, x, None, c=c).dense())
-    grid, rms = energy_grid(), float(np.sqrt(np.mean(values**2)))
-    density = np.array([np.mean(1 / (values - e)).imag for e in rms * (grid + 1j * ETA)]) / np.pi * rms
+    values = ladder_spectra.eigenvalues(HessianOperator(network, weights, x, None, c=c))
+    grid, rms = ladder_spectra.ENERGIES, ladder_spectra.rms(values)
+    density = ladder_spectra.measured_density(values, rms)
     made = {rung: solve(network, x, c, rung, weights, grid, rms)["density"] for rung in ("R5", "R6")}
     return {rung: l1_distance(grid, density, np.array(law)) for rung, law in made.items()}
 

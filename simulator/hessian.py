@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -108,16 +109,14 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     @property
     def signal_bytes(self) -> int:
         """Memory that the frozen signals of all active examples take."""
-        sizes = [int(np.prod(layer.gate_shape)) for layer in self.network.layers]
-        inputs = [int(np.prod(layer.input_shape)) for layer in self.network.layers]
+        sizes, inputs = _signal_sizes(self.network)
         item = np.dtype(self.backend.dtype).itemsize
         return self.active.size * (item * (sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
 
     @property
     def tangent_bytes(self) -> int:
         """Memory that the tangents of one vector take in a product: of a batch, all layers up and two layers down."""
-        sizes = [int(np.prod(layer.gate_shape)) for layer in self.network.layers]
-        inputs = [int(np.prod(layer.input_shape)) for layer in self.network.layers]
+        sizes, inputs = _signal_sizes(self.network)
         batch = min(self._batch_size, self.active.size)
         return batch * np.dtype(self.backend.dtype).itemsize * (sum(inputs[1:]) + 2 * max(sizes))
 
@@ -165,8 +164,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     def _rows(self, directions: list[Array | None], count: int) -> Array:
         ops = self.backend
         size = min(self._batch_size, self.active.size)
-        several = self.active.size > size
-        with ops.computing(reuse=several), device_memory(self.network, ops, size, vectors=count):
+        with ops.computing(reuse=self.active.size > size), device_memory(self.network, ops, size, vectors=count):
             total: list[Array | None] = [None] * self.network.depth
             for chunk in self._chunks():
                 product = self._chunk_product(chunk, directions)
@@ -264,6 +262,12 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             )
         identity = np.eye(n, dtype=self.dtype)
         return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
+
+
+def _signal_sizes(network: Network) -> tuple[list[int], list[int]]:
+    """Per layer, the numbers that an example has in front of its gates, and at its input."""
+    shapes = [(layer.gate_shape, layer.input_shape) for layer in network.layers]
+    return [math.prod(gates) for gates, _ in shapes], [math.prod(inputs) for _, inputs in shapes]
 
 
 class DeviceOperator:

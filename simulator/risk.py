@@ -19,7 +19,6 @@ from .propagation import Signals, assemble_gradient, backpropagate, propagate, p
 from .streams import Seed, spawn_streams
 
 BATCH_SIZE = 128
-WORTH_LEAVING_OUT = 7 / 8  # of a batch is active: beyond, copying signals costs what the rest of them saves
 
 
 def batches(m: int, batch_size: int) -> Iterator[slice]:
@@ -121,7 +120,7 @@ def _batch_gradient(
     # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
     total = xp.sum(xp.where(xp.isfinite(u), loss.value(xp, u), math.inf), dtype=xp.float64)
     correct, active = xp.count_nonzero(u > 0), xp.count_nonzero(slope)
-    if not ops.asynchronous and (count := int(active)) <= WORTH_LEAVING_OUT * y.shape[0]:
+    if not ops.asynchronous and (count := int(active)) <= ops.worth_leaving_out * y.shape[0]:
         if count == 0:
             return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, active)
         rows = ops.asarray(np.flatnonzero(ops.to_numpy(slope)), dtype="int64")

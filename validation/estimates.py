@@ -27,9 +27,13 @@ def pass_bytes(network: Network, ops: Backend, examples: int, probes: int = 1) -
     item = np.dtype(ops.dtype).itemsize
     sites = [math.prod(layer.gate_shape) for layer in network.layers]
     inputs = [math.prod(layer.input_shape) for layer in network.layers]
+    return float(examples * probes * item * (sum(sites) + sum(inputs) + _making(network, ops)))
+
+
+def _making(network: Network, ops: Backend) -> int:
+    """Numbers per example that the largest layer takes while it is made."""
     images = any(layer.convolutional for layer in network.layers)
-    making = max(sites) * (ops.convolution_outputs if images else 1)
-    return float(examples * probes * item * (sum(sites) + sum(inputs) + making))
+    return max(math.prod(layer.gate_shape) for layer in network.layers) * (ops.convolution_outputs if images else 1)
 
 
 def weight_bytes(network: Network) -> float:
@@ -60,9 +64,7 @@ def product_bytes(operator: HessianOperator, probes: int) -> float:
     batch = min(ops.batch_size, operator.active.size)
     kept = operator.signal_bytes <= ops.kept_bytes
     signals = float(operator.signal_bytes) if kept else pass_bytes(network, ops, batch)
-    images = any(layer.convolutional for layer in network.layers)
-    making = max(math.prod(layer.gate_shape) for layer in network.layers) * (ops.convolution_outputs if images else 1)
-    tangents = operator.tangent_bytes + batch * np.dtype(ops.dtype).itemsize * making
+    tangents = operator.tangent_bytes + batch * np.dtype(ops.dtype).itemsize * _making(network, ops)
     return signals + probes * tangents + _weights(network, ops, 3.0 * probes)
 
 
