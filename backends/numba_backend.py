@@ -194,7 +194,8 @@ class NumbaBackend(NumbaConvolutions):
 
     def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
         new_w, new_v = np.empty_like(w), np.empty_like(w)
-        self._dense.descend(plain(w), plain(v), plain(g), momentum, scale, rate, new_w, new_v)
+        kernel = self._dense.descend if w.size < LONG_VECTOR else self._dense.descend_together
+        kernel(plain(w), plain(v), plain(g), momentum, scale, rate, new_w, new_v)
         return new_w, new_v
 
 

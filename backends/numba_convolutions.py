@@ -92,11 +92,14 @@ class NumbaConvolutions(Backend):
         The kernel is kept along with them, so that no other array can take its place in memory. Those of a `constant`
         outlive the block.
         """
+        make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
         constant = self._constants.get(id(w))
-        kept = constant if constant is not None else self._packed if self._packed is not None else {}
+        kept = self._packed if constant is None else constant
+        if kept is None:
+            made: Array = make(plain(w), turned)
+            return made
         key = (turned, tile, w.__array_interface__["data"][0], w.shape, w.strides)
         if key not in kept:
-            make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
             kept[key] = (None if kept is constant else w, make(plain(w), turned))
         return kept[key][1]
 
@@ -172,14 +175,17 @@ class NumbaConvolutions(Backend):
         self, kernel: int, images: tuple[int, int, int], ins: int, outs: int, more: int
     ) -> tuple[int, Any, tuple[int, ...]]:
         """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
-        tile = self._winograd.tile_side(kernel, images, ins, outs, self.dtype, more)
-        channels, item = 2 * ins + outs, np.dtype(self.dtype).itemsize
-        lanes = self._kernels.LANES[self.dtype]
-        if tile:
-            block, threads = self._winograd.images_per_block(*images, channels, item, tile)
-            return tile, self._winograd, (threads, block, lanes, tile)
-        block, threads = self._kernels.images_per_block(*images, channels, item)
-        return tile, self._kernels, (threads, block, lanes, kernel)
+        from numba import get_num_threads
+
+        threads, lanes = get_num_threads(), self._kernels.LANES[self.dtype]
+        tile = self._winograd.tile_side(kernel, images, ins, outs, lanes, threads, more)
+        chosen, side = (self._winograd, tile) if tile else (self._kernels, kernel)
+        block = chosen.images_per_block(*images, (2 * ins + outs) * self._item, side, threads)
+        return tile, chosen, (threads, block, lanes, side)
+
+    @cached_property
+    def _item(self) -> int:
+        return np.dtype(self.dtype).itemsize
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
         prepared = _one_pass(pairs)

@@ -6,7 +6,9 @@ arrays are C-ordered; numbers that are off become +0 whatever stood there.
 
 from __future__ import annotations
 
-from numba import njit
+from numba import njit, prange
+
+STRETCH = 1 << 13  # numbers of a weight array that a thread takes at once
 
 
 @njit(cache=True)
@@ -34,8 +36,22 @@ def apply_gates(mask, z, x):  # type: ignore[no-untyped-def]
 def descend(w, v, g, momentum, scale, rate, new_w, new_v):  # type: ignore[no-untyped-def]
     """v' = momentum v + scale g and w' = w - rate v', into `new_v` and `new_w`, in the arrays' precision."""
     w, v, g, new_w, new_v = w.reshape(-1), v.reshape(-1), g.reshape(-1), new_w.reshape(-1), new_v.reshape(-1)
-    a, b, c = w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate)
+    _descend(w, v, g, w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate), new_w, new_v)
+
+
+@njit(cache=True)
+def _descend(w, v, g, a, b, c, new_w, new_v):  # type: ignore[no-untyped-def]
     for i in range(w.size):
         moved = a * v[i] + b * g[i]
         new_v[i] = moved
         new_w[i] = w[i] - c * moved
+
+
+@njit(parallel=True, cache=True)
+def descend_together(w, v, g, momentum, scale, rate, new_w, new_v):  # type: ignore[no-untyped-def]
+    """The same on all threads, for arrays so long that memory is what it waits for."""
+    w, v, g, new_w, new_v = w.reshape(-1), v.reshape(-1), g.reshape(-1), new_w.reshape(-1), new_v.reshape(-1)
+    a, b, c = w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate)
+    for part in prange((w.size + STRETCH - 1) // STRETCH):
+        here = slice(part * STRETCH, (part + 1) * STRETCH)
+        _descend(w[here], v[here], g[here], a, b, c, new_w[here], new_v[here])

@@ -6,30 +6,25 @@ import numpy as np
 from numba import njit, prange
 
 from . import numba_dense
+from .numba_tiles import WIDTH
+from .numba_windows import apply_window, gate_window, spread_pair
 
 NOTHING, GATE, APPLY, SPREAD = range(4)
 """What follows a convolution in the same pass: see `finish`."""
 
 
 @njit(cache=True)
-def _gate_pairs(upper, lower, x, on_upper, on_lower):  # type: ignore[no-untyped-def]
-    """Gates and a 2×2 max-pool of two rows of sites, (W, C) each: all four sites of a window in one loop."""
-    width, channels = x.shape
-    zero = x.dtype.type(0)
+def _gate_windows(z, y, x, mask):  # type: ignore[no-untyped-def]
+    """Row y of 2×2 windows of at least a vector of channels; the last vector overlaps the one before it."""
+    width, channels = x.shape[1:]
+    line, item = z.shape[1] * channels, z.itemsize
+    lanes = WIDTH // item
     for q in range(width):
-        for k in range(channels):
-            a, b, c, d = upper[2 * q, k], upper[2 * q + 1, k], lower[2 * q, k], lower[2 * q + 1, k]
-            best = a if a > zero else zero
-            best = b if b > best else best
-            best = c if c > best else best
-            best = d if d > best else best
-            live = best > zero
-            first = (a == best) & live
-            second = (b == best) & live & (not first)
-            third = (c == best) & live & (not (first | second))
-            x[q, k] = best
-            on_upper[2 * q, k], on_upper[2 * q + 1, k], on_lower[2 * q, k] = first, second, third
-            on_lower[2 * q + 1, k] = live & (not (first | second | third))
+        site, window = 2 * (y * line + q * channels), (y * width + q) * channels
+        for step in range(0, channels, lanes):
+            c = min(step, channels - lanes)
+            here, to = z.ctypes.data + (site + c) * item, x.ctypes.data + (window + c) * item
+            gate_window(z, here, channels, line, to, mask.ctypes.data + site + c)  # type: ignore[call-arg]
 
 
 @njit(cache=True)
@@ -38,10 +33,10 @@ def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
     if s == 1:
         numba_dense.gate(z[y], x[y], mask[y])
         return
-    if s == 2:
-        _gate_pairs(z[2 * y], z[2 * y + 1], x[y], mask[2 * y], mask[2 * y + 1])
-        return
     width, channels = x.shape[1:]
+    if s == 2 and channels * z.itemsize >= WIDTH:
+        _gate_windows(z, y, x, mask)
+        return
     found = np.empty(channels, np.bool_)
     for q in range(width):
         best = x[y, q]
@@ -62,17 +57,17 @@ def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _apply_pairs(on_upper, on_lower, upper, lower, x):  # type: ignore[no-untyped-def]
-    """D z of two rows of sites, (W, C) each, summed over 2×2 windows."""
-    width, channels = x.shape
-    zero = x.dtype.type(0)
+def _apply_windows(mask, z, y, x):  # type: ignore[no-untyped-def]
+    """The same of D z, summed over the windows."""
+    width, channels = x.shape[1:]
+    line, item = z.shape[1] * channels, z.itemsize
+    lanes = WIDTH // item
     for q in range(width):
-        for k in range(channels):
-            a = upper[2 * q, k] if on_upper[2 * q, k] else zero
-            b = upper[2 * q + 1, k] if on_upper[2 * q + 1, k] else zero
-            c = lower[2 * q, k] if on_lower[2 * q, k] else zero
-            d = lower[2 * q + 1, k] if on_lower[2 * q + 1, k] else zero
-            x[q, k] = ((a + b) + c) + d
+        site, window = 2 * (y * line + q * channels), (y * width + q) * channels
+        for step in range(0, channels, lanes):
+            c = min(step, channels - lanes)
+            here, to = z.ctypes.data + (site + c) * item, x.ctypes.data + (window + c) * item
+            apply_window(z, mask.ctypes.data + site + c, here, channels, line, to)  # type: ignore[call-arg]
 
 
 @njit(cache=True)
@@ -81,10 +76,10 @@ def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
     if s == 1:
         numba_dense.apply_gates(mask[y], z[y], x[y])
         return
-    if s == 2:
-        _apply_pairs(mask[2 * y], mask[2 * y + 1], z[2 * y], z[2 * y + 1], x[y])
-        return
     width, channels = x.shape[1:]
+    if s == 2 and channels * z.itemsize >= WIDTH:
+        _apply_windows(mask, z, y, x)
+        return
     for q in range(width):
         for c in range(channels):
             x[y, q, c] = 0
@@ -95,14 +90,31 @@ def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _spread_pairs(mask, d, v, z):  # type: ignore[no-untyped-def]
+    """Row v of sites in 2×2 windows of d, two of each."""
+    width, channels = d.shape[1:]
+    row, item = v * z.shape[1] * channels, z.itemsize
+    lanes = WIDTH // item
+    for q in range(width):
+        site, window = row + 2 * q * channels, (v // 2 * width + q) * channels
+        for step in range(0, channels, lanes):
+            c = min(step, channels - lanes)
+            here, to = d.ctypes.data + (window + c) * item, z.ctypes.data + (site + c) * item
+            spread_pair(z, mask.ctypes.data + site + c, here, channels, to)  # type: ignore[call-arg]
+
+
+@njit(cache=True)
 def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
     """Row v of the adjoint of `_apply_row`: d (H//s, W//s, C) -> z (H, W, C)."""
     if s == 1:
         numba_dense.apply_gates(mask[v], d[v], z[v])
         return
     width, channels = z.shape[1:]
-    y = v // s
-    for u in range(width):
+    y, first = v // s, 0
+    if s == 2 and y < d.shape[0] and channels * z.itemsize >= WIDTH:
+        _spread_pairs(mask, d, v, z)
+        first = 2 * d.shape[1]
+    for u in range(first, width):
         q = u // s
         inside = y < d.shape[0] and q < d.shape[1]
         for c in range(channels):

@@ -8,19 +8,25 @@ and images share their padding. Sites are taken from it by a table of offsets, a
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+from numba.extending import register_jitable
 
 from .numba_gates import finish
 from .numba_tiles import (
+    COLOUR_SUMS,
     GRADIENT_SUMS,
     LANES,
+    REGISTERS,
     SUMS,
     convolution_narrow,
     convolution_wide,
     copy,
+    gradient_colour,
     gradient_narrow,
     gradient_wide,
 )
@@ -39,7 +45,7 @@ def pack(w: Array, turned: bool) -> Array:
     *lead, k, _, a, b = w.shape
     ins, outs = (b, a) if turned else (a, b)
     width = 2 * LANES[w.dtype.name]
-    packed = np.empty((int(np.prod(lead)), -(-outs // width), k * k * ins * width), w.dtype)
+    packed = np.empty((math.prod(lead), -(-outs // width), k * k * ins * width), w.dtype)
     _pack(w.reshape(-1, k, k, a, b), turned, width, packed)
     return packed.reshape(*lead, *packed.shape[1:])
 
@@ -63,6 +69,12 @@ def _pack(w, turned, width, packed):  # type: ignore[no-untyped-def]
                         target[at + c] = here
                     for c in range(inside, columns):
                         target[at + c] = 0
+
+
+@register_jitable
+def is_small(height: int, width: int, kernel: int) -> bool:
+    """Whether about half of the windows or more lies beyond the border: such images go site by site, without it."""
+    return max(height, width) < kernel
 
 
 @njit(cache=True)
@@ -91,12 +103,27 @@ def _sites(count, height, width, channels, r, padded):  # type: ignore[no-untype
 
 
 @njit(cache=True)
-def _convolve_block(x, sites, w, again, add_w, shape, line, z, z_first, scratch, lanes):  # type: ignore[no-untyped-def]
-    """z (+)= the convolution of a filled buffer with packed panels w, for the sites of a block.
+def _window(place, small, height, width, channels, kernel):  # type: ignore[no-untyped-def]
+    """(where a window begins, in the buffer and among the kernel's rows; its rows; numbers in each of them).
+
+    All of the kernel for every site, or for site `place` of `small` images only what does not lie beyond the border.
+    """
+    if not small:
+        return 0, 0, kernel, kernel * channels
+    r, y, q = kernel // 2, place // width, place % width
+    above, left = max(0, r - y), max(0, r - q)
+    rows, columns = min(kernel, height + r - y) - above, min(kernel, width + r - q) - left
+    start = (max(0, y - r) * width + max(0, q - r)) * channels
+    return start, (above * kernel + left) * channels, rows, columns * channels
+
+
+@njit(cache=True)
+def _convolve_block(x, sites, total, window, w, again, add_w, line, rise, outs, z, z_first, across, scratch, lanes):  # type: ignore[no-untyped-def]
+    """z (+)= the convolution of a filled buffer with packed panels w, for `total` sites, `across` entries apart in z.
 
     `again` and `add_w`: a second buffer and its panels (of no entry where there is none).
     """
-    total, kernel, run, outs = shape
+    start, skipped, kernel, run = window
     item = z.itemsize
     for n in range(w.shape[0]):
         column = n * 2 * lanes
@@ -104,28 +131,29 @@ def _convolve_block(x, sites, w, again, add_w, shape, line, z, z_first, scratch,
         vectors = 2 if left > lanes else 1
         tile = SUMS // vectors
         width = vectors * lanes
+        taps = w[n].ctypes.data + skipped * width * item
+        from_x = x.ctypes.data + start * item
         for t in range(0, total, tile):
             inside = min(tile, total - t)
             whole = inside == tile and left >= width
-            target = z.ctypes.data + ((z_first + t) * outs + column) * item if whole else scratch.ctypes.data
-            stride = outs if whole else width
+            target = z.ctypes.data + (z_first + t * across + column) * item if whole else scratch.ctypes.data
+            stride = across if whole else width
             first = sites.ctypes.data + 8 * t
             if vectors == 2:
-                convolution_wide(z, x.ctypes.data, first, w[n].ctypes.data, kernel, run, line, target, stride, 0)
-                if again.size:
-                    convolution_wide(
-                        z, again.ctypes.data, first, add_w[n].ctypes.data, kernel, run, line, target, stride, 1
-                    )
+                convolution_wide(z, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
             else:
-                convolution_narrow(z, x.ctypes.data, first, w[n].ctypes.data, kernel, run, line, target, stride, 0)
-                if again.size:
-                    convolution_narrow(
-                        z, again.ctypes.data, first, add_w[n].ctypes.data, kernel, run, line, target, stride, 1
-                    )
+                convolution_narrow(z, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
+            if again.size:
+                more = add_w[n].ctypes.data + skipped * width * item
+                from_again = again.ctypes.data + start * item
+                if vectors == 2:
+                    convolution_wide(z, from_again, first, more, kernel, run, line, rise, target, stride, 1)
+                else:
+                    convolution_narrow(z, from_again, first, more, kernel, run, line, rise, target, stride, 1)
             if not whole:
                 for i in range(inside):
                     for c in range(min(left, width)):
-                        z[(z_first + t + i) * outs + column + c] = scratch[i * width + c]
+                        z[z_first + (t + i) * across + column + c] = scratch[i * width + c]
 
 
 @njit(parallel=True, cache=True)
@@ -137,31 +165,43 @@ def convolve(threads, block, lanes, kernel, own, w, shared, v, z, after, s, mask
     """
     probes, outs = z.shape[0], z.shape[4]
     m, height, width, ins = own.shape[1:]
-    r = kernel // 2
+    small, area = is_small(height, width, kernel), height * width
+    r = 0 if small else kernel // 2
     blocks = (m + block - 1) // block
     length = ((block * (height + r) + r) * (width + r) + r + kernel) * ins
-    line, shape_line = (width + r) * ins, kernel * ins
+    line, rise = (width + r) * ins, kernel * ins
+    places, across = (area, area * outs) if small else (1, outs)
     for thread in prange(threads):
         buffer = np.zeros(length if own.shape[0] else 0, z.dtype)
         common = np.zeros(length if shared.shape[0] else 0, z.dtype)
         scratch = np.empty(SUMS * lanes, z.dtype)
-        sites = _sites(block, height, width, ins, r, SUMS)
+        sites = _sites(block, 1, 1, area * ins, 0, SUMS) if small else _sites(block, height, width, ins, r, SUMS)
         made = np.empty((block if after else 0, height, width, outs), z.dtype)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
-            shape = (count * height * width, kernel, shape_line, outs)
+            total = count if small else count * area
             if shared.shape[0]:
                 _fill(shared, first, count, r, common)
             for p in range(probes):
                 flat = made.reshape(-1) if after else z[p].reshape(-1)
-                start = 0 if after else first * height * width
+                start = 0 if after else first * area * outs
                 if own.shape[0]:
                     _fill(own[p], first, count, r, buffer)
-                    extra = v[p] if shared.shape[0] else w[:0]
-                    _convolve_block(buffer, sites, w, common, extra, shape, line, flat, start, scratch, lanes)
-                else:
-                    _convolve_block(common, sites, v[p], buffer, w[:0], shape, line, flat, start, scratch, lanes)
+                for place in range(places):
+                    window = _window(place, small, height, width, ins, kernel)
+                    begin = start + place * outs
+                    if own.shape[0]:
+                        extra = v[p] if shared.shape[0] else w[:0]
+                        _convolve_block(
+                            buffer, sites, total, window, w, common, extra, line, rise, outs, flat, begin, across,
+                            scratch, lanes,
+                        )  # fmt: skip
+                    else:
+                        _convolve_block(
+                            common, sites, total, window, v[p], buffer, w[:0], line, rise, outs, flat, begin, across,
+                            scratch, lanes,
+                        )  # fmt: skip
                 if after:
                     finish(after, s, made, count, first, mask, x[p])
 
@@ -177,28 +217,35 @@ def _rows(d, first, count, columns, padded):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _gradient_block(x, sites, total, d, d_first, columns, kernel, run, line, outs, sums, scratch, lanes):  # type: ignore[no-untyped-def]
-    """sums (k·run·B, flat) += Σ_sites x d^T for a filled buffer; d holds rows of `columns` from `d_first` on."""
+def _gradient_block(x, sites, total, window, d, d_first, across, line, rise, outs, sums, scratch, lanes):  # type: ignore[no-untyped-def]
+    """sums (k·k·A·B, flat) += Σ_sites x d^T for a filled buffer; rows of d lie `across` apart from `d_first` on."""
+    begin, skipped, kernel, run = window
     item = sums.itemsize
     for chunk in range(0, total, CHUNK):
         count = min(CHUNK, total - chunk)
         places = sites.ctypes.data + 8 * chunk
+        if kernel * run == COLOUR_SUMS <= REGISTERS and kernel == 3 and outs % lanes == 0:
+            for column in range(0, outs, lanes):
+                signals = d.ctypes.data + (d_first + chunk * across + column) * item
+                target = sums.ctypes.data + column * item
+                gradient_colour(sums, x.ctypes.data, places, count, line, signals, across, target, outs, 1)
+            continue
         for column in range(0, outs, 2 * lanes):
             left = outs - column
             vectors = 2 if left > lanes else 1
             tile, width = GRADIENT_SUMS // vectors, vectors * lanes
-            signals = d.ctypes.data + (d_first + chunk * columns + column) * item
+            signals = d.ctypes.data + (d_first + chunk * across + column) * item
             for dy in range(kernel):
                 for row in range(0, run, tile):
-                    start = x.ctypes.data + (dy * line + row) * item
-                    at = (dy * run + row) * outs + column
+                    start = x.ctypes.data + (begin + dy * line + row) * item
+                    at = (skipped + dy * rise + row) * outs + column
                     whole = left >= width and run - row >= tile
                     target = sums.ctypes.data + at * item if whole else scratch.ctypes.data
                     stride, add = (outs, 1) if whole else (width, 0)
                     if vectors == 2:
-                        gradient_wide(sums, start, places, count, signals, columns, target, stride, add)
+                        gradient_wide(sums, start, places, count, 0, signals, across, target, stride, add)
                     else:
-                        gradient_narrow(sums, start, places, count, signals, columns, target, stride, add)
+                        gradient_narrow(sums, start, places, count, 0, signals, across, target, stride, add)
                     if not whole:
                         for i in range(min(tile, run - row)):
                             for c in range(min(left, width)):
@@ -214,47 +261,59 @@ def convolve_gradient(threads, block, lanes, kernel, x, shared_d, shared_x, d, s
     """
     probes, a, outs = sums.shape[1], sums.shape[4], sums.shape[5]
     m, height, width = d.shape[1:4]
-    r, run = kernel // 2, kernel * a
+    small, area = is_small(height, width, kernel), height * width
+    r = 0 if small else kernel // 2
     blocks = (m + block - 1) // block
     length = ((block * (height + r) + r) * (width + r) + r + kernel) * a + GRADIENT_SUMS
-    line, area = (width + r) * a, height * width
+    line, rise = (width + r) * a, kernel * a
     columns = (outs + lanes - 1) // lanes * lanes
     padding = 0 if columns == outs else block * area * columns
+    places, across = (area, area * columns) if small else (1, columns)
     for thread in prange(threads):
         buffer = np.zeros(length, sums.dtype)
         padded = np.zeros(padding, sums.dtype)
         scratch = np.empty(GRADIENT_SUMS * lanes, sums.dtype)
         sums[thread] = 0
-        sites = _sites(block, height, width, a, r, 1)
+        sites = _sites(block, 1, 1, area * a, 0, 1) if small else _sites(block, height, width, a, r, 1)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
-            total = count * area
+            total = count if small else count * area
             start = 0 if padding else first * area * outs
-            if shared_x.shape[0]:
-                _fill(shared_x, first, count, r, buffer)
-                for p in range(probes):
-                    if padding:
-                        _rows(d[p], first, count, columns, padded)
-                    signals = padded if padding else d[p].reshape(-1)
-                    into = sums[thread, p].reshape(-1)
-                    _gradient_block(
-                        buffer, sites, total, signals, start, columns, kernel, run, line, outs, into, scratch, lanes
-                    )
-            if x.shape[0]:
-                if padding:
+            for part in range(2):
+                if (shared_x if part == 0 else shared_d).shape[0] == 0:
+                    continue
+                if part == 0:
+                    _fill(shared_x, first, count, r, buffer)
+                elif padding:
                     _rows(shared_d, first, count, columns, padded)
-                signals = padded if padding else shared_d.reshape(-1)
                 for p in range(probes):
-                    _fill(x[p], first, count, r, buffer)
-                    into = sums[thread, p].reshape(-1)
-                    _gradient_block(
-                        buffer, sites, total, signals, start, columns, kernel, run, line, outs, into, scratch, lanes
-                    )
+                    if part == 1:
+                        _fill(x[p], first, count, r, buffer)
+                    elif padding:
+                        _rows(d[p], first, count, columns, padded)
+                    plain = d[p] if part == 0 else shared_d
+                    signals, into = padded if padding else plain.reshape(-1), sums[thread, p].reshape(-1)
+                    for place in range(places):
+                        window = _window(place, small, height, width, a, kernel)
+                        begin = start + place * columns
+                        _gradient_block(
+                            buffer, sites, total, window, signals, begin, across, line, rise, outs, into, scratch, lanes
+                        )
 
 
-def images_per_block(m: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:
-    """(images per block, threads): blocks fill the cache but leave every thread several."""
-    threads = get_num_threads()
-    fitting = BLOCK_BYTES // max(1, height * width * channels * itemsize)
-    return max(1, min(fitting, -(-m // (2 * threads)))), threads
+def even_blocks(m: int, threads: int, fitting: int) -> int:
+    """Images per block, at most `fitting`, such that every thread has as many blocks as the others."""
+    share = -(-m // threads)
+    return -(-share // -(-share // max(1, fitting)))
+
+
+@cache
+def images_per_block(m: int, height: int, width: int, size: int, kernel: int, threads: int) -> int:
+    """Such that blocks fill the cache, of `size` bytes a site; small images may, others leave every thread two or more.
+
+    A site's tiles go over the images of a block where these are small.
+    """
+    fitting = BLOCK_BYTES // max(1, height * width * size)
+    most = -(-m // (threads if is_small(height, width, kernel) else 2 * threads))
+    return even_blocks(m, threads, min(fitting, most))

@@ -17,10 +17,13 @@ from numba.extending import intrinsic
 
 WIDTH = 64 if llvm.get_host_cpu_features().get("avx512f") else 32 if llvm.get_host_cpu_features().get("avx2") else 16
 """Bytes of a vector register."""
+REGISTERS = 16 if WIDTH == 32 else 32
 SUMS = 12 if WIDTH == 32 else 24
-"""Vectors of sums in a tile of a convolution: of 16 or 32 registers."""
+"""Vectors of sums in a tile of a convolution."""
 GRADIENT_SUMS = 8 if WIDTH == 32 else 16
 """In a tile of a gradient: a divisor of most counts of channels, and enough to hide the latency of a sum."""
+COLOUR_SUMS = 27
+"""In a tile of the gradient of 3×3 kernels on images of three colours, whose rows of 9 fill no other tile."""
 LANES = {"float64": WIDTH // 8, "float32": WIDTH // 4}
 INT = ir.IntType(64)
 
@@ -102,16 +105,16 @@ class _Tile(Vectors):
 
 def _convolution_tile(vectors: int) -> Any:
     @intrinsic
-    def tile(context, like, x, sites, w, kernel, run, line, z, stride, add):  # type: ignore[no-untyped-def]
-        """z[i] (+)= Σ_{dy < kernel, t < run} x[sites[i] + dy·line + t] w[dy·run + t] for a tile of sites.
+    def tile(context, like, x, sites, w, kernel, run, line, rise, z, stride, add):  # type: ignore[no-untyped-def]
+        """z[i] (+)= Σ_{dy < kernel, t < run} x[sites[i] + dy·line + t] w[dy·rise + t] for a tile of sites.
 
         x, sites, w, z: addresses; sites holds int64 offsets of entries; a row of w has the tile's vectors, rows of z
         are `stride` entries apart.
         """
-        signature = types.void(like, *[types.intp] * 9)
+        signature = types.void(like, *[types.intp] * 10)
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            _, x, sites, w, kernel, run, line, z, stride, add = values
+            _, x, sites, w, kernel, run, line, rise, z, stride, add = values
             t = _Tile(builder, signature.args[0], SUMS, vectors)
             t.clear()
             places = []
@@ -121,7 +124,7 @@ def _convolution_tile(vectors: int) -> Any:
             width = INT(vectors * t.lanes)
             with cgutils.for_range(builder, kernel) as down:
                 above = builder.mul(down.index, line)
-                taps = t.shifted(w, builder.mul(builder.mul(down.index, run), width))
+                taps = t.shifted(w, builder.mul(builder.mul(down.index, rise), width))
                 starts = [t.shifted(place, above) for place in places]
                 with cgutils.for_range(builder, run) as along:
                     numbers = [t.shifted(start, along.index) for start in starts]
@@ -134,20 +137,24 @@ def _convolution_tile(vectors: int) -> Any:
     return tile
 
 
-def _gradient_tile(vectors: int) -> Any:
+def _gradient_tile(vectors: int, sums: int, run: int) -> Any:
     @intrinsic
-    def tile(context, like, x, sites, count, d, across, g, stride, add):  # type: ignore[no-untyped-def]
-        """g[i] (+)= Σ_{p < count} x[sites[p] + i] d[p], rows of d `across` and of g `stride` entries apart."""
-        signature = types.void(like, *[types.intp] * 8)
+    def tile(context, like, x, sites, count, line, d, across, g, stride, add):  # type: ignore[no-untyped-def]
+        """g[i] (+)= Σ_{p < count} x[sites[p] + ⌊i/run⌋·line + i mod run] d[p].
+
+        Rows of d lie `across` and of g `stride` entries apart.
+        """
+        signature = types.void(like, *[types.intp] * 9)
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            _, x, sites, count, d, across, g, stride, add = values
-            t = _Tile(builder, signature.args[0], GRADIENT_SUMS, vectors)
+            _, x, sites, count, line, d, across, g, stride, add = values
+            t = _Tile(builder, signature.args[0], sums, vectors)
             t.clear()
+            offsets = [builder.add(builder.mul(line, INT(i // run)), INT(i % run)) for i in range(t.rows)]
             with cgutils.for_range(builder, count) as each:
                 entry = builder.load(t.pointer(builder.add(sites, builder.mul(each.index, INT(8))), INT))
                 start = t.shifted(x, entry)
-                numbers = [builder.add(start, INT(i * t.bytes)) for i in range(t.rows)]
+                numbers = [t.shifted(start, offset) for offset in offsets]
                 t.accumulate(numbers, t.shifted(d, builder.mul(each.index, across)))
             t.finish(g, stride, add)
             return context.get_dummy_value()
@@ -158,7 +165,9 @@ def _gradient_tile(vectors: int) -> Any:
 
 
 convolution_narrow, convolution_wide = _convolution_tile(1), _convolution_tile(2)
-gradient_narrow, gradient_wide = _gradient_tile(1), _gradient_tile(2)
+gradient_narrow = _gradient_tile(1, GRADIENT_SUMS, GRADIENT_SUMS)
+gradient_wide = _gradient_tile(2, GRADIENT_SUMS, GRADIENT_SUMS)
+gradient_colour = _gradient_tile(1, COLOUR_SUMS, COLOUR_SUMS // 3)
 
 
 @intrinsic

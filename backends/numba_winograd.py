@@ -8,13 +8,15 @@ between two transformations (`backends.numba_transforms`). The gradient is the a
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 
 from .numba_gates import finish
-from .numba_kernels import BLOCK_BYTES
+from .numba_kernels import BLOCK_BYTES, even_blocks, is_small
 from .numba_tiles import (
     GRADIENT_SUMS,
     LANES,
@@ -36,7 +38,7 @@ from .numba_transforms import (
 )
 
 Array = np.ndarray[Any, Any]
-KERNEL = {tile: matrices(tile)[1] for tile in (2, 4)}
+KERNEL = {(tile, dtype): matrices(tile)[1].astype(dtype) for tile in (2, 4) for dtype in LANES}
 """G (n, 3): the transformation of a kernel."""
 LEAST_PRODUCT = 256  # channels in × channels out from which the products weigh more than the transformations
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
@@ -44,17 +46,21 @@ PANEL_TILES, SUM_TILES = 8, 24
 """Tiles whose products take as long as transforming a kernel, and as adding up its gradient: both pass over memory."""
 
 
-def tile_side(kernel: int, images: tuple[int, int, int], ins: int, outs: int, dtype: str, more: int) -> int:
-    """The side of a tile, 4 or 2; 0 where direct sums are quicker: kernels not 3×3, few or ragged channels.
+@cache
+def tile_side(
+    kernel: int, images: tuple[int, int, int], ins: int, outs: int, lanes: int, threads: int, more: int
+) -> int:
+    """The side of a tile, 4 or 2; 0 for direct sums: kernels not 3×3, ragged or few channels, small images.
 
     images (m, H, W): products are counted with the register tiles that a thread's share of them fills, and with the
     `more` tiles that stand for passes over kernels.
     """
-    lanes = LANES[dtype]
     if kernel != 3 or ins % lanes or outs % lanes or ins * outs < LEAST_PRODUCT:
         return 0
     m, height, width = images
-    share, rows = -(-m // get_num_threads()), SUMS // 2
+    if is_small(height, width, kernel):
+        return 0
+    share, rows = -(-m // threads), SUMS // 2
     tiles = {t: -(-share * -(-height // t) * -(-width // t) // rows) * rows for t in (2, 4)}
     return min(tiles, key=lambda t: ((t + 2) ** 2 * (tiles[t] + more), t))
 
@@ -63,9 +69,10 @@ def panels(w: Array, turned: bool, tile: int) -> Array:
     """Kernels (..., 3, 3, A, B) transformed and packed: (..., n², panels, A·2L): see `numba_kernels.pack`."""
     *lead, _, _, a, b = w.shape
     ins, outs = (b, a) if turned else (a, b)
-    width = 2 * LANES[w.dtype.name]
-    made = np.empty((int(np.prod(lead)), (tile + 2) ** 2, -(-outs // width), ins * width), w.dtype)
-    _panels(w.reshape(-1, 3, 3, a, b), turned, KERNEL[tile].astype(w.dtype), width, made)
+    dtype = w.dtype.name
+    width = 2 * LANES[dtype]
+    made = np.empty((math.prod(lead), (tile + 2) ** 2, -(-outs // width), ins * width), w.dtype)
+    _panels(w.reshape(-1, 3, 3, a, b), turned, KERNEL[tile, dtype], width, made)
     return made.reshape(*lead, *made.shape[1:])
 
 
@@ -100,7 +107,7 @@ def _panels(w, turned, g, width, made):  # type: ignore[no-untyped-def]
 def kernel_gradient(sums: Array, tile: int) -> Array:
     """Threads' sums (T, P, n², A, B) -> (P, 3, 3, A, B): added up, and the adjoint of the kernels' transformation."""
     made = np.empty((sums.shape[1], 3, 3, *sums.shape[3:]), sums.dtype)
-    _kernel_gradient(sums, KERNEL[tile].astype(sums.dtype), made)
+    _kernel_gradient(sums, KERNEL[tile, sums.dtype.name], made)
     return made
 
 
@@ -162,11 +169,11 @@ def _multiply(v, plane, u, tiles, sites, run, outs, m, out_plane, add, lanes):  
             if outs - column > lanes:
                 for t in range(0, tiles, SUMS // 2):
                     place = target + (t * outs + column) * item
-                    convolution_wide(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, place, outs, add)
+                    convolution_wide(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, 0, place, outs, add)
             else:
                 for t in range(0, tiles, SUMS):
                     place = target + (t * outs + column) * item
-                    convolution_narrow(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, place, outs, add)
+                    convolution_narrow(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, 0, place, outs, add)
 
 
 @njit(cache=True)
@@ -261,9 +268,9 @@ def _accumulate(v, plane, e, out_plane, tiles, sites, ins, outs, sums, scratch, 
                 target = sums.ctypes.data + at * item if whole else scratch.ctypes.data
                 stride, add = (outs, 1) if whole else (width, 0)
                 if vectors == 2:
-                    gradient_wide(v, source, sites.ctypes.data, tiles, signals, outs, target, stride, add)
+                    gradient_wide(v, source, sites.ctypes.data, tiles, 0, signals, outs, target, stride, add)
                 else:
-                    gradient_narrow(v, source, sites.ctypes.data, tiles, signals, outs, target, stride, add)
+                    gradient_narrow(v, source, sites.ctypes.data, tiles, 0, signals, outs, target, stride, add)
                 if not whole:
                     for i in range(ins - row):
                         for c in range(width):
@@ -304,9 +311,9 @@ def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sum
                     _accumulate(windows, plane, spread, out_plane, tiles, sites, ins, outs, into, scratch, lanes)
 
 
-def images_per_block(m: int, height: int, width: int, channels: int, itemsize: int, tile: int) -> tuple[int, int]:
-    """(images per block, threads): transformed tiles fill the cache, but are never too few for a product."""
-    threads = get_num_threads()
+@cache
+def images_per_block(m: int, height: int, width: int, size: int, tile: int, threads: int) -> int:
+    """Such that transformed tiles fill the cache, but are never too few for a product; `size`: bytes of a site."""
     tiles = -(-height // tile) * -(-width // tile)
-    fitting = max(LEAST_TILES, BLOCK_BYTES // ((tile + 2) ** 2 * channels * itemsize)) // tiles
-    return max(1, min(fitting, -(-m // threads))), threads
+    fitting = max(LEAST_TILES, BLOCK_BYTES // ((tile + 2) ** 2 * size)) // tiles
+    return even_blocks(m, threads, fitting)

@@ -31,6 +31,8 @@ SHAPES = [
     (2, 3, 4, 24, 8, 1), (1, 20, 20, 12, 24, 3),
     # Tiles of 2×2 and 4×4 sites, whole and ragged, one or several blocks of them, in every precision.
     (3, 5, 7, 16, 32, 3), (70, 2, 2, 32, 16, 3), (5, 1, 3, 32, 48, 3), (2, 8, 6, 32, 80, 3),
+    # Images smaller than the kernel, whole and ragged; images of three colours.
+    (30, 2, 2, 16, 48, 3), (13, 2, 1, 3, 5, 3), (29, 1, 1, 16, 16, 3), (5, 4, 3, 6, 17, 5), (2, 20, 19, 3, 32, 3),
 ]  # fmt: skip
 # Which of (first, second) of each pair carries the probe axis.
 PROBES = [
@@ -136,6 +138,7 @@ def test_every_tile(shape: tuple[int, ...], dtype: str, tile: int, monkeypatch: 
 GATES = [
     ((3, 1, 1, 2), ()), ((2, 5, 4, 3), ()), ((2, 2, 2, 1), (2,)), ((4, 7, 5, 3), (2,)), ((3, 7, 8, 2), (3,)),
     ((2, 6, 6, 2), (1,)), ((3, 9, 10, 2), (2, 2)), ((2, 13, 12, 3), (2, 3)), ((2, 8, 9, 1), (2, 2, 2)), ((5, 4), ()),
+    ((2, 4, 6, 16), (2,)), ((3, 5, 7, 20), (2,)), ((2, 3, 4, 37), (2,)),
 ]  # fmt: skip
 
 
@@ -202,6 +205,7 @@ def test_gates_are_frozen_linear_maps(shape: tuple[int, ...], pools: tuple[int, 
 GATED = [
     ((3, 7, 5, 3, 4, 3), ()), ((3, 7, 5, 3, 4, 3), (2,)), ((4, 8, 6, 2, 5, 5), (3,)), ((70, 2, 2, 32, 16, 3), (2,)),
     ((2, 9, 7, 16, 32, 3), ()), ((2, 9, 7, 16, 32, 3), (2,)), ((3, 8, 8, 4, 3, 3), (2, 2)), ((2, 1, 1, 3, 2, 3), ()),
+    ((9, 2, 2, 5, 19, 3), (2,)),
 ]  # fmt: skip
 
 
