@@ -16,7 +16,7 @@ Step = Callable[[list[Array], list[Array]], list[Array]]  # (state, inputs) -> t
 
 
 KEPT_BYTES = 1 << 30
-GROUP_BYTES = 7 << 25
+GROUP_BYTES = 1 << 27
 
 
 class BackendUnavailableError(RuntimeError):
@@ -71,7 +71,7 @@ class Backend:
 
     @property
     def group_bytes(self) -> int:
-        """Bytes of Lanczos bases and tangents within which probes share products: a tenth of their time is saved."""
+        """Bytes of Lanczos bases and tangents within which probes share products, which saves up to a tenth of their time."""
         return GROUP_BYTES
 
     def free_bytes(self) -> int | None:

@@ -18,10 +18,10 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 
 from .base import HostArray
+from .numba_tiles import INT, WIDTH, Vectors
 
 SPARE = 1 << 13  # values of the bits that a single-precision mantissa has and a half-precision one has not
 COLUMNS = 4096  # of a vector that stay in the first-level cache while rows of a basis pass; a power of 2
-SIDE = 64  # COLUMNS**0.5
 OVERLAP = 0.6 * 2.0**-11 / COLUMNS**0.5  # rms, of two unit vectors that lie in one stretch of COLUMNS numbers
 
 
@@ -62,28 +62,61 @@ def mixing() -> tuple[HostArray, HostArray]:
     return factors.astype(np.float32), rng.integers(0, SPARE, COLUMNS, dtype=np.int32)
 
 
-@njit(fastmath={"contract", "nsz"}, cache=True)
-def _butterflies(x):  # type: ignore[no-untyped-def]
-    """The transform over stretches of SIDE numbers, number by number, of the SIDE stretches of x (COLUMNS,)."""
-    half = x.size // 2
-    while half >= SIDE:
-        for first in range(0, x.size, 2 * half):
-            low, high = x[first : first + half], x[first + half : first + 2 * half]
-            for i in range(half):
-                a, b = low[i], high[i]
-                low[i], high[i] = a + b, a - b
-        half //= 2
+@intrinsic
+def _butterfly(context, like, address, step):  # type: ignore[no-untyped-def]
+    """Sums and differences of four vectors `step` bytes apart, twice: two steps of a transform, in place."""
+    signature = types.void(like, types.intp, types.intp)
+
+    def generate(context, b, signature, values):  # type: ignore[no-untyped-def]
+        _, address, step = values
+        t = Vectors(b, signature.args[0])
+        places = [b.add(address, b.mul(step, INT(i))) for i in range(4)]
+        x = [t.load(place, 0) for place in places]
+        for i, j in ((0, 2), (1, 3), (0, 1), (2, 3)):
+            x[i], x[j] = b.fadd(x[i], x[j]), b.fsub(x[i], x[j])
+        for value, place in zip(x, places, strict=True):
+            t.store(value, place, 0)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _transform_lanes(context, like, address):  # type: ignore[no-untyped-def]
+    """The transform of the numbers of one vector, in place."""
+    signature = types.void(like, types.intp)
+
+    def generate(context, b, signature, values):  # type: ignore[no-untyped-def]
+        _, address = values
+        t = Vectors(b, signature.args[0])
+        x, lanes, half = t.load(address, 0), range(t.lanes), t.lanes // 2
+        while half:
+            other = ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), [i ^ half for i in lanes])
+            signs = ir.Constant(t.vector, [-1.0 if i & half else 1.0 for i in lanes])
+            x = t.fused(x, signs, b.shuffle_vector(x, x, other))
+            half //= 2
+        t.store(x, address, 0)
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @njit(cache=True)
 def _transform(x):  # type: ignore[no-untyped-def]
-    """The Walsh-Hadamard transform of x (COLUMNS,), a square turned over, in place; its inverse but for 1/COLUMNS."""
-    _butterflies(x)
-    square = x.reshape(SIDE, SIDE)
-    for i in range(SIDE):
-        for j in range(i):
-            square[i, j], square[j, i] = square[j, i], square[i, j]
-    _butterflies(x)
+    """The Walsh-Hadamard transform of x (COLUMNS,), in place; its inverse but for 1/COLUMNS."""
+    lanes, start = WIDTH // x.itemsize, x.ctypes.data
+    step = x.size // 4
+    while step >= lanes:
+        for first in range(0, x.size, 4 * step):
+            for i in range(first, first + step, lanes):
+                _butterfly(x, start + i * x.itemsize, step * x.itemsize)
+        step //= 4
+    if 4 * step > lanes:  # an odd number of steps: the last one by itself
+        for first in range(0, x.size, 2 * lanes):
+            for i in range(first, first + lanes):
+                x[i], x[i + lanes] = x[i] + x[i + lanes], x[i] - x[i + lanes]
+    for i in range(0, x.size, lanes):
+        _transform_lanes(x, start + i * x.itemsize)
 
 
 @njit(cache=True)

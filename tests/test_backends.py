@@ -294,6 +294,15 @@ def test_gates_of_dense_layers_keep_bits(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [64, 128, 2048, 4096])
+def test_walsh_hadamard_transform(size: int) -> None:
+    """An even and an odd number of steps beyond the numbers of one vector."""
+    x = drawn((size,)).astype("f4")
+    found = x.copy()
+    numba_vectors._transform(found)
+    assert_close(found, hadamard(size) @ x.astype(float), 1e-6)
+
+
 @pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
 def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
@@ -303,6 +312,15 @@ def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPat
     expected = w - (basis.astype(float) @ w) @ basis.astype(float)
     found = fast.orthogonalise(basis, w.copy(), np.zeros(k, dtype), np.zeros(n, dtype))
     assert_close(found, expected, 1e-14 if dtype == "float64" else 1e-6, float(np.linalg.norm(w)))
+
+
+@pytest.mark.parametrize("size", [64, 128, 2048, 4096])
+def test_walsh_hadamard_transform(size: int) -> None:
+    """An even and an odd number of steps beyond the numbers of one vector."""
+    x = drawn((size,)).astype("f4")
+    found = x.copy()
+    numba_vectors._transform(found)
+    assert_close(found, hadamard(size) @ x.astype(float), 1e-6)
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
@@ -318,8 +336,7 @@ def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPat
     assert basis.nbytes == ops.basis_bytes(k, n)
     for row, q in enumerate(vectors):
         ops.keep(basis, row, q)
-    places = np.arange(columns).reshape(64, 64).T.reshape(-1)
-    mixing = (hadamard(columns) * numba_vectors.mixing()[0].astype(float))[places]
+    mixing = hadamard(columns) * numba_vectors.mixing()[0].astype(float)
     assert_close(mixing @ mixing.T, np.eye(columns), 1e-6)
     stretches = np.zeros((k, basis.shape[1]))
     stretches[:, :n] = vectors
