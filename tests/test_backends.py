@@ -294,15 +294,6 @@ def test_gates_of_dense_layers_keep_bits(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("size", [64, 128, 2048, 4096])
-def test_walsh_hadamard_transform(size: int) -> None:
-    """An even and an odd number of steps beyond the numbers of one vector."""
-    x = drawn((size,)).astype("f4")
-    found = x.copy()
-    numba_vectors._transform(found)
-    assert_close(found, hadamard(size) @ x.astype(float), 1e-6)
-
-
 @pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
 def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
