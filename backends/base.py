@@ -71,7 +71,7 @@ class Backend:
 
     @property
     def group_bytes(self) -> int:
-        """Bytes of Lanczos bases and tangents within which probes share products, which saves up to a tenth of their time."""
+        """Bytes of Lanczos bases and tangents within which probes share products, up to a tenth quicker."""
         return GROUP_BYTES
 
     def free_bytes(self) -> int | None:

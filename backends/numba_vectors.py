@@ -216,9 +216,18 @@ def orthogonalise_half(basis, unit, factors, w):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
-def inner(x, y):  # type: ignore[no-untyped-def]
-    """Σ x y in float64 for vectors of one length, without a copy."""
+def _inner(x, y):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(x.size):
         total += np.float64(x[i]) * np.float64(y[i])
     return total
+
+
+@njit(parallel=True, cache=True)
+def inner(x, y):  # type: ignore[no-untyped-def]
+    """Σ x y in float64 for vectors of one length, without a copy; the same whatever the number of threads."""
+    parts = np.empty((x.size + COLUMNS - 1) // COLUMNS)
+    for index in prange(parts.size):
+        here = slice(index * COLUMNS, (index + 1) * COLUMNS)
+        parts[index] = _inner(x[here], y[here])
+    return parts.sum()
