@@ -121,9 +121,10 @@ class Backend:
         """About what overlaps a vector orthogonalised against a `basis` keeps, beyond rounding of its own precision."""
         return 0.0
 
-    def keep(self, basis: Array, row: int, w: Array) -> None:
-        """The unit vector w (n,) as a row of a `basis`, perhaps in a form that takes less memory."""
-        basis[row, :] = w
+    def keep(self, basis: Array, row: int, w: Array, norm: float, unit: Array) -> None:
+        """w (n,) / norm into `unit` (n,), and as a row of a `basis`, there perhaps in a form that takes less memory."""
+        unit[:] = w / norm
+        basis[row, :] = unit
 
     def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
         """w (n,) less its part along the rows of a `basis`, or of unit vectors as they are: `reference.orthogonalise`.

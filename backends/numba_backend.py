@@ -82,12 +82,14 @@ class NumbaBackend(NumbaConvolutions):
         overlap: float = self._vectors.OVERLAP
         return overlap if self._halved(k, n) else 0.0
 
-    def keep(self, basis: Array, row: int, w: Array) -> None:
+    def keep(self, basis: Array, row: int, w: Array, norm: float, unit: Array) -> None:
         if basis.dtype == np.uint16:
+            scale = self._vectors.half_unit(w.size)
             with self.computing():
-                self._vectors.keep_half(plain(w), self._vectors.half_unit(w.size), *self._mixing, basis[row])
+                self._vectors.keep_half(plain(w), w.dtype.type(norm), scale, *self._mixing, basis[row], unit)
         else:
-            basis[row] = w
+            np.divide(w, norm, out=unit)
+            basis[row] = unit
 
     def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
         if basis.dtype == np.uint16:

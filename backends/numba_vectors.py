@@ -129,14 +129,19 @@ def _mix(part, factors, mixed):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def keep_half(w, unit, factors, dither, row):  # type: ignore[no-untyped-def]
-    """unit w, mixed and rounded to half precision: its bits into row, uint16, as long as w in multiples of COLUMNS."""
+def keep_half(w, norm, scale, factors, dither, row, unit):  # type: ignore[no-untyped-def]
+    """w / norm into `unit`; scale times it, mixed and rounded to half precision: its bits into row, uint16.
+
+    Rows are as long as w in multiples of COLUMNS.
+    """
     for index in prange(row.size // COLUMNS):
         first = index * COLUMNS
-        mixed = np.empty(COLUMNS, w.dtype)
-        _mix(w[first : first + COLUMNS], factors, mixed)
+        mixed, part = np.empty(COLUMNS, w.dtype), unit[first : first + COLUMNS]
+        for i in range(part.size):
+            part[i] = w[first + i] / norm
+        _mix(part, factors, mixed)
         for i in range(COLUMNS):
-            row[first + i] = _half_bits(mixed[i] * unit, dither[i])
+            row[first + i] = _half_bits(mixed[i] * scale, dither[i])
 
 
 @njit(inline="always")

@@ -16,6 +16,7 @@ choosing labels. Libraries that know nothing of it work on all examples; "active
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -24,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
 PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
-LIMIT = 200  # seconds for a spectrum
+LIMIT = 200  # seconds for a spectrum of 128 images, in proportion for others
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
 
@@ -171,18 +172,18 @@ def spectrum(method: str, m: int, share: float, steps: int, probes: int) -> None
     print(json.dumps({"seconds": seconds, "peak bytes": peak, "products": inside}))
 
 
-def spectra(m: int, share: float, steps: int, probes: int) -> dict[str, Any]:
+def spectra(m: int, share: float, steps: int, probes: int, methods: Sequence[str]) -> dict[str, Any]:
     """End to end, each method in a fresh process; kernels of ours that none has needed yet are compiled before."""
-    found = {}
+    found, limit = {}, LIMIT * max(1.0, m / 128)
     first = [sys.executable, __file__, "--spectrum-of", "umwelt", "16", "1.0", "40", "1"]
     subprocess.run(first, capture_output=True, check=True)
-    for method in ("umwelt", "pyhessian", "matfree"):
+    for method in ("umwelt", *methods):
         arguments = ["--spectrum-of", method, str(m), str(share), str(steps), str(probes)]
         command = [sys.executable, __file__, *arguments]
         try:
-            run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+            run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
         except subprocess.TimeoutExpired:
-            print(f"    {method}: not at its end after {LIMIT} s, left out", flush=True)
+            print(f"    {method}: not at its end after {limit:.0f} s, left out", flush=True)
             continue
         found[method] = json.loads(run.stdout.splitlines()[-1])
         print(f"    {method}: {found[method]}", flush=True)
@@ -199,11 +200,21 @@ def enumeration(rounds: int) -> dict[str, Any]:
     return compared({"umwelt" if name == "numba" else name: seconds for name, seconds in found.items()})
 
 
+def spectrum_cases(quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Of few images beside both libraries, and of as many as a product is measured on beside the quicker of them."""
+    steps, probes, few, many = (4, 1, 20, 30) if quick else (80, 4, 128, 1000)
+    made: dict[str, Callable[[], dict[str, Any]]] = {}
+    for m, others in ((few, ("pyhessian", "matfree")), (many, ("pyhessian",))):
+        for name, share in (("all", 1.0), ("a tenth", 0.1)):
+            call = functools.partial(spectra, m, share, steps, probes, others)
+            made[f"spectrum, {m} images, {name} active"] = call
+    return made
+
+
 def cases(wanted: list[str], quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     """Everything measured, by name."""
     digits = np.random.default_rng(0).standard_normal((11_264, 64)).astype(np.float32)
     m, rounds = (100, 1) if quick else (1000, 3)
-    steps, probes, of = (4, 1, 20) if quick else (80, 4, 128)
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     if "train" in wanted:
         made["training step, vgg12:0.25"] = lambda: training(vgg12(0.25), images(128 if quick else 512), rounds)
@@ -211,8 +222,8 @@ def cases(wanted: list[str], quick: bool) -> dict[str, Callable[[], dict[str, An
         made["training step, mlp:64x64x64"] = lambda: training(mlp([64, 64, 64, 64, 1]), digits, 4 * rounds)
     for name, share in SHARES.items() if "products" in wanted else ():
         made[f"Hessian product, {name} active"] = lambda s=share: products(vgg12(0.25), m, s, rounds)
-    for name, share in (("all", 1.0), ("a tenth", 0.1)) if "spectrum" in wanted else ():
-        made[f"spectrum, {name} active"] = lambda s=share: spectra(of, s, steps, probes)
+    if "spectrum" in wanted:
+        made |= spectrum_cases(quick)
     if "enumeration" in wanted:
         made["exact enumeration, 2^24 states"] = lambda: enumeration(rounds)
     return made

@@ -237,12 +237,12 @@ class Lanczos:
         self._allocate()
         for k in self._live:
             signs = self._streams[k].integers(0, 2, self._n)
-            self._add(k, 0, self._ops.asarray((signs * 2.0 - 1.0) / np.sqrt(self._n)))
+            self._add(k, 0, self._ops.asarray(signs * 2.0 - 1.0), np.sqrt(self._n))
 
-    def _add(self, k: int, step: int, q: Array) -> None:
-        """q as vector `step` of probe k."""
-        self._recent[k - self._first, step % 2, :] = q
-        self._ops.keep(self._bases[k - self._first], step, q)
+    def _add(self, k: int, step: int, w: Array, norm: float) -> None:
+        """w / norm as vector `step` of probe k."""
+        row = k - self._first
+        self._ops.keep(self._bases[row], step, w, norm, self._recent[row, step % 2, :])
 
     def _allocate(self) -> None:
         if not self._bases:
@@ -267,8 +267,7 @@ class Lanczos:
         self._scale[k] = max(scale, beta)
         if ended or step == self._steps - 1:
             return False
-        w /= beta
-        self._add(k, step + 1, w)
+        self._add(k, step + 1, w, beta)
         return True
 
     def _orthogonalised(self, basis: Array, w: Array, norm: float) -> tuple[Array, float]:

@@ -326,7 +326,9 @@ def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPat
     assert basis.dtype == np.uint16
     assert basis.nbytes == ops.basis_bytes(k, n)
     for row, q in enumerate(vectors):
-        ops.keep(basis, row, q)
+        made = np.empty_like(q)
+        ops.keep(basis, row, 4 * q, 4.0, made)
+        assert np.array_equal(made, q)
     mixing = hadamard(columns) * numba_vectors.mixing()[0].astype(float)
     assert_close(mixing @ mixing.T, np.eye(columns), 1e-6)
     stretches = np.zeros((k, basis.shape[1]))

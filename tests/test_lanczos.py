@@ -168,9 +168,9 @@ def test_orthogonality_is_kept_with_few_passes(
         passes.append(len(basis))
         return np.asarray(inner(basis, *rest))
 
-    def kept(basis: Array, row: int, w: Array) -> None:
-        vectors.append(w.astype(float))
-        keep(basis, row, w)
+    def kept(basis: Array, row: int, w: Array, norm: float, unit: Array) -> None:
+        keep(basis, row, w, norm, unit)
+        vectors.append(unit.astype(float))
 
     monkeypatch.setattr(ops, "orthogonalise", counted)
     monkeypatch.setattr(ops, "keep", kept)
