@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -73,6 +73,10 @@ class NumbaConvolutions(Backend):
             before, self._threads, self._packed = self._threads, threads, packed
             if threads is None:
                 self._set_threads(before or [])
+
+    def _working(self) -> AbstractContextManager[None]:
+        """`computing`, but for a call inside it, where there is nothing left to do."""
+        return self.computing() if self._threads is None else nullcontext()
 
     def _set_threads(self, counts: list[int]) -> None:
         for library, count in zip(self._blas, counts, strict=True):
@@ -163,7 +167,7 @@ class NumbaConvolutions(Backend):
         no_panels = np.empty((0,) * (3 if tile else 2), self.dtype)
         packed_w = no_panels if own is None else self._panels(own[1], turned, tile)
         packed_v = no_panels[None] if shared is None else self._panels(shared[1], turned, tile)
-        with self.computing():
+        with self._working():
             chosen.convolve(
                 *settings, none if own is None else plain(own[0]), packed_w,
                 none[:, 0] if shared is None else plain(shared[0]), packed_v, z,
@@ -177,7 +181,9 @@ class NumbaConvolutions(Backend):
         """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
         from numba import get_num_threads
 
-        threads, lanes = get_num_threads(), self._kernels.LANES[self.dtype]
+        from .numba_tiles import LANES
+
+        threads, lanes = get_num_threads(), LANES[self.dtype]
         tile = self._winograd.tile_side(kernel, images, ins, outs, lanes, threads, more)
         chosen, side = (self._winograd, tile) if tile else (self._kernels, kernel)
         block = chosen.images_per_block(*images, (2 * ins + outs) * self._item, side, threads)
@@ -213,7 +219,7 @@ class NumbaConvolutions(Backend):
         planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
         sums = np.empty((settings[0], probes, *planes, ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)
-        with self.computing():
+        with self._working():
             chosen.convolve_gradient(
                 *settings,
                 none_x if x is None else plain(x),

@@ -20,15 +20,15 @@ from .numba_gates import finish
 from .numba_tiles import (
     COLOUR_SUMS,
     GRADIENT_SUMS,
-    LANES,
     REGISTERS,
     SUMS,
-    convolution_narrow,
-    convolution_wide,
+    WIDTH,
+    convolve_tile,
     copy,
     gradient_colour,
     gradient_narrow,
     gradient_wide,
+    rows_of_tile,
 )
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ def pack(w: Array, turned: bool) -> Array:
     """
     *lead, k, _, a, b = w.shape
     ins, outs = (b, a) if turned else (a, b)
-    width = 2 * LANES[w.dtype.name]
+    width = 2 * (WIDTH // w.itemsize)
     packed = np.empty((math.prod(lead), -(-outs // width), k * k * ins * width), w.dtype)
     _pack(w.reshape(-1, k, k, a, b), turned, width, packed)
     return packed.reshape(*lead, *packed.shape[1:])
@@ -129,31 +129,24 @@ def _convolve_block(x, sites, total, window, w, again, add_w, line, rise, outs, 
         column = n * 2 * lanes
         left = outs - column
         vectors = 2 if left > lanes else 1
-        tile = SUMS // vectors
         width = vectors * lanes
-        taps = w[n].ctypes.data + skipped * width * item
-        from_x = x.ctypes.data + start * item
-        for t in range(0, total, tile):
-            inside = min(tile, total - t)
-            whole = inside == tile and left >= width
+        taps, from_x = w[n].ctypes.data + skipped * width * item, x.ctypes.data + start * item
+        t = 0
+        while t < total:
+            rows = rows_of_tile(total - t, vectors)
+            inside = min(rows, total - t)
+            full, whole = rows * vectors == SUMS, inside == rows and left >= width
             target = z.ctypes.data + (z_first + t * across + column) * item if whole else scratch.ctypes.data
-            stride = across if whole else width
-            first = sites.ctypes.data + 8 * t
-            if vectors == 2:
-                convolution_wide(z, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
-            else:
-                convolution_narrow(z, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
+            stride, first = across if whole else width, sites.ctypes.data + 8 * t
+            convolve_tile(z, vectors, full, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
             if again.size:
-                more = add_w[n].ctypes.data + skipped * width * item
-                from_again = again.ctypes.data + start * item
-                if vectors == 2:
-                    convolution_wide(z, from_again, first, more, kernel, run, line, rise, target, stride, 1)
-                else:
-                    convolution_narrow(z, from_again, first, more, kernel, run, line, rise, target, stride, 1)
+                more, beside = add_w[n].ctypes.data + skipped * width * item, again.ctypes.data + start * item
+                convolve_tile(z, vectors, full, beside, first, more, kernel, run, line, rise, target, stride, 1)
             if not whole:
                 for i in range(inside):
                     for c in range(min(left, width)):
                         z[z_first + (t + i) * across + column + c] = scratch[i * width + c]
+            t += rows
 
 
 @njit(parallel=True, cache=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -20,6 +20,8 @@ WIDTH = 64 if llvm.get_host_cpu_features().get("avx512f") else 32 if llvm.get_ho
 REGISTERS = 16 if WIDTH == 32 else 32
 SUMS = 12 if WIDTH == 32 else 24
 """Vectors of sums in a tile of a convolution."""
+REST_SUMS = SUMS // 3
+"""In the tiles of what a whole tile would not fill: enough to hide the latency of a sum with 32 registers."""
 GRADIENT_SUMS = 8 if WIDTH == 32 else 16
 """In a tile of a gradient: a divisor of most counts of channels, and enough to hide the latency of a sum."""
 COLOUR_SUMS = 27
@@ -103,7 +105,7 @@ class _Tile(Vectors):
                             self.store(b.fadd(value, self.load(at, j)) if adding else value, at, j)
 
 
-def _convolution_tile(vectors: int) -> Any:
+def _convolution_tile(vectors: int, sums: int) -> Any:
     @intrinsic
     def tile(context, like, x, sites, w, kernel, run, line, rise, z, stride, add):  # type: ignore[no-untyped-def]
         """z[i] (+)= Σ_{dy < kernel, t < run} x[sites[i] + dy·line + t] w[dy·rise + t] for a tile of sites.
@@ -115,7 +117,7 @@ def _convolution_tile(vectors: int) -> Any:
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
             _, x, sites, w, kernel, run, line, rise, z, stride, add = values
-            t = _Tile(builder, signature.args[0], SUMS, vectors)
+            t = _Tile(builder, signature.args[0], sums, vectors)
             t.clear()
             places = []
             for i in range(t.rows):
@@ -164,10 +166,31 @@ def _gradient_tile(vectors: int, sums: int, run: int) -> Any:
     return tile
 
 
-convolution_narrow, convolution_wide = _convolution_tile(1), _convolution_tile(2)
+convolution_narrow, convolution_wide = _convolution_tile(1, SUMS), _convolution_tile(2, SUMS)
+rest_narrow, rest_wide = _convolution_tile(1, REST_SUMS), _convolution_tile(2, REST_SUMS)
 gradient_narrow = _gradient_tile(1, GRADIENT_SUMS, GRADIENT_SUMS)
 gradient_wide = _gradient_tile(2, GRADIENT_SUMS, GRADIENT_SUMS)
 gradient_colour = _gradient_tile(1, COLOUR_SUMS, COLOUR_SUMS // 3)
+
+
+@njit(inline="always")
+def convolve_tile(like, vectors, whole, x, sites, w, kernel, run, line, rise, z, stride, add):  # type: ignore[no-untyped-def]
+    """The tile of 1 or 2 vectors, `whole` or for a rest."""
+    if vectors == 2:
+        if whole:
+            convolution_wide(like, x, sites, w, kernel, run, line, rise, z, stride, add)
+        else:
+            rest_wide(like, x, sites, w, kernel, run, line, rise, z, stride, add)
+    elif whole:
+        convolution_narrow(like, x, sites, w, kernel, run, line, rise, z, stride, add)
+    else:
+        rest_narrow(like, x, sites, w, kernel, run, line, rise, z, stride, add)
+
+
+@njit(inline="always")
+def rows_of_tile(left, vectors):  # type: ignore[no-untyped-def]
+    """Rows of the tile for what is `left`: a whole one, unless two thirds of it or fewer would be filled."""
+    return (SUMS if left * vectors > SUMS - REST_SUMS else REST_SUMS) // vectors
 
 
 @intrinsic

@@ -20,12 +20,14 @@ from .numba_kernels import BLOCK_BYTES, even_blocks, is_small
 from .numba_tiles import (
     GRADIENT_SUMS,
     LANES,
+    REST_SUMS,
     SUMS,
-    convolution_narrow,
-    convolution_wide,
+    WIDTH,
+    convolve_tile,
     copy,
     gradient_narrow,
     gradient_wide,
+    rows_of_tile,
 )
 from .numba_transforms import (
     matrices,
@@ -38,7 +40,7 @@ from .numba_transforms import (
 )
 
 Array = np.ndarray[Any, Any]
-KERNEL = {(tile, dtype): matrices(tile)[1].astype(dtype) for tile in (2, 4) for dtype in LANES}
+KERNEL = {(tile, np.dtype(name)): matrices(tile)[1].astype(name) for tile in (2, 4) for name in LANES}
 """G (n, 3): the transformation of a kernel."""
 LEAST_PRODUCT = 256  # channels in × channels out from which the products weigh more than the transformations
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
@@ -60,7 +62,7 @@ def tile_side(
     m, height, width = images
     if is_small(height, width, kernel):
         return 0
-    share, rows = -(-m // threads), SUMS // 2
+    share, rows = -(-m // threads), REST_SUMS // 2
     tiles = {t: -(-share * -(-height // t) * -(-width // t) // rows) * rows for t in (2, 4)}
     return min(tiles, key=lambda t: ((t + 2) ** 2 * (tiles[t] + more), t))
 
@@ -69,10 +71,9 @@ def panels(w: Array, turned: bool, tile: int) -> Array:
     """Kernels (..., 3, 3, A, B) transformed and packed: (..., n², panels, A·2L): see `numba_kernels.pack`."""
     *lead, _, _, a, b = w.shape
     ins, outs = (b, a) if turned else (a, b)
-    dtype = w.dtype.name
-    width = 2 * LANES[dtype]
+    width = 2 * (WIDTH // w.itemsize)
     made = np.empty((math.prod(lead), (tile + 2) ** 2, -(-outs // width), ins * width), w.dtype)
-    _panels(w.reshape(-1, 3, 3, a, b), turned, KERNEL[tile, dtype], width, made)
+    _panels(w.reshape(-1, 3, 3, a, b), turned, KERNEL[tile, w.dtype], width, made)
     return made.reshape(*lead, *made.shape[1:])
 
 
@@ -107,7 +108,7 @@ def _panels(w, turned, g, width, made):  # type: ignore[no-untyped-def]
 def kernel_gradient(sums: Array, tile: int) -> Array:
     """Threads' sums (T, P, n², A, B) -> (P, 3, 3, A, B): added up, and the adjoint of the kernels' transformation."""
     made = np.empty((sums.shape[1], 3, 3, *sums.shape[3:]), sums.dtype)
-    _kernel_gradient(sums, KERNEL[tile, sums.dtype.name], made)
+    _kernel_gradient(sums, KERNEL[tile, sums.dtype], made)
     return made
 
 
@@ -165,15 +166,13 @@ def _multiply(v, plane, u, tiles, sites, run, outs, m, out_plane, add, lanes):  
         target = m.ctypes.data + plane_index * out_plane * item
         for n in range(u.shape[1]):
             column = n * 2 * lanes
-            weights = u[plane_index, n].ctypes.data
-            if outs - column > lanes:
-                for t in range(0, tiles, SUMS // 2):
-                    place = target + (t * outs + column) * item
-                    convolution_wide(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, 0, place, outs, add)
-            else:
-                for t in range(0, tiles, SUMS):
-                    place = target + (t * outs + column) * item
-                    convolution_narrow(v, source, sites.ctypes.data + 8 * t, weights, 1, run, 0, 0, place, outs, add)
+            weights, vectors, t = u[plane_index, n].ctypes.data, 2 if outs - column > lanes else 1, 0
+            while t < tiles:
+                rows = rows_of_tile(tiles - t, vectors)
+                place, first = target + (t * outs + column) * item, sites.ctypes.data + 8 * t
+                whole = rows * vectors == SUMS
+                convolve_tile(v, vectors, whole, source, first, weights, 1, run, 0, 0, place, outs, add)
+                t += rows
 
 
 @njit(cache=True)
