@@ -2,7 +2,7 @@
 
 Weights come from `Network.init` and data are the same arrays, so that results can be compared. Every library is used
 as its documentation shows: PyTorch in its default layout and in channels-last, PyHessian on one batch (whose gradient
-graph it keeps) and curvlinops on batches, JAX compiled.
+graph it keeps), pytorch-hessian-eigenthings on one batch and curvlinops on batches, JAX compiled.
 """
 
 from __future__ import annotations
@@ -138,6 +138,25 @@ def curvlinops_product(network: Network, weights: list[Array], x: Array, y: Arra
     return product
 
 
+def eigenthings_product(network: Network, weights: list[Array], x: Array, y: Array) -> Product:
+    """pytorch-hessian-eigenthings on one batch: the gradient's graph is made anew for every product."""
+    operator = _eigenthings(network, weights, x, y)
+
+    def one(v: Array) -> Array:
+        import torch
+
+        found: Array = operator.matvec(torch.tensor(torch_order(network, v[:, None])[:, 0])).numpy()
+        return found
+
+    return lambda v: torch_order(network, (one(v) if v.ndim == 1 else np.stack([one(a) for a in v.T], axis=1)), True)
+
+
+def _eigenthings(network: Network, weights: list[Array], x: Array, y: Array) -> Any:
+    from hessian_eigenthings import HessianOperator, supervised_loss
+
+    return HessianOperator(torch_network(network, weights), [torch_data(network, x, y)], supervised_loss(hinge))
+
+
 def _Hinge() -> Any:
     """The risk as a module with a reduction, as curvlinops asks for."""
     from torch import nn
@@ -226,6 +245,14 @@ def pyhessian_spectrum(network: Network, weights: list[Array], x: Array, y: Arra
 
     torch.eig = eig
     return _pyhessian(network, weights, x, y).density(iter=steps, n_v=probes)
+
+
+def eigenthings_spectrum(network: Network, weights: list[Array], x: Array, y: Array, steps: int, probes: int) -> Any:
+    """Nodes and weights of pytorch-hessian-eigenthings' Lanczos quadrature."""
+    from hessian_eigenthings import spectral_density
+
+    made = spectral_density(_eigenthings(network, weights, x, y), num_runs=probes, lanczos_steps=steps, seed=0)
+    return made.raw_eigenvalues, made.raw_weights
 
 
 def matfree_spectrum(network: Network, weights: list[Array], x: Array, y: Array, steps: int, probes: int) -> Any:

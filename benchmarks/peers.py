@@ -1,4 +1,4 @@
-"""Training, Hessian products, a spectrum and exact enumeration beside PyTorch, PyHessian, curvlinops, JAX and pgmpy.
+"""Training, Hessian products, spectra and exact enumeration beside PyTorch, its Hessian libraries, JAX and pgmpy.
 
     pip install -e '.[bench]'
     python benchmarks/peers.py [--cases train,products,spectrum,enumeration] [--quick] [--out FILE]
@@ -37,9 +37,15 @@ from simulator import HessianOperator, Network, mlp, output, spectral_density, t
 
 Array = np.ndarray[Any, Any]
 Calls = dict[str, Callable[[], Any]]
-PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "jax", "matfree", "pgmpy")
+PACKAGES = ("numpy", "numba", "torch", "curvlinops-for-pytorch", "pyhessian", "hessian-eigenthings", "jax", "matfree",
+            "pgmpy")  # fmt: skip
 PAUSE = 0.1  # seconds in which the threads of the method before go to sleep
 LIMIT = 200  # seconds for a spectrum of 128 images, in proportion for others
+SPECTRA: dict[str, Callable[..., Any]] = {
+    "pyhessian": peers.pyhessian_spectrum,
+    "hessian-eigenthings": peers.eigenthings_spectrum,
+    "matfree": peers.matfree_spectrum,
+}
 SHARES = {"all": 1.0, "half": 0.5, "tenth": 0.1}
 
 
@@ -110,7 +116,8 @@ def products(network: Network, m: int, share: float, rounds: int) -> dict[str, A
     few = slice(0, round(share * m))
     operator = HessianOperator(network, weights, x, y, backend=get_backend("numba", "float32"))
     makers = {
-        "pyhessian": peers.pyhessian_product, "curvlinops": peers.curvlinops_product, "jax": peers.jax_product,
+        "pyhessian": peers.pyhessian_product, "curvlinops": peers.curvlinops_product,
+        "hessian-eigenthings": peers.eigenthings_product, "jax": peers.jax_product,
     }  # fmt: skip
     whole = {name: make(network, weights, x, y) for name, make in makers.items()}
     _agree(operator @ v, {name: product(v) for name, product in whole.items()})
@@ -162,10 +169,8 @@ def spectrum(method: str, m: int, share: float, steps: int, probes: int) -> None
 
         operator.rows = timed  # type: ignore[method-assign]
         spectral_density(operator, probes, steps)
-    elif method == "pyhessian":
-        peers.pyhessian_spectrum(network, weights, x, y, steps, probes)
     else:
-        peers.matfree_spectrum(network, weights, x, y, steps, probes)
+        SPECTRA[method](network, weights, x, y, steps, probes)
     seconds = time.perf_counter() - begun
     # Not ru_maxrss, which a process inherits from the one that started it.
     peak = 1024 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
@@ -201,10 +206,10 @@ def enumeration(rounds: int) -> dict[str, Any]:
 
 
 def spectrum_cases(quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Of few images beside both libraries, and of as many as a product is measured on beside the quicker of them."""
+    """Of few images beside all libraries, and of as many as a product is measured on beside the quickest of them."""
     steps, probes, few, many = (4, 1, 20, 30) if quick else (80, 4, 128, 1000)
     made: dict[str, Callable[[], dict[str, Any]]] = {}
-    for m, others in ((few, ("pyhessian", "matfree")), (many, ("pyhessian",))):
+    for m, others in ((few, tuple(SPECTRA)), (many, ("pyhessian",))):
         for name, share in (("all", 1.0), ("a tenth", 0.1)):
             call = functools.partial(spectra, m, share, steps, probes, others)
             made[f"spectrum, {m} images, {name} active"] = call
