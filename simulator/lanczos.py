@@ -237,7 +237,7 @@ class Lanczos:
         self._allocate()
         for k in self._live:
             signs = self._streams[k].integers(0, 2, self._n)
-            self._add(k, 0, self._ops.asarray(signs * 2.0 - 1.0), np.sqrt(self._n))
+            self._add(k, 0, self._ops.asarray(signs * 2.0 - 1.0), float(np.sqrt(self._n)))
 
     def _add(self, k: int, step: int, w: Array, norm: float) -> None:
         """w / norm as vector `step` of probe k."""
