@@ -206,7 +206,7 @@ def smooth_signals() -> NetworkSignals:
     return measure_signals(case.network, case.weights, x, np.array([0.6, -0.4]))
 
 
-@pytest.mark.parametrize("closure", CLOSURES)
+@pytest.mark.parametrize("closure", ["mean_field", pytest.param("cavity", marks=pytest.mark.slow)])
 def test_directions_left_out_change_little_and_less_with_the_cut(closure: str) -> None:
     signals = smooth_signals()
     z = LinearisedEquation(signals, closure).rms * np.array([0.05j, 0.4 + 0.05j, 2 + 0.05j])
@@ -271,7 +271,7 @@ def replica_errors(name: str, r: int) -> dict[str, float]:
     return {k: l1_error(spectra, lambda z, k=k: linearised_law(signals, z, k).g, 40) for k in CLOSURES}
 
 
-@pytest.mark.parametrize("name", REPLICATED)
+@pytest.mark.parametrize("name", [pytest.param("dense", marks=pytest.mark.slow), "conv"])
 def test_the_law_of_fresh_weights_is_approached_as_neurons_are_replicated(name: str) -> None:
     """Gaussian weights at fixed signals: right factors make L1 fall; the cavity starts where the mean field ends."""
     errors = [replica_errors(name, r) for r in (1, 2, 4)]
