@@ -85,7 +85,7 @@ class NumbaBackend(NumbaConvolutions):
     def keep(self, basis: Array, row: int, w: Array, norm: float, unit: Array) -> None:
         if basis.dtype == np.uint16:
             scale = self._vectors.half_unit(w.size)
-            with self.computing():
+            with self._working():
                 self._vectors.keep_half(plain(w), w.dtype.type(norm), scale, *self._mixing, basis[row], unit)
         else:
             np.divide(w, norm, out=unit)
@@ -93,11 +93,11 @@ class NumbaBackend(NumbaConvolutions):
 
     def orthogonalise(self, basis: Array, w: Array, overlaps: Array, part: Array) -> Array:
         if basis.dtype == np.uint16:
-            with self.computing():
+            with self._working():
                 self._vectors.orthogonalise_half(basis, self._vectors.half_unit(w.size), self._mixing[0], w)
             return w
         if basis.size >= LARGE_BASIS or w.size >= LONG_VECTOR:
-            with self.computing():
+            with self._working():
                 self._vectors.orthogonalise(basis, w)
             return w
         with np.errstate(invalid="ignore"):  # as in `_product`

@@ -36,11 +36,7 @@ def apply_gates(mask, z, x):  # type: ignore[no-untyped-def]
 def descend(w, v, g, momentum, scale, rate, new_w, new_v):  # type: ignore[no-untyped-def]
     """v' = momentum v + scale g and w' = w - rate v', into `new_v` and `new_w`, in the arrays' precision."""
     w, v, g, new_w, new_v = w.reshape(-1), v.reshape(-1), g.reshape(-1), new_w.reshape(-1), new_v.reshape(-1)
-    _descend(w, v, g, w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate), new_w, new_v)
-
-
-@njit(cache=True)
-def _descend(w, v, g, a, b, c, new_w, new_v):  # type: ignore[no-untyped-def]
+    a, b, c = w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate)
     for i in range(w.size):
         moved = a * v[i] + b * g[i]
         new_v[i] = moved
@@ -51,7 +47,6 @@ def _descend(w, v, g, a, b, c, new_w, new_v):  # type: ignore[no-untyped-def]
 def descend_together(w, v, g, momentum, scale, rate, new_w, new_v):  # type: ignore[no-untyped-def]
     """The same on all threads, for arrays so long that memory is what it waits for."""
     w, v, g, new_w, new_v = w.reshape(-1), v.reshape(-1), g.reshape(-1), new_w.reshape(-1), new_v.reshape(-1)
-    a, b, c = w.dtype.type(momentum), w.dtype.type(scale), w.dtype.type(rate)
     for part in prange((w.size + STRETCH - 1) // STRETCH):
         here = slice(part * STRETCH, (part + 1) * STRETCH)
-        _descend(w[here], v[here], g[here], a, b, c, new_w[here], new_v[here])
+        descend(w[here], v[here], g[here], momentum, scale, rate, new_w[here], new_v[here])

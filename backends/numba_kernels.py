@@ -135,13 +135,13 @@ def _convolve_block(x, sites, total, window, w, again, add_w, line, rise, outs, 
         while t < total:
             rows = rows_of_tile(total - t, vectors)
             inside = min(rows, total - t)
-            full, whole = rows * vectors == SUMS, inside == rows and left >= width
+            whole = inside == rows and left >= width
             target = z.ctypes.data + (z_first + t * across + column) * item if whole else scratch.ctypes.data
             stride, first = across if whole else width, sites.ctypes.data + 8 * t
-            convolve_tile(z, vectors, full, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
+            convolve_tile(z, vectors, rows, from_x, first, taps, kernel, run, line, rise, target, stride, 0)
             if again.size:
                 more, beside = add_w[n].ctypes.data + skipped * width * item, again.ctypes.data + start * item
-                convolve_tile(z, vectors, full, beside, first, more, kernel, run, line, rise, target, stride, 1)
+                convolve_tile(z, vectors, rows, beside, first, more, kernel, run, line, rise, target, stride, 1)
             if not whole:
                 for i in range(inside):
                     for c in range(min(left, width)):

@@ -174,8 +174,9 @@ gradient_colour = _gradient_tile(1, COLOUR_SUMS, COLOUR_SUMS // 3)
 
 
 @njit(inline="always")
-def convolve_tile(like, vectors, whole, x, sites, w, kernel, run, line, rise, z, stride, add):  # type: ignore[no-untyped-def]
-    """The tile of 1 or 2 vectors, `whole` or for a rest."""
+def convolve_tile(like, vectors, rows, x, sites, w, kernel, run, line, rise, z, stride, add):  # type: ignore[no-untyped-def]
+    """The tile of 1 or 2 vectors that has so many `rows`: a whole one, or one for a rest."""
+    whole = rows * vectors == SUMS
     if vectors == 2:
         if whole:
             convolution_wide(like, x, sites, w, kernel, run, line, rise, z, stride, add)

@@ -170,8 +170,7 @@ def _multiply(v, plane, u, tiles, sites, run, outs, m, out_plane, add, lanes):  
             while t < tiles:
                 rows = rows_of_tile(tiles - t, vectors)
                 place, first = target + (t * outs + column) * item, sites.ctypes.data + 8 * t
-                whole = rows * vectors == SUMS
-                convolve_tile(v, vectors, whole, source, first, weights, 1, run, 0, 0, place, outs, add)
+                convolve_tile(v, vectors, rows, source, first, weights, 1, run, 0, 0, place, outs, add)
                 t += rows
 
 

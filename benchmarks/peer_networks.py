@@ -93,6 +93,19 @@ def torch_epoch(network: Network, weights: list[Array], x: Array, y: Array, chan
     return epoch
 
 
+def _in_torch_order(network: Network, several: Product) -> Product:
+    """A product of columns (N, k) in PyTorch's order of weights, for vectors or columns in ours."""
+
+    def product(v: Array) -> Array:
+        return torch_order(network, several(torch_order(network, v.reshape(len(v), -1))), back=True).reshape(v.shape)
+
+    return product
+
+
+def _by_columns(one: Product) -> Product:
+    return lambda v: np.stack([one(column) for column in v.T], axis=1)
+
+
 def pyhessian_product(network: Network, weights: list[Array], x: Array, y: Array) -> Product:
     """PyHessian on one batch: the gradient's graph is made once and kept."""
     operator = _pyhessian(network, weights, x, y)
@@ -101,12 +114,12 @@ def pyhessian_product(network: Network, weights: list[Array], x: Array, y: Array
     def one(v: Array) -> Array:
         import torch
 
-        parts = np.split(torch_order(network, v[:, None])[:, 0], np.cumsum(network.layer_sizes)[:-1])
+        parts = np.split(v, np.cumsum(network.layer_sizes)[:-1])
         directions = [torch.tensor(a).reshape(p.shape) for a, p in zip(parts, operator.params, strict=True)]
         product = hessian_vector_product(operator.gradsH, operator.params, directions)
         return np.concatenate([p.reshape(-1).numpy() for p in product])
 
-    return lambda v: torch_order(network, (one(v) if v.ndim == 1 else np.stack([one(a) for a in v.T], axis=1)), True)
+    return _in_torch_order(network, _by_columns(one))
 
 
 def _pyhessian(network: Network, weights: list[Array], x: Array, y: Array) -> Any:
@@ -129,13 +142,13 @@ def curvlinops_product(network: Network, weights: list[Array], x: Array, y: Arra
         model, _Hinge(), [p for p in model.parameters() if p.requires_grad], batches, check_deterministic=False
     )
 
-    def product(v: Array) -> Array:
+    def several(v: Array) -> Array:
         import torch
 
-        given = torch.tensor(torch_order(network, v.reshape(len(v), -1)))
-        return torch_order(network, (operator @ given).detach().numpy(), back=True).reshape(v.shape)
+        found: Array = (operator @ torch.tensor(v)).detach().numpy()
+        return found
 
-    return product
+    return _in_torch_order(network, several)
 
 
 def eigenthings_product(network: Network, weights: list[Array], x: Array, y: Array) -> Product:
@@ -145,10 +158,10 @@ def eigenthings_product(network: Network, weights: list[Array], x: Array, y: Arr
     def one(v: Array) -> Array:
         import torch
 
-        found: Array = operator.matvec(torch.tensor(torch_order(network, v[:, None])[:, 0])).numpy()
+        found: Array = operator.matvec(torch.tensor(v)).numpy()
         return found
 
-    return lambda v: torch_order(network, (one(v) if v.ndim == 1 else np.stack([one(a) for a in v.T], axis=1)), True)
+    return _in_torch_order(network, _by_columns(one))
 
 
 def _eigenthings(network: Network, weights: list[Array], x: Array, y: Array) -> Any:
@@ -227,7 +240,7 @@ def jax_product(network: Network, weights: list[Array], x: Array, y: Array) -> P
 
     def product(v: Array) -> Array:
         if v.ndim == 2:
-            return np.stack([product(column) for column in v.T], axis=1)
+            return _by_columns(product)(v)
         parts = np.split(v, np.cumsum(network.layer_sizes)[:-1])
         made = compiled(device, [a.reshape(s) for a, s in zip(parts, network.weight_shapes, strict=True)], *data)
         return np.concatenate([np.asarray(a).reshape(-1) for a in made])
