@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 from cases import BACKENDS
 from hypothesis import settings
 
-from backends import BackendUnavailableError, get_backend
+from backends import Backend, BackendUnavailableError, get_backend
+from simulator import Network
+from validation import job
+from validation.bound_claims import bound_claims
 
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -23,6 +30,29 @@ settings.load_profile("umwelt")
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bounds_once() -> Iterator[None]:
+    """Claims on bounds, two seconds of every run, depend on fan-ins, seed and backend only: drawn once for each."""
+    known: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+
+    def remembered(network: Network, seed: np.random.Generator, backend: Backend) -> list[dict[str, Any]]:
+        key = (*(layer.fan_in for layer in network.layers), str(seed.bit_generator.state), backend.name)
+        if key not in known:
+            known[key] = bound_claims(network, seed, backend)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "bound_claims", remembered)
+        yield
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures and no page, where a test does not look at them."""
+    monkeypatch.setattr("validation.figures.save_all", lambda report, folder: {})
+    monkeypatch.setattr("validation.html.render_html", lambda report, figures: "")
 
 
 @functools.cache

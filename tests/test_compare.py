@@ -24,9 +24,6 @@ from cases import Array
 from PIL import Image
 
 import validation
-from backends import Backend
-from simulator import Network
-from validation.bound_claims import bound_claims
 from validation.claims import FACTS
 from validation.compare import main
 from validation.job import Report
@@ -88,24 +85,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     yield folder, out
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-_CLAIMS: dict[str, list[dict[str, Any]]] = {}
-
-
-def _known_claims(network: Network, seed: np.random.Generator, backend: Backend) -> list[dict[str, Any]]:
-    key = f"{network.layer_sizes} {seed.bit_generator.state} {backend.name}"
-    if key not in _CLAIMS:
-        _CLAIMS[key] = bound_claims(network, seed, backend)
-    return copy.deepcopy(_CLAIMS[key])
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures and no page, where a test does not look at them; claims on theorems computed once for each case."""
-    monkeypatch.setattr("validation.job.bound_claims", _known_claims)
-    monkeypatch.setattr("validation.figures.save_all", lambda report, folder: {})
-    monkeypatch.setattr("validation.html.render_html", lambda report, figures: "")
 
 
 def is_number(value: Any) -> bool:
@@ -372,7 +351,10 @@ def folder_of_images(root: Path, images: dict[str, Array]) -> Path:
     return root
 
 
-IMAGES: dict[str, Any] = {"network": "seq:conv4,pool,dense8", "epochs": 2, "record": (0, 2), "steps": 8, "probes": 2}
+IMAGES: dict[str, Any] = {
+    "network": "seq:conv4,pool,dense8", "epochs": 2, "record": (0, 2), "steps": 8, "probes": 2, "learning_rate": 0.05,
+    "prediction_seconds": 0.5,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -385,7 +367,7 @@ def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
         for i in range(count)
     }
     data = folder_of_images(tmp_path / "images", images)
-    report = validation.compare(data=data, out=str(tmp_path / "run"), quick=quick, learning_rate=0.05, **IMAGES).data
+    report = validation.compare(data=data, out=str(tmp_path / "run"), quick=quick, **IMAGES).data
     assert report == read(tmp_path / "run")
     assert report["dataset"]["input_shape"] == [8, 8, 1]
     assert (report["dataset"]["negative"], report["dataset"]["positive"]) == (["bright"], ["dark"])

@@ -178,6 +178,7 @@ def run(folder: Path, **options: Any) -> tuple[int, dict[str, str]]:
     return status, {claim["id"]: claim["verdict"] for claim in claims if claim["id"] in FACTS}
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_failed_fact_is_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_failed_fact_is_exit_1(
     assert capsys.readouterr().err == "validation.compare: exact facts failed, which is a bug: E3, E4\n"
 
 
+@pytest.mark.usefixtures("plain")
 def test_images_under_both_labels_are_exit_0(tmp_path: Path) -> None:
     """Every image in both classes: what cancels is the gradient and the Hessian of the run itself."""
     for kind in ("a", "b"):

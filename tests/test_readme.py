@@ -39,11 +39,16 @@ def test_files_that_the_readme_links_exist() -> None:
             assert (ROOT / target).exists(), target
 
 
-# The tutorial's scripts and the main job (report.py) run when the site is built.
-EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.stem != "report")
+# All scripts of the tutorial and of the examples run when the site is built; the main job (report.py) only then.
+SHORT = ("dyson", "hierarchy")
+EXAMPLES = [
+    pytest.param(path, marks=() if path.stem in SHORT else pytest.mark.slow, id=path.stem)
+    for path in sorted((ROOT / "examples").glob("*.py"))
+    if path.stem != "report"
+]
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("script", EXAMPLES)
 def test_examples_run(script: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
     done = subprocess.run(

@@ -42,11 +42,12 @@ def here(_: Any, function: Callable[..., Any], tasks: Mapping[str, Any]) -> Iter
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Two seeds, without workers and without the theorems, which take longer than all else."""
+    """Two seeds, without workers and without each seed's own figures and theorems, which take longer than all else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "cluster", lambda *_: nullcontext())
         patch.setattr(module, "completed", here)
         patch.setattr(job, "bound_claims", lambda *_: [])
+        patch.setattr("validation.figures.save_all", lambda report, folder: {})
         report = quietly(**SMALL, seeds=(3, 5), out=str(tmp_path_factory.mktemp("seeds") / "run"))
     return report
 
