@@ -111,11 +111,6 @@ def small(**options: Any) -> list[str]:
     return [w for name, value in (base | options).items() for w in (f"--{name.replace('_', '-')}", str(value))]
 
 
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("validation.figures.save_all", lambda report, folder: {})
-
-
 EXTREMES = {
     "eta": ["1e-300", "1e-12", "1e12", "1e300"], "learning_rate": ["1e-300", "1e3", "1e300"],
     "momentum": ["0", "0.999999"],

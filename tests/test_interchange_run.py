@@ -27,12 +27,7 @@ SMALL: dict[str, Any] = {
     "steps": 12, "probes": 3, "prediction_seconds": 0.5,
 }  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures and no claims on theorems: they have tests of their own."""
-    monkeypatch.setattr("validation.job.bound_claims", lambda network, seed, backend: [])
-    monkeypatch.setattr("validation.figures.save_all", lambda report, folder: {})
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 @pytest.fixture
