@@ -21,7 +21,7 @@ from .enumeration import (
     state_bits,
 )
 from .network import Network
-from .streams import Seed, spawn_streams, uniform
+from .streams import Seed, Streams, uniform
 
 E_STEPS = ("zero_temperature", "monte_carlo", "exact")
 STATE_BLOCK = 1 << 20  # numbers per signal array when configurations are summed in blocks
@@ -125,7 +125,7 @@ def monte_carlo_marginal(
         raise ValueError(f"{samples} samples at temperature {temperature:g}: expected at least 2, at a temperature > 0")
     check_e_step(network, "monte_carlo", temperature, "logistic")
     w, rows = check_weights(network, weights, ops), ops.asarray(x.reshape(x.shape[0], -1))
-    rng = spawn_streams(seed, 1)[0]
+    rng = Streams(seed)("marginal gates")
     total, square, done = np.zeros(x.shape[0]), np.zeros(x.shape[0]), 0
     block = max(1, STATE_BLOCK // (x.shape[0] * max(a.shape[1] for a in w)))
     while done < samples:

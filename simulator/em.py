@@ -24,7 +24,7 @@ from .checks import check_examples, check_labels, check_weights
 from .e_step import STATE_BLOCK, GateSample, check_e_step, expect
 from .enumeration import gate_law, log_marginals
 from .network import Network
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 
 def complete_likelihood(
@@ -148,7 +148,7 @@ def expectation_maximization(
     y = check_labels(y, x.shape[0])
     w = check_weights(network, weights, ops)
     rows, labels = ops.asarray(x.reshape(x.shape[0], -1)), ops.asarray(y)
-    rng, step = spawn_streams(seed, 1)[0], learning_rate
+    rng, step = Streams(seed)("em gates"), learning_rate
     records = [_record(network, w, x, y, temperature, None, 0.0, ops)]
     for _ in range(iterations):
         sample = expect(network, w, x, y, e_step, temperature, ops, rng, samples)

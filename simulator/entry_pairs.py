@@ -22,7 +22,7 @@ from backends import HostArray
 
 from .checks import check_count
 from .network import Layer, Network
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 Overlap = tuple[slice, slice]
 
@@ -166,7 +166,7 @@ def sample_pairs(network: Network, n: int, n_first: int = 110, seed: Seed = 0) -
     n, n_first = check_count(n, "n"), check_count(n_first, "n_first")
     if network.depth < 2:
         raise ValueError("a network of one layer has no pairs of layers: its entries are all 0; use two or more")
-    rng, tables = spawn_streams(seed, 1)[0], joined_offsets(network)
+    rng, tables = Streams(seed)("entry pairs"), joined_offsets(network)
     strata = [pair for pair in combinations(range(network.depth), 2) if tables[pair].any()]
     shares = np.full(len(strata), n // len(strata))
     shares[rng.permutation(len(strata))[: n % len(strata)]] += 1

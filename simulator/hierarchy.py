@@ -23,7 +23,7 @@ import numpy as np
 from backends import HostArray
 
 from .maxent import MAX_ENTRIES, check_observed
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 EXACT = 1e-13  # a fit this close needs no further starts
 BALANCED, MAX_PASSES = 1e-13, 10_000  # the gauge: relative norms, and passes over the layers that they may take
@@ -136,7 +136,7 @@ def fit_hierarchy(
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance {tolerance!r} is not usable: use a number > 0, such as 1e-12")
     fits: list[_Descent] = []
-    for start, rng in enumerate(spawn_streams(seed, n_starts if target.ndim > 3 else 1)):
+    for start, rng in enumerate(Streams(seed).spawn("hierarchy", n_starts if target.ndim > 3 else 1)):
         weights = _random_chain(target, rng) if start else _peel(target)
         fits.append(_descend(target, weights, max_sweeps, tolerance))
         if fits[-1].residual <= EXACT:

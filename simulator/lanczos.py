@@ -21,7 +21,7 @@ from backends import Array, Backend, HostArray, get_backend
 from .checks import check_count
 from .hessian import HessianOperator
 from .orthogonality import Orthogonality
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 SHRUNK = 0.7  # of its length: a vector that an orthogonalisation leaves shorter is orthogonalised again
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
@@ -195,7 +195,7 @@ class Lanczos:
         self.group = min(n_probes, max(1, together))
         self.nbytes: int = self.group * (basis + 2 * item * n) + item * (self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
-        self._streams = spawn_streams(seed, n_probes)
+        self._streams = Streams(seed).spawn("lanczos", n_probes)
         self._scale = np.zeros(n_probes)
         left = self._ops.basis_overlap(self._steps, n)
         self._orthogonality = Orthogonality(n_probes, self._steps, self._ops.dtype, left)

@@ -23,7 +23,7 @@ from .network import Layer, Network
 from .paths import Stage, count_paths, stages
 from .propagation import linear
 from .risk import BATCH_SIZE, batches
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 CHUNK = 1 << 20  # weights of options looked at together
 
@@ -65,7 +65,7 @@ def sample_live_paths(
     """
     ops, n = get_backend(backend), check_count(n, "n")
     w, x = check_weights(network, weights, ops), check_examples(network, x)
-    (rng,) = spawn_streams(seed, 1)
+    rng = Streams(seed)("live paths")
     with ops.computing():
         parts = [_count(network, w, ops.asarray(x[part]), ops) for part in batches(x.shape[0], BATCH_SIZE)]
     counts = _joined(parts)

@@ -10,7 +10,7 @@ import numpy as np
 
 from backends import HostArray
 
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 INIT_LAWS = ("gaussian", "uniform", "rademacher")
 Shape = tuple[int, ...]
@@ -116,8 +116,8 @@ class Network:
         """
         if law not in INIT_LAWS:
             raise ValueError(f"init law {law!r} is unknown: use one of {', '.join(INIT_LAWS)}")
-        weights = []
-        for index, (layer, rng) in enumerate(zip(self.layers, spawn_streams(seed, self.depth), strict=True)):
+        weights, streams = [], Streams(seed).spawn("weights", self.depth)
+        for index, (layer, rng) in enumerate(zip(self.layers, streams, strict=True)):
             gain = 1.0 if index == self.depth - 1 else 2.0
             weights.append(_draw(rng, law, layer.weight_shape) * math.sqrt(gain / layer.fan_in))
         return weights

@@ -16,7 +16,7 @@ from .checks import check_count, check_examples, check_weights
 from .circuits import check_order, circuit_values
 from .network import Network
 from .paths import AXES, AxisWalk, axis_walk, count_paths, stages
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def sample_paths(network: Network, n: int, seed: Seed = 0) -> HostArray:
     1/count. The counts are exact integers; only their ratios are rounded, to 2^-53.
     """
     n, levels = check_count(n, "n"), stages(network)
-    (rng,) = spawn_streams(seed, 1)
+    rng = Streams(seed)("paths")
     walks = [_positions(axis_walk(network, axis), n, rng) for axis in AXES]
     paths = np.empty((n, network.depth + 1), dtype=np.int64)
     for index, stage in enumerate(levels):
@@ -104,9 +104,9 @@ def sample_circuits(
     """
     ops, order, n = get_backend(backend), check_order(order), check_count(n, "n")
     w, x = check_weights(network, weights, ops), check_examples(network, x)
-    path_rng, example_rng = spawn_streams(seed, 2)
-    examples = example_rng.integers(0, x.shape[0], n)
-    paths = sample_paths(network, n, path_rng)
+    streams = Streams(seed)
+    examples = streams("circuit examples").integers(0, x.shape[0], n)
+    paths = sample_paths(network, n, streams("circuit paths"))
     values = circuit_values(network, w, x, paths, examples, order, ops)
     return SampledCircuits(values, paths, examples, order, count_paths(network))
 

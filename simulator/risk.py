@@ -16,7 +16,7 @@ from .losses import Loss, get_loss
 from .memory import device_memory
 from .network import Network
 from .propagation import Signals, assemble_gradient, backpropagate, propagate, propagate_output
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 BATCH_SIZE = 128
 
@@ -48,7 +48,7 @@ def output(
         raise ValueError(f"temperature {temperature:g} meets max-pooling, which has no thermal law: use 0")
     rng = None
     if temperature > 0:
-        rng = spawn_streams(0 if seed is None else seed, 1)[0]
+        rng = Streams(0 if seed is None else seed)("output gates")
     w, x = check_weights(network, weights, ops), check_examples(network, x)
     size = check_count(ops.batch_size if batch_size is None else batch_size, "batch_size")
     with ops.computing(reuse=size < x.shape[0]), device_memory(network, ops, min(size, x.shape[0])):

@@ -1,23 +1,113 @@
-"""Independent random streams from one seed."""
+"""Named random streams: one seed, one independent stream for every purpose.
+
+A stream is named, not numbered, so that two functions given the same integer never draw the same numbers, and so that a
+new purpose does not shift the others. The name enters numpy's `SeedSequence` as a spawn key,
+
+    SeedSequence(seed, spawn_key=(first 128 bits of SHA-256(purpose), len(index), *index)),
+
+where `index` numbers what one purpose draws independently: probes, layers, epochs. Its length stands before it because
+a generator numbers what is spawned from it in the same way. Nothing is seeded by a list such as ``[seed, epoch]``:
+numpy pads entropy with zeros, so that ``[seed, 0]`` is the stream of ``seed``, and ``[0, 1]`` that of 2³².
+"""
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 Seed = int | np.random.Generator
 
+PURPOSES = {
+    # of a network and its training
+    "weights": "`Network.init`, by layer",
+    "batches": "the order of the examples, by epoch of training",
+    "training gates": "gates of a Monte Carlo E-step in training, by epoch",
+    "em gates": "gates of a Monte Carlo E-step in `expectation_maximization`",
+    "output gates": "gates of `output` at a temperature",
+    "marginal gates": "gates of `monte_carlo_marginal`",
+    # of circuits and entries
+    "paths": "`sample_paths`",
+    "circuit paths": "paths of `sample_circuits`",
+    "circuit examples": "examples of `sample_circuits`",
+    "live paths": "`sample_live_paths`",
+    "entry pairs": "pairs of parameters of Hessian entries",
+    "entry statistics": "entries, resamples and permutations of `entry_statistics`, the same at every epoch",
+    "permutations": "the null law of coupled entries, by round",
+    # of spectra and predictions
+    "lanczos": "probes of stochastic Lanczos quadrature, by probe; in a run by epoch",
+    "hutchinson": "probes of row second moments, by layer; in a run by epoch",
+    "prediction examples": "the active examples that a prediction is computed on",
+    "fresh networks": "networks, or on-sets of wide layers, that a prediction draws",
+    "predictions": "the signal rungs of a record, by epoch",
+    "hierarchy": "Gaussian starts of `fit_hierarchy`, by start",
+    # of a run of the main job
+    "examples": "the training examples",
+    "spectrum examples": "those of them on which spectrum and prediction are computed",
+    "statistics": "symmetry tests of a record, by epoch",
+    "facts": "probes of the exact facts, by epoch",
+    "circuits": "circuits of a record, by epoch",
+    "mirror": "mirrored probes of the symmetry statistic, by epoch",
+    "theorems": "exact ensembles behind the claims on theorems and bounds",
+    # of the other commands, by part
+    "exact": "`validation.exact`",
+    "bounds": "`validation.bounds`",
+    "ladder": "`validation.ladder`",
+    "phase data": "examples of a cell of the phase diagram, by width and number of examples",
+    "phase weights": "weights of a cell",
+    "phase batches": "batches of a cell",
+    "phase records": "everything measured in a cell",
+    # of anything else that splits a stream
+    "parts": "independent parts of one task",
+}
+"""What random numbers are drawn for."""
+
+
+@cache
+def _key(purpose: str) -> tuple[int, ...]:
+    digest = hashlib.sha256(purpose.encode()).digest()
+    return tuple(int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
+
+
+class Streams:
+    """The streams of a seed: an integer >= 0, or a generator, which then gives other streams each time it is passed.
+
+    >>> from simulator.streams import Streams
+    >>> streams = Streams(0)
+    >>> bool(streams("weights").random() == streams("batches", 1).random())
+    False
+
+    Raises `ValueError` for another seed and for a purpose that `PURPOSES` does not list.
+    """
+
+    def __init__(self, seed: Seed) -> None:
+        if isinstance(seed, np.random.Generator):
+            own = seed.bit_generator.seed_seq.spawn(1)[0]  # type: ignore[attr-defined]
+            self._entropy, self._spawned = own.entropy, tuple(own.spawn_key)
+        elif isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"seed {seed!r} is not usable: pass an integer >= 0 or a numpy.random.Generator")
+        else:
+            self._entropy, self._spawned = int(seed), ()
+
+    def __call__(self, purpose: str, *index: int) -> np.random.Generator:
+        """The stream of a purpose; the same one at every call with the same arguments."""
+        if purpose not in PURPOSES:
+            raise ValueError(f"purpose {purpose!r} of a random stream is unknown: list it in PURPOSES")
+        key = (*self._spawned, *_key(purpose), len(index), *index)
+        return np.random.default_rng(np.random.SeedSequence(self._entropy, spawn_key=key))
+
+    def spawn(self, purpose: str, count: int, *index: int) -> list[np.random.Generator]:
+        """`count` independent streams of a purpose."""
+        return [self(purpose, *index, k) for k in range(count)]
+
+
+def spawn_streams(seed: Seed, count: int) -> list[np.random.Generator]:
+    """`count` independent generators for the parts of one task."""
+    return Streams(seed).spawn("parts", count)
+
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     """Numbers in [0, 1) drawn in the precision they are used in: rounding to 1 would switch off a sure gate."""
     return rng.random(shape, dtype=np.float32) if dtype == "float32" else rng.random(shape)
-
-
-def spawn_streams(seed: Seed, count: int) -> list[np.random.Generator]:
-    """`count` independent generators spawned from a seed (an integer >= 0) or from a generator's own sequence."""
-    if isinstance(seed, np.random.Generator):
-        return list(seed.spawn(count))
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed {seed!r} is not usable: pass an integer >= 0 or a numpy.random.Generator")
-    return [np.random.default_rng(child) for child in np.random.SeedSequence(int(seed)).spawn(count)]

@@ -19,7 +19,7 @@ from .losses import get_loss
 from .memory import device_memory
 from .network import Network
 from .risk import BatchGradient, batch_gradient, batches
-from .streams import Seed, spawn_streams
+from .streams import Seed, Streams
 
 
 class TrainingDivergedError(RuntimeError):
@@ -121,7 +121,7 @@ def train_epochs(
     data = ops.asarray(host)
     w = check_weights(network, weights, ops)
     v = [ops.zeros(s) for s in network.weight_shapes] if velocity is None else check_weights(network, velocity, ops)
-    streams = spawn_streams(seed, epochs)
+    streams = Streams(seed)
     gates: list[np.random.Generator] = []  # where the epoch at hand draws its gates from
 
     def gradient(w: list[Array], x: Array, y: Array) -> BatchGradient:
@@ -133,7 +133,8 @@ def train_epochs(
     if temperature == 0.0:  # gates are not drawn on the host
         step = ops.replay(step)
     for epoch in range(first_epoch, epochs + 1):
-        order, gates[:] = streams[epoch - 1].permutation(host.shape[0]), streams[epoch - 1].spawn(1)
+        order = streams("batches", epoch).permutation(host.shape[0])
+        gates[:] = [streams("training gates", epoch)]
         with device_memory(network, ops, min(size, order.size)):
             w, v, total, correct = _one_epoch(step, w, v, order, size, ops)
         state = Epoch(epoch, _host(w, ops), _host(v, ops), total / order.size, correct / order.size)

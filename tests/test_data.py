@@ -21,6 +21,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from simulator.streams import Streams
 from validation.data import DataError, Dataset, check_finite, load_dataset
 from validation.data.selection import Split, balanced_draw, parse_split, water_fill
 
@@ -229,17 +230,17 @@ def test_seeds() -> None:
     assert not np.array_equal(load(generator).x, load(generator).x)
 
 
-def test_the_two_draws_have_streams_spawned_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    streams: list[tuple[Any, Any]] = []
+def test_the_two_draws_have_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
 
     def spy(classes: Any, split: Split, count: int, rng: np.random.Generator) -> Any:
-        sequence: Any = rng.bit_generator.seed_seq
-        streams.append((sequence.entropy, sequence.spawn_key))
+        drawn.append(rng.bit_generator.state)
         return balanced_draw(classes, split, count, rng)
 
     monkeypatch.setattr("validation.data.dataset.balanced_draw", spy)
     load_dataset("digits", examples=10, seed=5)
-    assert streams == [(5, (0,)), (5, (1,))]
+    streams = Streams(5)
+    assert drawn == [streams(purpose).bit_generator.state for purpose in ("examples", "spectrum examples")]
 
 
 def test_streams_of_neighbouring_seeds_are_not_shared() -> None:

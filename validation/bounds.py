@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.streams import spawn_streams
+from simulator.streams import Streams
 
 from .bound_checks import (
     bracket_checks,
@@ -97,7 +97,7 @@ def bounds(**options: Any) -> BoundsReport:
 
 def _compute(options: BoundsOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
     """The content of the report, but for the time it took."""
-    streams = spawn_streams(options.seed, 5)
+    streams = Streams(options.seed).spawn("bounds", 5)
     theorems = check_theorems(sizes.ensembles, streams[0], ops)
     caught = ensembles_until_caught(streams[1], ops, sizes.ensembles)
     clock.lap("theorems")

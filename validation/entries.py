@@ -15,7 +15,7 @@ from scipy.stats import false_discovery_control
 
 from backends import Backend, get_backend
 from simulator import EntryPairs, HessianEntries, Network, hessian_entries
-from simulator.streams import Seed, spawn_streams
+from simulator.streams import Seed, Streams
 
 from .empirical import histogram
 from .entry_bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
@@ -58,7 +58,7 @@ def entry_statistics(
     (``sampled`` less ``live``) and left out of everything else; statistics are None where fewer than two entries vary.
     """
     ops = get_backend(backend)
-    drawn, *streams = spawn_streams(seed, 6)
+    drawn, *streams = Streams(seed).spawn("entry statistics", 6)
     entries = hessian_entries(network, weights, x, y, n, n_first, drawn, loss, backend=ops)
     return describe_entries(entries, network.n_weights, resamples, ops, streams)
 

@@ -23,7 +23,7 @@ from scipy.stats import false_discovery_control, norm
 
 from backends import Backend
 from simulator import EntryPairs
-from simulator.streams import Seed, spawn_streams
+from simulator.streams import Seed, Streams
 
 from .entry_cumulants import KINDS, CrossCumulants, cross_cumulants, resolutions, standardise
 
@@ -74,7 +74,7 @@ def find_coupling(
     standard = standardise(values)
     observed, seen = cross_cumulants(standard, ops), resolutions(standard)
     null: dict[str, list[Array]] = {kind: [] for kind in KINDS}
-    for stream in spawn_streams(seed, rounds):
+    for stream in Streams(seed).spawn("permutations", rounds):
         shuffled = cross_cumulants(stream.permuted(standard, axis=0), ops)
         for kind in KINDS:
             null[kind].append(shuffled[kind].statistic[_family(values.shape[1], kind)])

@@ -14,7 +14,7 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.enumeration import n_gates
-from simulator.streams import spawn_streams
+from simulator.streams import Streams
 
 from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop, write_report
 from .exact_cases import (
@@ -87,7 +87,7 @@ def run_exact(**options: Any) -> ExactReport:
 
 def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
     """The content of the report, but for the time it took."""
-    case_seed, sample_seed, start_seed, run_seed, check_seed = spawn_streams(options.seed, 5)
+    case_seed, sample_seed, start_seed, run_seed, check_seed = Streams(options.seed).spawn("exact", 5)
     marginal, learning = marginal_case(case_seed), learning_case(sizes, start_seed)
     marginals = measure_marginals(marginal, sizes, sample_seed, ops)
     clock.lap("marginals")

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simulator import Network, gradient, train_epochs
-from simulator.streams import spawn_streams
+from simulator.streams import Streams
 
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
@@ -108,7 +108,7 @@ def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array]
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:
     return load_dataset(
         options.data, options.data_root, options.classes, options.examples, spectrum_examples,
-        seed=spawn_streams(options.seed, 3)[0], dtype=options.dtype,
+        seed=options.seed, dtype=options.dtype,
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
-        "theorems": bound_claims(bench.network, np.random.default_rng([options.seed, 1]), bench.backend),
+        "theorems": bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend),
         "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
@@ -196,11 +196,10 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record."""
     options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
     wanted = set(options.record or ())
-    init, batches = spawn_streams(options.seed, 3)[1:]
-    start = _first_state(bench, run, init, resumed=bool(options.resume))
+    start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
     with _progress(options.epochs or 0, "training", "epoch") as bar:
-        for state in _states(bench, run, start, batches, wanted):
+        for state in _states(bench, run, start, wanted):
             bar.n = state.epoch
             bar.refresh()
             report["training"]["history"] = state.history
@@ -238,19 +237,19 @@ def _judge(report: dict[str, Any]) -> None:
     report["claims"] = judge(report["epochs"], report["training"]["learning_rate"]) + report["theorems"]
 
 
-def _first_state(bench: Bench, run: RunDirectory, init: np.random.Generator, resumed: bool) -> Checkpoint:
+def _first_state(bench: Bench, run: RunDirectory, resumed: bool) -> Checkpoint:
     last = run.last_epoch() if resumed else None
     if last is not None:
         return run.load_checkpoint(last)
     weights = bench.initial
     if weights is None:
         bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
-        weights = bench.network.init(init)
+        weights = bench.network.init(bench.options.seed)
     history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
     return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)
 
 
-def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.Generator, wanted: set[int]) -> Any:
+def _states(bench: Bench, run: RunDirectory, state: Checkpoint, wanted: set[int]) -> Any:
     """The state at the start and after every further epoch, saved where it is recorded and now and then between."""
     options, data = bench.options, bench.dataset
     run.save_checkpoint(state, wanted)
@@ -259,7 +258,7 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, rng: np.random.G
     history = {name: list(values) for name, values in state.history.items()}
     for epoch in train_epochs(
         bench.network, state.weights, data.x, data.y, epochs=options.epochs or 0, batch_size=options.batch_size,
-        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=rng,
+        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=options.seed,
         backend=bench.backend, velocity=state.velocity, first_epoch=state.epoch + 1,
     ):  # fmt: skip
         for name in history:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.streams import spawn_streams
+from simulator.streams import Streams, spawn_streams
 
 from .command import Clock, OneLineParser, exit_status, write_report
 from .data import load_dataset
@@ -166,7 +166,7 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
     assert networks is not None
     assert steps is not None
     assert draws is not None
-    streams = spawn_streams(options.seed, 1 + len(options.cases))
+    streams = Streams(options.seed).spawn("ladder", 1 + len(options.cases))
     dataset = load_dataset(options.data, classes=options.classes, examples=examples, seed=streams[0], dtype="float64")
     source = f"{dataset.source}, averaged to {SIDE}×{SIDE} grey pixels"
     print(f"data: {source}")

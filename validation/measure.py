@@ -24,7 +24,7 @@ from simulator import (
     output,
     signal_powers,
 )
-from simulator.streams import spawn_streams
+from simulator.streams import Streams, spawn_streams
 
 from .data import Dataset
 from .deadline import Deadline
@@ -91,31 +91,29 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     """
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    statistics, facts, lanczos, hutchinson, circuits, on_sets, description = spawn_streams(
-        np.random.default_rng(np.random.SeedSequence([options.seed, epoch])), 7
-    )
+    streams = Streams(options.seed)
     record = stages.record
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     if not stages.done("state"):
         need = state_bytes(network, ops, len(data.y))
         bench.memory.check(f"the state at epoch {epoch}", need, "use a smaller --network")
-        record |= _state(bench, weights, epoch, statistics, facts, circuits)
+        record |= _state(bench, weights, epoch, streams)
         stages.complete("state")
     operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
     if not stages.done("entries"):
         record["entries"] = _entries(bench, weights) if options.entries else None
         stages.complete("entries")
     if not stages.done("spectrum"):
-        run = Lanczos(operator, options.probes, bench.density_steps(), lanczos)
+        run = Lanczos(operator, options.probes, bench.density_steps(), streams("lanczos", epoch))
         _announce_spectrum(bench, operator, run, epoch)
         stages.run("lanczos", run, progress)
-        record["spectrum"] = describe_spectrum(run.result(), options.eta, description, options.steps)
+        record["spectrum"] = describe_spectrum(run.result(), options.eta, streams("mirror", epoch), options.steps)
         stages.complete("spectrum")
         stages.forget("lanczos")
     record.setdefault("predictions", {})
     rms = record["spectrum"]["rms"]
     if rms > 0 and not stages.done("moments"):
-        probes = MomentProbes(operator, seed=hutchinson)
+        probes = MomentProbes(operator, seed=streams("hutchinson", epoch))
         stages.run("moments", probes, progress)
         predict_moments(record, probes.result(), rms, options.eta, stages.keep)
         stages.complete("moments")
@@ -123,8 +121,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     if rms > 0 and not stages.done("signals"):
         predict_signals(
             record, network, weights, x, operator.c, rms=rms, eta=options.eta,
-            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples, seed=on_sets, backend=ops,
-            keep=stages.keep, refuse=partial(_refuse, bench, epoch),
+            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples,
+            seed=streams("predictions", epoch), backend=ops, keep=stages.keep, refuse=partial(_refuse, bench, epoch),
         )  # fmt: skip
         stages.complete("signals")
     record.pop("stages")
@@ -159,9 +157,7 @@ def _state(
     bench: Bench,
     weights: Sequence[Array],
     epoch: int,
-    statistics: np.random.Generator,
-    facts: np.random.Generator,
-    circuits: np.random.Generator,
+    streams: Streams,
 ) -> dict[str, Any]:
     """What needs no spectrum: risk, order parameter, exact facts, symmetry and laws."""
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
@@ -172,7 +168,8 @@ def _state(
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
     powers = signal_powers(network, weights, x, ops)
-    exact = check_facts(network, weights, x, y, c, options.loss, ops, facts)
+    exact = check_facts(network, weights, x, y, c, options.loss, ops, streams("facts", epoch))
+    statistics = streams("statistics", epoch)
     return {
         "epoch": epoch,
         "fresh": epoch == 0 and bench.initial is None,
@@ -187,7 +184,7 @@ def _state(
         "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": {},
-        **_laws(bench, weights, whole.gradient, epoch, circuits),
+        **_laws(bench, weights, whole.gradient, epoch, streams("circuits", epoch)),
     }
 
 
@@ -224,9 +221,8 @@ def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
     size = QUICK_ENTRIES if options.quick else {}
     need = entries_bytes(network, bench.backend, len(data.y), **(ENTRIES | size))
     bench.memory.announce("statistics of Hessian entries", need, "use fewer --examples, or leave out --entries")
-    rng = spawn_streams(options.seed, 4)[3]  # the first three are those of data, weights and batches
     return entry_statistics(
-        network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=rng, **size
+        network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=options.seed, **size
     )
 
 

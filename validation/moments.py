@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator import HessianOperator
-from simulator.streams import Seed, spawn_streams
+from simulator.streams import Seed, Streams
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4  # products at a time
@@ -73,7 +73,7 @@ class MomentProbes:
         self._operator, self._sizes = operator, network.layer_sizes
         self._count = probes or default_moment_probes(network.n_weights)
         self._rows = np.zeros((network.n_weights, network.depth))
-        self._streams = spawn_streams(seed, network.depth)
+        self._streams = Streams(seed).spawn("hutchinson", network.depth)
         self._layer = self._done = 0  # the layer at hand, and how many of its vectors are done
         self._vectors: Array | None = None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import HessianOperator, Network, TrainingDivergedError, evaluate, mlp, spectral_density, train_epochs
-from simulator.streams import spawn_streams
+from simulator.streams import Streams, spawn_streams
 from theory import ConvergenceError
 
 from .data import Dataset, load_dataset
@@ -62,14 +62,15 @@ def measure_cell(options: dict[str, Any], width: int, examples: int, seed: int) 
     a dead network); "above" (risk above 0); "diverged".
     """
     chosen, begun = CellOptions(**options), time.process_time()
-    streams = spawn_streams(np.random.default_rng(np.random.SeedSequence([seed, width, examples])), 4)
+    streams = Streams(seed)
+    data_rng, *rest = (streams(f"phase {what}", width, examples) for what in ("data", "weights", "batches", "records"))
     data = load_dataset(
-        chosen.data, chosen.data_root, chosen.classes, examples, 1, seed=streams[0], dtype="float64"
+        chosen.data, chosen.data_root, chosen.classes, examples, 1, seed=data_rng, dtype="float64"
     )  # fmt: skip
     backend = get_backend(chosen.backend, "float64")
     network = mlp([int(np.prod(data.x.shape[1:])), *[width] * (chosen.depth - 1), 1])
     cell: Record = {"width": width, "examples": examples, "seed": seed, "weights": network.n_weights}
-    cell |= _followed(chosen, network, data, backend, *streams[1:])
+    cell |= _followed(chosen, network, data, backend, *rest)
     return cell | {"cpu_seconds": round(time.process_time() - begun, 2)}
 
 

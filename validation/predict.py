@@ -11,7 +11,7 @@ import numpy as np
 from backends import Backend, get_backend
 from simulator import HessianOperator, Network
 from simulator.checks import check_examples
-from simulator.streams import Seed, spawn_streams
+from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
 from theory.linearised_equation import LinearisedEquation, bytes_per_point
 from theory.linearised_law import estimate_seconds, law_of
@@ -72,7 +72,7 @@ def rung_signals(
     """
     if rung in ("R4", "R4w"):
         rows, weight, widths, variances = perceptron_case(network, x, c, rung)
-        streams = spawn_streams(seed, FRESH_NETWORKS)
+        streams = Streams(seed).spawn("fresh networks", FRESH_NETWORKS)
         if rung == "R4":
             return [measure_signals(network, network.init(rng), x, c, backend) for rng in streams]
         if weight.size == 0:
@@ -169,15 +169,15 @@ def rung_law(
     two different examples on average, but m/m' times the squares of one. Energies are therefore stretched to the
     second moment that the equation gives for all m, which costs a single point far from the spectrum.
     """
-    drawing, signalling = spawn_streams(seed, 2)
+    streams = Streams(seed)
     # An integer: R4 and R4w must draw the same networks and on-sets for a sample as for the whole.
-    fresh = int(signalling.integers(2**63))
+    fresh = int(streams("fresh networks").integers(2**63))
     closure, weight, ops = SIGNAL_RUNGS[rung], np.asarray(c, dtype=np.float64), get_backend(backend)
     active = np.flatnonzero(weight)
     whole = rung_signals(network, x, weight, rung, weights, fresh, ops)
     if examples is None or active.size <= examples:
         return SignalLaw(whole, closure, ops, cut)
-    chosen = np.sort(drawing.choice(active, examples, replace=False))
+    chosen = np.sort(streams("prediction examples").choice(active, examples, replace=False))
     part = rung_signals(network, x[chosen], weight[chosen] * active.size / examples, rung, weights, fresh, ops)
     law, reference = SignalLaw(part, closure, ops, cut), SignalLaw(whole, closure, ops, MOMENT_CUT)
     if reference.too_large:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from simulator.streams import Seed, Streams
 from validation.data.errors import DataError
 from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
 from validation.data.selection import IntArray, Split, balanced_draw, parse_split, require_both_labels
@@ -51,7 +52,7 @@ def load_dataset(
     classes: str | None = None,
     examples: int | None = None,
     spectrum_examples: int | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: Seed = 0,
     dtype: DTypeLike | None = None,
 ) -> Dataset:
     """Load, select and preprocess a two-class data set.
@@ -68,11 +69,11 @@ def load_dataset(
 
     Raises `DataError` for everything that is wrong with the data or with these options.
     """
-    draw, spectrum_draw = _streams(seed)
+    streams = _streams(seed)
     source = open_source(data, data_root)
     split = source.split if classes is None else parse_split(classes, source.names)
     chosen_dtype = _checked_dtype(source.dtype if dtype is None else dtype)
-    selection = _select(source, split, examples, spectrum_examples, draw, spectrum_draw)
+    selection = _select(source, split, examples, spectrum_examples, streams("examples"), streams("spectrum examples"))
     y = split.labels(source.classes[selection.rows])
     levels = source.read(selection.rows)
     name, origin, names = source.name, source.origin, source.names
@@ -93,10 +94,10 @@ def load_dataset(
     )
 
 
-def _streams(seed: int | np.random.Generator) -> list[np.random.Generator]:
+def _streams(seed: Seed) -> Streams:
     try:
-        return np.random.default_rng(seed).spawn(2)
-    except (TypeError, ValueError) as error:
+        return Streams(seed)
+    except ValueError as error:
         raise DataError(f"seed is {seed!r}, expected an integer of at least 0; choose another.") from error
 
 
