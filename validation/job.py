@@ -19,7 +19,7 @@ from simulator.streams import spawn_streams
 
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
-from .console import bar, say
+from .console import bar, printable, say
 from .data import Dataset, load_dataset
 from .deadline import Deadline
 from .estimates import seconds_of, training_bytes, weight_bytes
@@ -151,7 +151,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
 def _describe_start(options: Options, identity: dict[str, Any]) -> dict[str, Any]:
     if options.weights is None:
         return {"init": "gaussian", "weights": None}
-    return {"init": None, "weights": {"file": str(options.weights), "sha256": identity["weights"]}}
+    return {"init": None, "weights": {"file": printable(str(options.weights)), "sha256": identity["weights"]}}
 
 
 def _describe_data(data: Dataset) -> dict[str, Any]:
@@ -162,6 +162,7 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
         "positive": list(data.positive),
         "examples": int(data.x.shape[0]),
         "spectrum_examples": int(data.spectrum.size),
+        "left_out": dict(data.left_out),
         "test_examples": 0 if data.x_test is None else int(data.x_test.shape[0]),
         "input_shape": list(data.x.shape[1:]),
         "sha256": _data_checksum(data),
