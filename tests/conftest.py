@@ -51,7 +51,7 @@ def bounds_once() -> Iterator[None]:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, where a test does not look at them: the page is written without."""
-    monkeypatch.setattr("validation.figures.save_all", lambda report, folder: {})
+    monkeypatch.setattr("validation.finishing.draw", lambda figures, data: ({}, {}))
 
 
 @functools.cache

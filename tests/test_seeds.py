@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Report:
         patch.setattr(module, "cluster", lambda *_: nullcontext())
         patch.setattr(module, "completed", here)
         patch.setattr(job, "bound_claims", lambda *_: [])
-        patch.setattr("validation.figures.save_all", lambda report, folder: {})
+        patch.setattr("validation.finishing.draw", lambda figures, data: ({}, {}))
         report = quietly(**SMALL, seeds=(3, 5), out=str(tmp_path_factory.mktemp("seeds") / "run"))
     return report
 

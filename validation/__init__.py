@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .command import catch_interrupts
+from .command import prepare_command
 
 if TYPE_CHECKING:
     from .entries import entry_statistics
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .predict import predict_spectrum
     from .results import to_npz, to_xarray
 
-catch_interrupts(__name__)
+prepare_command(__name__)
 
 __all__ = [
     "Report",

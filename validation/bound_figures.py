@@ -12,21 +12,13 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from .bound_assemblies import KINDS
 from .bound_checks import EXPONENT
-from .bound_slopes import MUS
+from .bound_page import BROKEN_MOST, SHOWN_MU, widths
 from .captions import Report
 from .drawing import INK, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
 
 STYLES = [(colour, marker) for colour, _, marker in RUNGS.values()]
 GUIDE: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.0}
-SHOWN_MU = 0.5
-BROKEN_MOST = min(MUS)
 LABELS = {kind: "T" if not parts else r"$\{" + ",".join(parts) + r"\}$" for kind, parts in KINDS.items()}
-
-
-def widths(report: Report) -> tuple[int, int]:
-    """The narrowest and the widest networks whose assemblies were measured."""
-    every = [int(row["n"]) for row in report["assemblies"]]
-    return min(every), max(every)
 
 
 def _rows(report: Report, kind: str, mu: float | None, n: int) -> list[Report]:

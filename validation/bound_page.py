@@ -10,9 +10,9 @@ from typing import Any
 
 from .bound_assemblies import Estimate
 from .bound_checks import assembly_name, number
-from .bound_figures import BROKEN_MOST, SHOWN_MU, widths
+from .bound_slopes import MUS
 from .captions import Report
-from .markup import captioned, page, settings, table, verdicts
+from .markup import captioned, figures_section, page, settings, table, verdicts
 
 CAPTIONS = {
     "bounds_means": (
@@ -39,7 +39,15 @@ CAPTIONS = {
     ),
 }
 ERROR = "Error bars: two standard errors."
+SHOWN_MU = 0.5
+BROKEN_MOST = min(MUS)
 WEIGHTS = {"intact": "all intact", "broken": "some broken", "": "both"}
+
+
+def widths(report: Report) -> tuple[int, int]:
+    """The narrowest and the widest networks whose assemblies were measured."""
+    every = [int(row["n"]) for row in report["assemblies"]]
+    return min(every), max(every)
 
 
 def caption(name: str, data: Report) -> str:
@@ -54,7 +62,7 @@ def render_bounds(data: Report, figures: Mapping[str, bytes]) -> str:
     parts = [
         f"<section><p class='lead'>{escape(_summary(data))}</p></section>",
         _checks(data),
-        f"<section><h2>Figures</h2>{shown}</section>" if shown else "",
+        figures_section(shown, data),
         settings(data),
     ]
     return page("Symmetry theorems and moment bounds", f"Umwelt {data['version']}", parts)

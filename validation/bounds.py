@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from .bound_checks import (
 from .bound_ensembles import check_theorems, ensembles_until_caught
 from .bound_gates import gate_record, measure_correlations, measure_flips
 from .bound_slopes import Grid, measure_grid, moments_record
-from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop, write_report
+from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop
+from .console import say
+from .finishing import finish
 from .job import environment, package_version, table
 from .locking import new_folder
-from .options import OptionError
+from .plain_options import PlainOptions
 from .storage import REPORT_SCHEMA
 
 PROGRAM = "validation.bounds"
@@ -66,17 +69,15 @@ class BoundsReport:
 
 
 @dataclass(frozen=True)
-class BoundsOptions:
+class BoundsOptions(PlainOptions):
     """What the command line takes."""
+
+    LEAST = {"seed": 0}  # noqa: RUF012
 
     backend: str | None = None
     seed: int = 0
     out: str = "runs/bounds"
     quick: bool = False
-
-    def check(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise OptionError(f"--seed {self.seed!r}: expected an integer >= 0")
 
 
 def bounds(**options: Any) -> BoundsReport:
@@ -86,7 +87,7 @@ def bounds(**options: Any) -> BoundsReport:
     any work is done; nothing is written unless the run comes to its end.
     """
     chosen = BoundsOptions(**options)
-    chosen.check()
+    chosen.check_integers()
     ops = get_backend(chosen.backend)
     with new_folder(chosen.out) as folder:
         clock = Clock()
@@ -135,10 +136,15 @@ def _flat(sizes: Sizes) -> dict[str, Any]:
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .bound_figures import FIGURES
     from .bound_page import render_bounds
 
-    write_report(folder, "bounds", data, FIGURES, render_bounds, clock)
+    finish(folder, "bounds", data, _figures, render_bounds, clock)
+
+
+def _figures() -> Mapping[str, Callable[[Any], Any]]:
+    from .bound_figures import FIGURES
+
+    return FIGURES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -157,13 +163,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 1 a theorem failed, 2 usage, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 1 a theorem failed, 2 usage, 70 unexpected error, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     return exit_status(PROGRAM, lambda: bounds(**chosen), _conclude)
 
 
 def _conclude(report: BoundsReport) -> int:
-    print(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'bounds.html'}")
+    say(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'bounds.html'}")
     if report.failed_checks:
         said = f"theorems failed, which is a bug: {', '.join(report.failed_checks)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)

@@ -115,7 +115,7 @@ def content(report: Source) -> Report:
 def _read(path: Path) -> Report:
     file = path / "report.json" if path.is_dir() else path
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} does not exist: name a report.json or the folder of a run") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

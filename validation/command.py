@@ -1,6 +1,6 @@
-"""What the command lines share: exit statuses, errors of one line, a clock of their stages, the files of a report.
+"""What the command lines share: exit statuses, errors of one line, a clock of their stages.
 
-Only the standard library is imported at once: `catch_interrupts` must stand before the imports that take time.
+Only the standard library is imported at once: `prepare_command` must stand before the imports that take time.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+from .console import complain, fill_closed_descriptors, say
+from .origin import check_packages
+
+EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_STOPPED = 1, 2, 3, 4
+EXIT_UNEXPECTED, EXIT_INTERRUPTED = 70, 130  # 70: EX_SOFTWARE of sysexits.h
 Report = TypeVar("Report")
 
 
@@ -22,32 +28,51 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser that answers bad usage by one line on stderr, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {one_line(message)} (see --help)", file=sys.stderr)
+        complain(f"{self.prog}: {one_line(message)} (see --help)")
         raise SystemExit(EXIT_USAGE)
+
+    def print_help(self, file: Any = None) -> None:
+        if file is None:
+            say(self.format_help().rstrip("\n"))
+        else:
+            super().print_help(file)
 
 
 def stop(program: str, message: object, status: int) -> int:
     """Say on one line of stderr why a program ends, and return its exit status."""
-    print(f"{program}: {one_line(message)}", file=sys.stderr)
+    complain(f"{program}: {one_line(message)}")
     return status
 
 
-def catch_interrupts(package: str) -> None:
-    """Where a module of `package` is being started by ``python -m``: Ctrl-C during its imports ends it by one line.
+def prepare_command(package: str) -> None:
+    """Called by `package` as it is imported, before anything that takes time; raises `ImportError` (`check_packages`).
 
-    An interrupt inside the import of a compiled module may come out as any error, so the process is ended there and
-    then; nothing has been done yet. `exit_status` takes over.
+    Where one of its modules is being started by ``python -m``: what ends it from now on ends it by one line of stderr
+    and its exit status. Ctrl-C during the imports may come out of a compiled module as any error, so the process is
+    ended there and then; nothing has been done yet. `exit_status` takes over.
     """
     program = _started()
     if program is None or not program.startswith(f"{package}."):
+        check_packages()
         return
 
     def leave(*_: object) -> None:
         os.write(2, f"{program}: interrupted before it began\n".encode())
         os._exit(EXIT_INTERRUPTED)
 
+    def fail(kind: type[BaseException], error: BaseException, _: object) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            leave()
+        os._exit(unexpected(program, error))  # Python itself would end with status 1
+
+    fill_closed_descriptors()
+    sys.excepthook = fail
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
+    try:
+        check_packages()
+    except ImportError as error:
+        raise SystemExit(stop(program, error, EXIT_USAGE)) from None
 
 
 def _started() -> str | None:
@@ -74,10 +99,10 @@ def exit_status(
     `conclude` prints the outcome and gives the status of a job that came to its end; `interrupted` and `diverged` say
     what one that did not has left.
     """
-    from backends import BackendUnavailableError
     from simulator import TrainingDivergedError
 
     from .deadline import StoppedError
+    from .locking import forget_held
 
     pressed: list[int] = []
 
@@ -85,6 +110,7 @@ def exit_status(
         pressed.append(number)
         raise KeyboardInterrupt
 
+    forget_held()
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.default_int_handler):
             signal.signal(signal.SIGINT, interrupt)
@@ -98,30 +124,53 @@ def exit_status(
     except Exception as error:
         if pressed:  # inside a compiled module an interrupt may come out as another error
             return stop(program, f"interrupted: {interrupted}", EXIT_INTERRUPTED)
-        # Options, data and files that cannot be used are ValueErrors of their own; a closed stdout is an OSError.
-        if isinstance(error, (ValueError, OSError, MemoryError, BackendUnavailableError)):
-            return stop(program, error, EXIT_USAGE)
-        raise
+        return stop(program, error, EXIT_USAGE) if _of_the_user(error) else unexpected(program, error)
 
 
-def write_report(
-    folder: Path,
-    name: str,
-    data: dict[str, Any],
-    figures: Mapping[str, Callable[[Any], Any]],
-    render: Callable[[dict[str, Any], dict[str, bytes]], str],
-    clock: Clock,
-) -> None:
-    """Figures, then `name`.json and `name`.html, which tell how long all of it took."""
-    from .drawing import save_figures
-    from .storage import write_atomic, write_json
+def _of_the_user(error: Exception) -> bool:
+    """Whether options, data, files or the machine are the reason.
 
-    pictures = {key: path.read_bytes() for key, path in save_figures(figures, data, folder / "figures").items()}
-    clock.lap("figures")
-    data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
-    write_json(folder / f"{name}.json", data)
-    page = render(data, pictures).encode()
-    write_atomic(folder / f"{name}.html", lambda stream: stream.write(page))
+    Once a run holds its folder all of these have errors of their own: another `ValueError` from then on is a bug.
+    """
+    from backends import BackendUnavailableError
+
+    from .cluster import ClusterError
+    from .data import DataError
+    from .interchange import WeightsError
+    from .locking import held
+    from .plain_options import OptionError
+    from .storage import StorageError
+
+    named = (OptionError, DataError, WeightsError, StorageError, ClusterError, BackendUnavailableError)
+    return isinstance(error, (*named, OSError, MemoryError)) or (isinstance(error, ValueError) and held() is None)
+
+
+def unexpected(program: str, error: BaseException) -> int:
+    """Keep the traceback of an error that nobody foresaw, say where, and return its exit status."""
+    text = "".join(traceback.format_exception(error))
+    said = f"unexpected error, please report it ({type(error).__name__}: {one_line(error, 300)})"
+    try:
+        return stop(program, f"{said}: its traceback is in {_kept(text)}", EXIT_UNEXPECTED)
+    except OSError:
+        complain(text)
+        return stop(program, said, EXIT_UNEXPECTED)
+
+
+def _kept(text: str) -> Path:
+    """A file with the text: in the folder of the run, or where nothing was begun there one of the system's."""
+    from .locking import TRACEBACK, held
+
+    content = text.encode("utf-8", "backslashreplace")
+    try:
+        if (folder := held()) is not None:
+            (folder / TRACEBACK).write_bytes(content)
+            return folder / TRACEBACK
+    except OSError:  # no room there
+        pass
+    handle, name = tempfile.mkstemp(prefix="umwelt-traceback-", suffix=".txt")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    return Path(name)
 
 
 def one_line(message: object, most: int = 800) -> str:
@@ -143,4 +192,4 @@ class Clock:
         self.seconds[stage] = now - self._last
         self.seconds |= {"total": now - self._start, "cpu": time.process_time() - self._cpu}
         self._last = now
-        print(f"{stage:<10} {self.seconds[stage]:6.1f} s", flush=True)
+        say(f"{stage:<10} {self.seconds[stage]:6.1f} s")

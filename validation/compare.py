@@ -8,6 +8,7 @@ import types
 from typing import Any
 
 from .command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParser, exit_status, stop
+from .console import say
 from .job import Report, compare, table
 from .options import Options, seed_list
 
@@ -74,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status.
 
-    0 done, 1 an exact fact failed, 2 usage, 3 diverged, 4 stopped by --stop-after, 130 interrupted.
+    0 done, 1 an exact fact failed, 2 usage, 3 diverged, 4 stopped by --stop-after, 70 unexpected error,
+    130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
     return exit_status(
@@ -87,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _conclude(report: Report) -> int:
-    print(f"\n{table(report.data['claims'])}\n\nreport: {report.page}")
+    say(f"\n{table(report.data['claims'])}\n\nreport: {report.page}")
     if report.failed_facts:
         said = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)

@@ -1,10 +1,14 @@
-"""House style of the figures, and what several of them need: axes, ticks, zeros on a logarithmic axis."""
+"""House style of the figures, and what several of them need: axes, ticks, zeros on a logarithmic axis.
+
+Every figure is built, laid out and saved under `RC`: matplotlib's defaults and our style over them. What a user's
+matplotlibrc, style sheet or backend says has no part in it, so that the same report gives the same figures everywhere.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import NDArray
 
 from .captions import Report, Source, content
-from .storage import write_atomic
+from .storage import write_bytes
 
 Array = NDArray[np.float64]
 Draw = Callable[[Source], Figure]  # a figure from a report, its data or its path
@@ -58,6 +62,16 @@ STYLE: Any = {
     "lines.markersize": 5,
     "lines.linewidth": 1.1,
 }
+# A backend is never touched: figures are drawn on canvases of their own.
+RC: Any = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")} | STYLE
+
+
+class HouseFigure(Figure):
+    """A figure that is laid out and drawn in the house style, whoever draws it, and whenever."""
+
+    def draw(self, renderer: Any) -> None:
+        with mpl.rc_context(RC):
+            super().draw(renderer)
 
 
 def named_after(draw: Callable[[Report], Figure], drawn: Draw) -> Draw:
@@ -71,7 +85,7 @@ def house_style(draw: Callable[[Report], Figure]) -> Draw:
     """Unwrap the report and draw in the house style without leaking it."""
 
     def drawn(report: Source) -> Figure:
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(RC):
             return draw(content(report))
 
     return named_after(draw, drawn)
@@ -93,22 +107,37 @@ def styled(draw: Callable[[Report], Figure]) -> Draw:
 def save_figures(figures: Mapping[str, Draw], report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Draw every figure to `folder`/<name>.png (created if missing) and return the paths by name.
 
-    A file is either the old or the new picture, never half of one.
+    A file is either the old or the new picture, never half of one. Where a figure cannot be drawn its error is raised,
+    after all others were saved.
     """
     data, target = content(report), Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    paths = {}
+    paths, failed = {}, []
     for name, draw in figures.items():
+        try:
+            png = picture(draw, data)
+        except Exception as error:
+            error.add_note(f"in the figure {name!r}")
+            failed.append(error)
+            continue
         paths[name] = target / f"{name}.png"
-        # Without matplotlib's version line the same report gives the same bytes.
-        save = partial(draw(data).savefig, format="png", dpi=DPI, metadata={"Software": None})
-        write_atomic(paths[name], save)
+        write_bytes(paths[name], png)
+    if failed:
+        raise failed[0]
     return paths
+
+
+def picture(draw: Draw, report: Source) -> bytes:
+    """A figure as PNG. Without matplotlib's version line the same report gives the same bytes."""
+    stream = io.BytesIO()
+    with mpl.rc_context(RC):
+        draw(report).savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    return stream.getvalue()
 
 
 def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of the page's width with its axes, row by row."""
-    fig = Figure(figsize=(WIDTH, height), layout="constrained")
+    fig = HouseFigure(figsize=(WIDTH, height), layout="constrained")
     return fig, list(fig.subplots(rows, columns, squeeze=False, **options).flat)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from backends import Backend, get_backend
 from simulator.enumeration import n_gates
 from simulator.streams import Streams
 
-from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop, write_report
+from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop
+from .console import say
 from .exact_cases import (
     DRAWS,
     LEARNING_WIDTHS,
@@ -34,9 +36,10 @@ from .exact_cases import (
     measure_marginals,
 )
 from .exact_checks import check_all, failed
+from .finishing import finish
 from .job import environment, package_version, table
 from .locking import new_folder
-from .options import OptionError
+from .plain_options import PlainOptions
 from .storage import REPORT_SCHEMA
 
 PROGRAM = "validation.exact"
@@ -56,17 +59,15 @@ class ExactReport:
 
 
 @dataclass(frozen=True)
-class ExactOptions:
+class ExactOptions(PlainOptions):
     """What the command line takes."""
+
+    LEAST = {"seed": 0}  # noqa: RUF012
 
     backend: str | None = None
     seed: int = 0
     out: str = "runs/exact"
     quick: bool = False
-
-    def check(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise OptionError(f"--seed {self.seed!r}: expected an integer >= 0")
 
 
 def run_exact(**options: Any) -> ExactReport:
@@ -76,7 +77,7 @@ def run_exact(**options: Any) -> ExactReport:
     any work is done; nothing is written unless the run comes to its end.
     """
     chosen = ExactOptions(**options)
-    chosen.check()
+    chosen.check_integers()
     ops = get_backend(chosen.backend)
     with new_folder(chosen.out) as folder:
         clock = Clock()
@@ -124,10 +125,15 @@ def _describe(case: LearningCase, entropy: float) -> Record:
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .exact_figures import FIGURES
     from .exact_page import render_exact
 
-    write_report(folder, "report", data, FIGURES, render_exact, clock)
+    finish(folder, "report", data, _figures, render_exact, clock)
+
+
+def _figures() -> Mapping[str, Callable[[Any], Any]]:
+    from .exact_figures import FIGURES
+
+    return FIGURES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -146,13 +152,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 1 an exact statement failed, 2 usage, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 1 an exact statement failed, 2 usage, 70 unexpected error, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     return exit_status(PROGRAM, lambda: run_exact(**chosen), _conclude)
 
 
 def _conclude(report: ExactReport) -> int:
-    print(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'report.html'}")
+    say(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'report.html'}")
     if report.failed_checks:
         said = f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)

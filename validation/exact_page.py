@@ -8,7 +8,7 @@ from typing import Any
 
 from .captions import Report
 from .exact_cases import select
-from .markup import captioned, page, settings, verdicts
+from .markup import captioned, figures_section, page, settings, verdicts
 
 CAPTIONS = {
     "marginal": (
@@ -106,7 +106,7 @@ def render_exact(data: Report, figures: Mapping[str, bytes]) -> str:
     parts = [
         f"<section><p class='lead'>{escape(_summary(data))}</p></section>",
         _checks(data["checks"]),
-        f"<section><h2>Figures</h2>{shown}</section>" if shown else "",
+        figures_section(shown, data),
         settings(data),
     ]
     return page("Exact small cases", f"Umwelt {data['version']}", parts)

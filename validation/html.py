@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .captions import CAPTIONS, Report, Source, caption, content, facts, named, rungs_of
 from .entry_captions import ENTRY_CAPTIONS
-from .markup import captioned, number, page, settings, table, verdicts, with_options
+from .markup import captioned, figures_section, number, page, settings, table, verdicts, with_options
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
@@ -89,7 +89,7 @@ def _figures(data: Report, figures: Mapping[str, str | Path | bytes]) -> str:
         png = source if isinstance(source, bytes) else Path(source).read_bytes()
         words = caption(name, data) if name in CAPTIONS | ENTRY_CAPTIONS and data["epochs"] else name
         shown.append(captioned(name, words, png))
-    return f"<section><h2>Figures</h2>{''.join(shown)}</section>" if shown else ""
+    return figures_section("".join(shown), data)
 
 
 def _epochs(data: Report) -> str:

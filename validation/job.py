@@ -6,30 +6,32 @@ import importlib.metadata
 import math
 import os
 import platform
-import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from simulator import Network, gradient, train_epochs
 from simulator.streams import Streams
 
 from .bound_claims import bound_claims, failed_theorems
 from .claims import failed_facts, judge
+from .console import bar, printable, say
 from .data import Dataset, load_dataset
 from .deadline import Deadline
 from .estimates import seconds_of, training_bytes, weight_bytes
+from .finishing import finish
 from .interchange import load_weights
 from .measure import Bench, measure
 from .memory import Memory
-from .options import QUICK_SPECTRUM_EXAMPLES, OptionError, Options, build_network
+from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
+from .plain_options import OptionError
 from .run_directory import Checkpoint, RunDirectory
 from .stages import KeptStages
-from .storage import REPORT_SCHEMA, Array, StorageError, arrays_checksum, write_atomic, write_json
+from .storage import REPORT_SCHEMA, Array, StorageError, arrays_checksum, write_json
 from .symmetry import false_discoveries
 
 
@@ -70,9 +72,9 @@ def compare(**options: Any) -> Report:
     identity = chosen.identity()
     with RunDirectory(chosen.out) as run:
         report = run.open(identity, chosen.resume)
-        print(f"data: {bench.dataset.source}", flush=True)
+        say(f"data: {bench.dataset.source}")
         if chosen.weights is not None:
-            print(f"weights: {chosen.weights} (SHA-256 {identity['weights']})", flush=True)
+            say(f"weights: {chosen.weights} (SHA-256 {identity['weights']})")
         if report is None:
             report = _new_report(bench, name, identity)
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
@@ -94,7 +96,7 @@ def prepare(options: Options) -> tuple[Bench, str]:
     name, network = build_network(options.network, dataset.x.shape[1:])
     limit = options.memory if isinstance(options.memory, int) else None
     initial = _loaded(options, network, dataset)
-    return Bench(dataset, network, options, backend, initial, Memory(limit, _print), Deadline(options.stop_after)), name
+    return Bench(dataset, network, options, backend, initial, Memory(limit, say), Deadline(options.stop_after)), name
 
 
 def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array] | None:
@@ -149,7 +151,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
 def _describe_start(options: Options, identity: dict[str, Any]) -> dict[str, Any]:
     if options.weights is None:
         return {"init": "gaussian", "weights": None}
-    return {"init": None, "weights": {"file": str(options.weights), "sha256": identity["weights"]}}
+    return {"init": None, "weights": {"file": printable(str(options.weights)), "sha256": identity["weights"]}}
 
 
 def _describe_data(data: Dataset) -> dict[str, Any]:
@@ -160,6 +162,7 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
         "positive": list(data.positive),
         "examples": int(data.x.shape[0]),
         "spectrum_examples": int(data.spectrum.size),
+        "left_out": dict(data.left_out),
         "test_examples": 0 if data.x_test is None else int(data.x_test.shape[0]),
         "input_shape": list(data.x.shape[1:]),
         "sha256": _data_checksum(data),
@@ -198,10 +201,10 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
-    with _progress(options.epochs or 0, "training", "epoch") as bar:
+    with bar(options.epochs or 0, "training", "epoch") as progress:
         for state in _states(bench, run, start, wanted):
-            bar.n = state.epoch
-            bar.refresh()
+            progress.n = state.epoch
+            progress.refresh()
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
                 report["epochs"].append(_measured(bench, run, state))
@@ -273,13 +276,8 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, wanted: set[int]
 
 def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
     stages = KeptStages(run, state.epoch, bench.options.save_seconds, bench.deadline)
-    with _progress(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as bar:
-        return measure(bench, state.weights, state.epoch, stages, bar.update)
-
-
-def _progress(total: int, what: str, unit: str) -> Any:
-    """A bar on stderr, quiet when that is no terminal."""
-    return tqdm(total=total, desc=what, unit=unit, disable=None, leave=False)
+    with bar(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as progress:
+        return measure(bench, state.weights, state.epoch, stages, progress.update)
 
 
 def _say(record: dict[str, Any]) -> None:
@@ -289,26 +287,21 @@ def _say(record: dict[str, Any]) -> None:
         f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  L1: {errors or '-'}  "
         f"({record['seconds']:.0f} s)"
     )
-    _print(line)
-
-
-def _print(line: str) -> None:
-    """A line on stdout, not through a bar."""
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    say(line)
 
 
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
-    """Figures, page and the final report."""
-    from .figures import save_all
+    """The final report, its page and its figures."""
     from .html import render_html
+
+    def figures() -> Mapping[str, Callable[[Any], Any]]:
+        from .figures import figures_of
+
+        return figures_of(report)
 
     _judge(report)
     report["complete"] = True
-    write_json(run.report_path, report)
-    figures = save_all(report, run.root / "figures")
-    page = render_html(report, figures)
-    write_atomic(run.root / "report.html", lambda stream: stream.write(page.encode()))
+    finish(run.root, "report", report, figures, render_html)
 
 
 def table(claims: list[dict[str, Any]], width: int = 0) -> str:

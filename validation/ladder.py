@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from typing import Any
 from backends import Backend, get_backend
 from simulator.streams import Streams, spawn_streams
 
-from .command import Clock, OneLineParser, exit_status, write_report
+from .command import Clock, OneLineParser, exit_status
+from .console import say
 from .data import load_dataset
+from .finishing import finish
 from .job import environment, package_version
 from .ladder_cases import Problem, convergence, draw_networks, measure_case, name_of
 from .ladder_spectra import ENERGIES, ETA, SIDE, coarse_images
 from .ladder_training import measure_training
 from .locking import new_folder
-from .options import OptionError
+from .plain_options import OptionError, PlainOptions
 from .predict import RUNGS
 from .storage import REPORT_SCHEMA
 
@@ -50,13 +52,15 @@ MOST_LAYERS = 100
 
 
 @dataclass(frozen=True)
-class LadderOptions:
+class LadderOptions(PlainOptions):
     """What the command line takes; None: the default, which `quick` makes smaller.
 
     widths × depths are the perceptrons of constant width, `hidden` further ones; `train` the steps after which those of
     `train_widths` (the middle one of `widths`) and of `hidden` are compared again, `draws` the fresh weights at frozen
     signals behind each of these.
     """
+
+    LEAST = {"examples": 4, "networks": 2, "draws": 0, "seed": 0}  # noqa: RUF012
 
     backend: str | None = None
     data: str = "digits"
@@ -86,10 +90,7 @@ class LadderOptions:
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
-        for name, least in (("examples", 4), ("networks", 2), ("draws", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(f"--{name} {value!r}: expected an integer >= {least}")
+        self.check_integers()
         if self.draws == 1:
             raise OptionError("--draws 1: expected 0 for none, or at least 2 for a standard error")
         for name, least in (("widths", 1), ("depths", 2), ("train", 0), ("train_widths", 1)):
@@ -169,7 +170,7 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
     streams = Streams(options.seed).spawn("ladder", 1 + len(options.cases))
     dataset = load_dataset(options.data, classes=options.classes, examples=examples, seed=streams[0], dtype="float64")
     source = f"{dataset.source}, averaged to {SIDE}×{SIDE} grey pixels"
-    print(f"data: {source}")
+    say(f"data: {source}")
     problem = Problem(coarse_images(dataset), dataset.y, tuple(options.rungs), ops)
     cases, training = [], []
     for hidden, stream in zip(options.cases, streams[1:], strict=True):
@@ -201,10 +202,14 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
 
 
 def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .ladder_figures import figures_of
     from .ladder_page import render_ladder
 
-    write_report(folder, "ladder", data, figures_of(data), render_ladder, clock)
+    def figures() -> Mapping[str, Callable[[Any], Any]]:
+        from .ladder_figures import figures_of
+
+        return figures_of(data)
+
+    finish(folder, "ladder", data, figures, render_ladder, clock)
 
 
 def _listed(kind: Callable[[str], Any], separator: str = ",") -> Callable[[str], tuple[Any, ...]]:
@@ -247,7 +252,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 2 usage, 3 training diverged, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 2 usage, 3 training diverged, 70 unexpected error, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     return exit_status(PROGRAM, lambda: ladder(**chosen), _conclude)
 
@@ -255,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _conclude(report: LadderReport) -> int:
     from .ladder_page import text_table
 
-    print(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}")
+    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}")
     return 0
 
 

@@ -28,7 +28,7 @@ from .ladder_spectra import (
     rms,
     spread,
 )
-from .options import OptionError
+from .plain_options import OptionError
 
 OWN_RUNGS = ("R0", "R1", "R2", "R5", "R6")
 AVERAGE_RUNGS = ("R3", "R4w", "R4")

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from .captions import Report
 from .drawing import INK, RUNGS, Draw, figure, house_style, plain_log_ticks
 from .ladder_cases import constant_widths, rung_error
+from .ladder_page import shown_case
 
 SHOWN = ("R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6")
 NEAR = 0.4  # rms around E = 0 in the figure of densities
@@ -38,14 +39,6 @@ def figures_of(data: Report) -> dict[str, Draw]:
 def depths_with_widths(data: Report) -> list[int]:
     """Depths at which more than one constant width was tried."""
     return [d for d in sorted({c["depth"] for c in data["cases"]}) if len(constant_widths(data["cases"], d)) > 1]
-
-
-def shown_case(data: Report) -> Report:
-    """The case whose densities are drawn: of the deepest, the middle one."""
-    deepest = max(c["depth"] for c in data["cases"])
-    cases = [c for c in data["cases"] if c["depth"] == deepest]
-    case: Report = cases[len(cases) // 2]
-    return case
 
 
 def shown_training(data: Report) -> list[Report]:

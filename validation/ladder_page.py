@@ -8,7 +8,7 @@ from typing import Any
 
 from .captions import RUNG_NAMES, Report
 from .ladder_cases import AVERAGE_RUNGS, OWN_RUNGS, rung_error
-from .markup import captioned, page, settings, table
+from .markup import captioned, figures_section, page, settings, table
 
 CAPTIONS = {
     "ladder_widths": (
@@ -86,10 +86,16 @@ def text_table(data: Report) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def shown_case(data: Report) -> Report:
+    """The case whose densities are drawn: of the deepest, the middle one."""
+    deepest = max(c["depth"] for c in data["cases"])
+    cases = [c for c in data["cases"] if c["depth"] == deepest]
+    case: Report = cases[len(cases) // 2]
+    return case
+
+
 def render_ladder(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    from .ladder_figures import shown_case
-
     words = {"networks": data["options"]["networks"], "name": shown_case(data)["name"]}
     shown = "".join(captioned(name, CAPTIONS[name].format(**words), png) for name, png in figures.items())
     parts = [
@@ -98,7 +104,7 @@ def render_ladder(data: Report, figures: Mapping[str, bytes]) -> str:
         _section("Convergence with width", _CONVERGENCE, convergence_rows(data)),
         _section("Through training", _TRAINING, training_rows(data)),
         _left_out(data),
-        f"<section><h2>Figures</h2>{shown}</section>",
+        figures_section(shown, data),
         settings(data),
     ]
     return page("The ladder of predicted spectra", f"Umwelt {data['version']}", parts)

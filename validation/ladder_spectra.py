@@ -15,7 +15,7 @@ from .bound_assemblies import Estimate
 from .data import Dataset
 from .distances import energy_grid, l1_distance
 from .moments import hessian_moments
-from .options import OptionError
+from .plain_options import OptionError
 from .predict import MOMENT_RUNGS, predict_from_moments, predict_spectrum
 
 Array = np.ndarray[Any, Any]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .console import complain
 from .storage import StorageError, remove_partial
 
 try:
@@ -17,6 +18,18 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+TRACEBACK = "umwelt-traceback.txt"  # of an unexpected error, until the next job in the folder
+_last: list[Path] = []
+
+
+def held() -> Path | None:
+    """The folder that this process held last, since `forget_held`; None where it held none."""
+    return _last[-1] if _last else None
+
+
+def forget_held() -> None:
+    """Nothing has been held yet."""
+    _last.clear()
 
 
 def make_folder(out: Path, *below: str) -> None:
@@ -38,18 +51,26 @@ def locked(folder: Path) -> Iterator[None]:
 
     Where the file system or the platform knows no such lock that is said on stderr: two jobs would not see each other.
     """
+    if fcntl is None:  # where there is no such lock a folder cannot be opened either
+        complain(f"--out {folder} cannot be locked on {sys.platform}: let no other job write there")
+        _begin(folder)
+        yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         _lock(handle, folder)
+        _begin(folder)
         yield
     finally:
         os.close(handle)
 
 
+def _begin(folder: Path) -> None:
+    _last.append(folder)
+    (folder / TRACEBACK).unlink(missing_ok=True)
+
+
 def _lock(handle: int, folder: Path) -> None:
-    if fcntl is None:
-        print(f"--out {folder} cannot be locked on {sys.platform}: let no other job write there", file=sys.stderr)
-        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -57,7 +78,7 @@ def _lock(handle: int, folder: Path) -> None:
             raise StorageError(
                 f"--out {folder} is in use by another job: wait for it, or name another folder"
             ) from None
-        print(f"--out {folder} cannot be locked ({error.strerror}): let no other job write there", file=sys.stderr)
+        complain(f"--out {folder} cannot be locked ({error.strerror}): let no other job write there")
 
 
 @contextmanager

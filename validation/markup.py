@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from .console import printable_lines
+
 
 def number(value: Any, digits: int = 3) -> str:
     """A value as HTML: a few significant digits, powers of ten written out, text escaped, null as a dash."""
@@ -60,7 +62,7 @@ def named_values(values: Mapping[str, Any], label: str) -> str:
 
 def page(title: str, kicker: str, parts: Iterable[str]) -> str:
     """A whole page that refers to nothing outside itself and runs no script; `parts` are HTML, empty ones left out."""
-    return (
+    text = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
@@ -68,6 +70,7 @@ def page(title: str, kicker: str, parts: Iterable[str]) -> str:
         + "\n".join(part for part in parts if part)
         + "\n</main></body></html>\n"
     )
+    return printable_lines(text)  # names of files may hold what no encoding can write
 
 
 def captioned(name: str, words: str, png: bytes) -> str:
@@ -82,6 +85,19 @@ def captioned(name: str, words: str, png: bytes) -> str:
         f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></label></div>'
         f"<figcaption><strong>{escape(head)}</strong> {escape(rest)}</figcaption></figure>"
     )
+
+
+def figures_section(shown: str, data: Mapping[str, Any], title: str = "Figures") -> str:
+    """The section of the figures (HTML), with those named that could not be drawn; empty where there are neither."""
+    missing = data.get("figures_missing") or {}
+    items = "".join(f"<li><code>{escape(name)}</code>: {escape(reason)}</li>" for name, reason in missing.items())
+    banner = (
+        "<div class='banner'><strong>Figures missing.</strong> Their numbers are in the report's JSON file, and every "
+        f"other part of this page is complete.<ul>{items}</ul></div>"
+    )
+    if not shown and not missing:
+        return ""
+    return f"<section><h2>{title}</h2>{banner if missing else ''}{shown}</section>"
 
 
 def verdicts(claims: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -123,11 +139,12 @@ h2{font-size:1.35rem;line-height:1.3;margin:3rem 0 .75rem;padding-bottom:.3rem;
 border-bottom:1px solid #d5d5d5}
 h3{font-size:1.05rem;margin:1.75rem 0 .5rem}
 h3 small{font-weight:400;color:#555;margin-left:.5rem}
-p{margin:0 0 1rem;max-width:46rem}
+p{margin:0 0 1rem;max-width:46rem;overflow-wrap:anywhere}
 .kicker{margin:0;color:#555;font-size:.85rem;letter-spacing:.04em}
 .lead{overflow-wrap:anywhere}
 .note,figcaption{font-size:.9rem;color:#444}
-.banner{border-left:4px solid #b35c00;background:#fff4e5;padding:.6rem .9rem}
+.banner{border-left:4px solid #b35c00;background:#fff4e5;padding:.6rem .9rem;overflow-wrap:anywhere}
+.banner ul{margin:.4rem 0 0;padding-left:1.2rem}.banner code{white-space:normal}
 /* White covers that move with the content hide a shadow at either end: it shows where there is more to scroll to. */
 .scroll{overflow-x:auto;background:linear-gradient(to right,#fff 40%,#fff0) 0 0/2.5rem 100% local no-repeat,
 linear-gradient(to left,#fff 40%,#fff0) 100% 0/2.5rem 100% local no-repeat,

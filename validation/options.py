@@ -13,8 +13,10 @@ from backends import Backend, get_backend
 from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from simulator.losses import get_loss
 
+from .console import printable
 from .interchange import file_digest
 from .memory import parse_size
+from .plain_options import OptionError, PlainOptions
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
@@ -22,13 +24,12 @@ MOST_SEEDS = 10_000
 MOST_ETA = 1000.0  # rms: nothing is left of a spectrum smoothed by more
 
 
-class OptionError(ValueError):
-    """An option that cannot be used; the message names the value and what would be accepted."""
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(PlainOptions):
     """What `python -m validation.compare` takes; None: a default that depends on the data or on another option."""
+
+    # One Lanczos step sees no tr H², which every scale of the report is made of.
+    LEAST = {"epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1}  # noqa: RUF012
 
     backend: str | None = None
     dtype: str | None = None
@@ -80,13 +81,7 @@ class Options:
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
-        # One Lanczos step sees no tr H², which every scale of the report is made of.
-        for name, least in (("epochs", 0), ("batch_size", 1), ("probes", 1), ("steps", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
-        if self.prediction_examples is not None and not self.prediction_examples >= 1:
-            raise OptionError(f"--prediction-examples {self.prediction_examples!r}: expected an integer >= 1")
+        self.check_integers()
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
@@ -119,7 +114,8 @@ class Options:
         for name in ("out", "resume", "save_seconds", "stop_after", "memory"):
             fields.pop(name)
         fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
-        return fields | {"record": list(self.record or ()), "data": str(self.data), "data_root": str(self.data_root)}
+        fields = {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return fields | {"record": list(self.record or ())}
 
 
 def seed_list(text: str) -> tuple[int, ...]:

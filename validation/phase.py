@@ -10,25 +10,26 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from backends import get_backend
 
 from .cells import CellStore
 from .cluster import check_cluster, cluster, completed, default_workers
 from .command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
+from .console import bar, say
 from .data import load_dataset
+from .finishing import finish
 from .job import environment, package_version
 from .locking import locked
-from .options import OptionError, seed_list
+from .options import seed_list
 from .phase_cell import CellOptions, Record, cell_name, measure_cell
 from .phase_summary import diagram, edge, failed_facts
-from .storage import REPORT_SCHEMA, write_atomic, write_json
+from .plain_options import OptionError
+from .storage import REPORT_SCHEMA
 
 PROGRAM = "validation.phase"
 DEFAULTS: dict[str, Any] = {
@@ -43,6 +44,8 @@ QUICK: dict[str, Any] = {"widths": (2, 4, 8), "examples": (50, 200), "seeds": (0
 @dataclass(frozen=True)
 class PhaseOptions(CellOptions):
     """What the command line takes; None: the default, which `quick` makes smaller."""
+
+    LEAST = {"depth": 2, "updates": 1, "batch_size": 1, "probes": 2, "steps": 2, "prediction_examples": 1}  # noqa: RUF012
 
     widths: Sequence[int] | None = None
     examples: Sequence[int] | None = None
@@ -63,12 +66,7 @@ class PhaseOptions(CellOptions):
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
-        for name, least in (
-            ("depth", 2), ("updates", 1), ("batch_size", 1), ("probes", 2), ("steps", 2), ("prediction_examples", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(f"--{name.replace('_', '-')} {value!r}: expected an integer >= {least}")
+        self.check_integers()
         for name, least in (("widths", 1), ("examples", 2), ("seeds", 0)):
             values = tuple(getattr(self, name))
             if not values or any(v < least for v in values) or len(set(values)) < len(values):
@@ -126,7 +124,7 @@ def phase(**options: Any) -> PhaseReport:
     store = CellStore(chosen.out, chosen.cell_options)
     store.open(chosen.resume)
     begun = time.perf_counter()
-    print(f"data: {source}")
+    say(f"data: {source}")
     with locked(Path(chosen.out)):
         cells = _cells(chosen, store)
         data = _report(chosen, cells, source)
@@ -148,17 +146,17 @@ def _cells(options: PhaseOptions, store: CellStore) -> list[Record]:
     tasks = options.tasks
     found = {name: cell for name in tasks if (cell := store.load(name)) is not None}
     missing = {name: place for name, place in tasks.items() if name not in found}
-    print(f"cells: {len(tasks)}, of which {len(found)} are on disk")
+    say(f"cells: {len(tasks)}, of which {len(found)} are on disk")
     if missing:
         workers = min(options.workers or default_workers(), len(missing)) if options.scheduler is None else None
-        bar = tqdm(total=len(tasks), initial=len(found), unit="cell", disable=None, leave=False)
-        with bar, cluster(workers, options.scheduler) as client:
+        progress = bar(len(tasks), "cells", "cell", len(found))
+        with progress, cluster(workers, options.scheduler) as client:
             arguments = {name: (store.options, *place) for name, place in missing.items()}
             for name, cell in completed(client, measure_cell, arguments):
                 store.save(name, cell)
                 found[name] = cell
-                bar.update()
-                tqdm.write(_line(cell, len(found), len(tasks)), file=sys.stdout)
+                progress.update()
+                say(_line(cell, len(found), len(tasks)))
     return [found[cell_name(n, m, s)] for n in options.widths or () for m in options.examples or ()
             for s in options.seeds or ()]  # fmt: skip
 
@@ -189,15 +187,15 @@ def _report(options: PhaseOptions, cells: list[Record], source: str) -> Record:
 
 
 def _write(folder: Path, data: Record) -> None:
-    """The figure, then the report and the page."""
-    from .drawing import save_figures
-    from .phase_figures import FIGURES
     from .phase_page import render_phase
 
-    figures = {name: path.read_bytes() for name, path in save_figures(FIGURES, data, folder / "figures").items()}
-    write_json(folder / "phase.json", data)
-    page = render_phase(data, figures)
-    write_atomic(folder / "phase.html", lambda stream: stream.write(page.encode()))
+    finish(folder, "phase", data, _figures, render_phase)
+
+
+def _figures() -> Mapping[str, Callable[[Any], Any]]:
+    from .phase_figures import FIGURES
+
+    return FIGURES
 
 
 def _integers(text: str) -> tuple[int, ...]:
@@ -243,7 +241,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status (0 done, 1 an exact fact failed, 2 usage or cluster, 130 interrupted)."""
+    """Run the command line; the exit status.
+
+    0 done, 1 an exact fact failed, 2 usage or cluster, 70 unexpected error, 130 interrupted.
+    """
     chosen = vars(parser().parse_args(arguments))
     kept = f"finished cells are kept, go on with --resume --out {chosen['out']}"
     return exit_status(PROGRAM, lambda: phase(**chosen), _conclude, interrupted=kept)
@@ -252,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _conclude(report: PhaseReport) -> int:
     from .phase_page import text_table
 
-    print(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}")
+    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}")
     if report.failed_facts:
         message = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
         return stop(PROGRAM, message, EXIT_FACT_FAILED)

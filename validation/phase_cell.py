@@ -19,6 +19,7 @@ from .data import Dataset, load_dataset
 from .distances import l1_distance
 from .facts import check_facts
 from .measure import describe_spectrum
+from .plain_options import PlainOptions
 from .predict import rung_law
 from .rungs import NODES, SMOOTH, approximations, on_grid, too_much
 
@@ -31,7 +32,7 @@ PREDICTED = ("tenth", LAST)  # where R5 is solved: few examples are active there
 
 
 @dataclass(frozen=True)
-class CellOptions:
+class CellOptions(PlainOptions):
     """What decides the content of a cell, but for its width, number of examples and seed."""
 
     depth: int = 4

@@ -7,7 +7,7 @@ from html import escape
 
 from .averages import written
 from .captions import Report
-from .markup import captioned, page, settings, table
+from .markup import captioned, figures_section, page, settings, table
 from .phase_summary import SIGNIFICANCE, approximated, left_out
 
 CAPTION = (
@@ -74,7 +74,7 @@ def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
     body = [[escape(cell) for cell in row] for row in rows(data)]
     parts = [
         f"<section><p class='lead'>{escape(summary(data))}</p></section>",
-        f"<section><h2>The diagram</h2>{shown}</section>" if shown else "",
+        figures_section(shown, data, "The diagram"),
         f"<section><h2>The edge</h2><p>{escape(_edge(data))}</p></section>",
         f"<section><h2>The table</h2><p class='note'>{escape(_NOTE)}</p>"
         + table(head, body, "numbers", "The table") + "</section>",

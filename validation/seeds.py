@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from simulator import TrainingDivergedError
 
 from .averages import estimate
 from .cells import CellStore
 from .cluster import check_cluster, cluster, completed, default_workers
+from .console import bar, say
+from .finishing import finish
 from .job import Report, compare, environment, package_version, prepare
 from .locking import locked
-from .options import OptionError, Options
-from .storage import REPORT_SCHEMA, write_atomic, write_json
+from .options import Options
+from .plain_options import OptionError, plain
+from .storage import REPORT_SCHEMA
 
 Record = dict[str, Any]
 SCALARS: dict[str, Callable[[Record], float | None]] = {
@@ -54,14 +54,15 @@ def compare_seeds(
     Options as `validation.compare`, `seed` aside. Raises what it raises before any work is done, and `ClusterError`. A
     seed whose training diverges is named in ``data["diverged"]`` and left out.
     """
-    numbers = tuple(seeds)
-    if options.get("seed"):
-        raise OptionError(f"--seed {options['seed']} with --seeds: give one of both")
+    numbers: tuple[int, ...] = plain("seeds", seeds, Sequence[int])
+    workers, scheduler = plain("workers", workers, int | None), plain("scheduler", scheduler, str | None)
+    chosen = Options(**options).completed()
+    if chosen.seed:
+        raise OptionError(f"--seed {chosen.seed} with --seeds: give one of both")
     if not numbers or len(set(numbers)) < len(numbers) or any(s < 0 for s in numbers):
         raise OptionError(f"--seeds {','.join(map(str, numbers))}: expected different integers >= 0, at least one")
-    chosen = Options(**options).completed()
     check_cluster(workers, scheduler)
-    print(f"data: {prepare(chosen)[0].dataset.source}")
+    say(f"data: {prepare(chosen)[0].dataset.source}")
     identity = {k: v for k, v in chosen.identity().items() if k != "seed"}
     root = Path(chosen.out).absolute()
     store = CellStore(str(root), identity)
@@ -105,16 +106,16 @@ def _finished(
     names = {f"seed-{seed}": seed for seed in seeds}
     found = {name: cell for name in names if (cell := store.load(name)) is not None}
     missing = {name: (options, seed) for name, seed in names.items() if name not in found}
-    print(f"seeds: {len(names)}, of which {len(found)} are finished")
+    say(f"seeds: {len(names)}, of which {len(found)} are finished")
     if missing:
         count = min(workers or default_workers(), len(missing)) if scheduler is None else None
-        bar = tqdm(total=len(names), initial=len(found), unit="seed", disable=None, leave=False)
-        with bar, cluster(count, scheduler) as client:
+        progress = bar(len(names), "seeds", "seed", len(found))
+        with progress, cluster(count, scheduler) as client:
             for name, cell in completed(client, run_seed, missing):
                 store.save(name, cell)
                 found[name] = cell
-                bar.update()
-                tqdm.write(_line(cell, len(found), len(names)), file=sys.stdout)
+                progress.update()
+                say(_line(cell, len(found), len(names)))
     return [found[name] for name in names]
 
 
@@ -183,11 +184,12 @@ def _claim(claims: Sequence[Record | None], seeds: Sequence[int]) -> Record:
 
 
 def _write(folder: Path, data: Record) -> None:
-    """The figure, then the report and the page."""
-    from .drawing import save_figures
-    from .seeds_page import FIGURES, render_seeds
+    from .seeds_page import render_seeds
 
-    figures = {name: path.read_bytes() for name, path in save_figures(FIGURES, data, folder / "figures").items()}
-    write_json(folder / "seeds.json", data)
-    page = render_seeds(data, figures)
-    write_atomic(folder / "seeds.html", lambda stream: stream.write(page.encode()))
+    finish(folder, "seeds", data, _figures, render_seeds)
+
+
+def _figures() -> Mapping[str, Callable[[Any], Any]]:
+    from .seeds_figures import FIGURES
+
+    return FIGURES

@@ -1,31 +1,13 @@
-"""The joint report of several seeds: a figure, tables of means with standard errors, claims with their counts."""
+"""The joint report of several seeds: tables of means with standard errors, claims with their counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
-from typing import Any
-
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from .averages import written
 from .captions import RUNG_NAMES, Report
-from .drawing import (
-    RUNGS,
-    TRAIN,
-    UNKNOWN_RUNG,
-    Array,
-    Draw,
-    column,
-    epoch_axis,
-    figure,
-    plain_log_ticks,
-    plot_with_zeros,
-    styled,
-)
-from .markup import captioned, number, page, settings, table, verdicts
+from .markup import captioned, figures_section, number, page, settings, table, verdicts
 
 CAPTION = (
     "Risk and errors of the predictions over {count} seeds. Above: the risk at the recorded epochs, a thin line for "
@@ -41,44 +23,6 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _means(epochs: Sequence[Report], key: str) -> Array:
-    return column([{key: e[key]["value"] if e[key] else None} for e in epochs], key)
-
-
-@styled
-def seeds(report: Report) -> Figure:
-    """Risk of every seed and their mean above; L1 of every rung with standard errors below."""
-    epochs = report["epochs"]
-    at = column(epochs, "epoch")
-    fig, (top, bottom) = figure(5.4, 2, 1, sharex=True)
-    thin: dict[str, Any] = {"color": TRAIN, "lw": 0.7, "alpha": 0.6}
-    series = [(at, np.asarray(risks, dtype=float), thin) for risks in report["risks"]]
-    dots: dict[str, Any] = {"color": TRAIN, "marker": "o", "ls": "none"}
-    plot_with_zeros(top, [*series, (at, _means(epochs, "risk"), dots)])
-    top.set_ylabel(f"risk ({report['loss']})")
-    _errors(bottom, epochs, at)
-    bottom.set_ylabel("L1")
-    epoch_axis(bottom, at)
-    if bottom.get_legend_handles_labels()[1]:
-        fig.legend(*bottom.get_legend_handles_labels(), loc="outside right center")
-    return fig
-
-
-def _errors(ax: Axes, epochs: Sequence[Report], at: Array) -> None:
-    for rung in sorted({rung for e in epochs for rung in e["predictions"]}):
-        made = [(x, e["predictions"][rung]["l1"]) for x, e in zip(at, epochs, strict=True) if rung in e["predictions"]]
-        colour, style, marker = RUNGS.get(rung, UNKNOWN_RUNG)
-        values = [mean["value"] for _, mean in made]
-        bars = [mean["standard_error"] or 0.0 for _, mean in made]
-        ax.errorbar([x for x, _ in made], values, bars, capsize=2, color=colour, ls=style, marker=marker, label=rung)
-    if ax.lines:
-        ax.set_yscale("log")
-        plain_log_ticks(ax, fine=3)
-
-
-FIGURES: dict[str, Draw] = {"seeds": seeds}
-
-
 def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
     """The joint report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     count = len(data["seeds"])
@@ -87,7 +31,7 @@ def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
     parts = [
         f"<section>{_diverged(data)}<p class='lead'>{escape(_summary(data))}</p></section>",
         f"<section><h2>Verdicts</h2>{verdicts(data['claims'], 'Claims')}{_against(data)}</section>",
-        f"<section><h2>Figures</h2>{shown}</section>" if shown else "",
+        figures_section(shown, data),
         "<section><h2>Recorded epochs</h2><p class='note'>Means over seeds ± standard errors. Eigenvalues, shares and "
         "symmetry: over the networks with H ≠ 0.</p>"
         + table(head, [_row(e) for e in data["epochs"]], "numbers", "Recorded epochs") + "</section>",

@@ -104,7 +104,7 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> None:
 
 def _common_height(panels: Sequence[Axes], predictions: int) -> None:
     """The same limits for all panels, with room for the legend above the curves."""
-    low = min(ax.dataLim.y0 for ax in panels)
+    low = min(float(ax.dataLim.minposy) for ax in panels)  # the log axis has no room for 0
     high = max(ax.dataLim.y1 for ax in panels)
     lines = 1 + -(-predictions // 3) if predictions else 0
     share = 0.04 + 0.08 * lines  # of a panel's height

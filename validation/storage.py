@@ -50,6 +50,11 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """`write_atomic` for a content that is there."""
+    write_atomic(path, lambda stream: stream.write(content))
+
+
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make the folder writable, or name another one"
@@ -57,7 +62,9 @@ def _remedy(error: OSError) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name of a file last; some file systems cannot be asked."""
+    """Make the new name of a file last; some file systems cannot be asked, and Windows opens no folder."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -78,7 +85,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write JSON without NaN or Infinity (a bug if one is met: `ValueError`); sets ``data["checksum"]``."""
     data["checksum"] = json_checksum(data)
     text = json.dumps(data, indent=1, allow_nan=False)
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

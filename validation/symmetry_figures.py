@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .captions import Report
-from .drawing import INK, TEST, TRAIN, WIDTH, Array, figure, styled, symmetric_ticks
+from .drawing import INK, TEST, TRAIN, WIDTH, Array, HouseFigure, figure, styled, symmetric_ticks
 
 COMMON = "#d9d9d9"
 LINEAR = 0.1  # rms: up to here the axis of the gradient is linear
@@ -91,7 +91,7 @@ def _grid(report: Report, top: bool) -> tuple[Figure, list[Axes]]:
     names = [str(i) if i < len(shapes) else "." for i in range(rows * columns)]
     mosaic: list[Any] = [["top"] * columns] if top else []
     mosaic += [names[row * columns : (row + 1) * columns] for row in range(rows)]
-    fig = Figure(figsize=(WIDTH, 0.9 + head + rows * (panel + 0.4)), layout="constrained")
+    fig = HouseFigure(figsize=(WIDTH, 0.9 + head + rows * (panel + 0.4)), layout="constrained")
     axes = fig.subplot_mosaic(mosaic, height_ratios=[*([head] if top else []), *[panel] * rows])
     for i, shape in enumerate(shapes):
         ax = axes[str(i)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from simulator.streams import Seed, Streams
+from validation.console import printable
 from validation.data.errors import DataError
 from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
 from validation.data.selection import IntArray, Split, balanced_draw, parse_split, require_both_labels
@@ -23,7 +25,8 @@ class Dataset:
 
     `x` (m, 64) or (m, H, W, C) and `y` (m,) of -1 and +1 are the training examples, `x_test` and `y_test` the
     test examples or None; `negative` and `positive` the names of the classes labelled -1 and +1; `spectrum`
-    (K,) sorted rows of `x`. `source` is one line for people: what was loaded, from where, how many.
+    (K,) sorted rows of `x`. `source` is one line for people: what was loaded, from where, how many, what was left out;
+    `left_out` has the number of files that were not read by reason. In names, what cannot be shown is escaped.
     """
 
     name: str
@@ -35,15 +38,20 @@ class Dataset:
     negative: tuple[str, ...]
     positive: tuple[str, ...]
     spectrum: IntArray
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Selection:
-    """Rows of a source: the training rows in their drawn order, then the test rows in order."""
+    """Rows of a source: the training rows in their drawn order, then the test rows in order.
+
+    `unused`: training rows of these classes that are in neither.
+    """
 
     rows: IntArray
     n_train: int
     spectrum: IntArray
+    unused: int
 
 
 def load_dataset(
@@ -71,19 +79,19 @@ def load_dataset(
     """
     streams = _streams(seed)
     source = open_source(data, data_root)
-    split = source.split if classes is None else parse_split(classes, source.names)
+    split = source.split if classes is None else parse_split(printable(classes), source.names)
     chosen_dtype = _checked_dtype(source.dtype if dtype is None else dtype)
     selection = _select(source, split, examples, spectrum_examples, streams("examples"), streams("spectrum examples"))
     y = split.labels(source.classes[selection.rows])
     levels = source.read(selection.rows)
-    name, origin, names = source.name, source.origin, source.names
+    name, origin, names, left_out = source.name, source.origin, source.names, source.left_out
     # The source can hold all images of a data set; it is not needed while the inputs are made.
     del source
     m = selection.n_train
     x, x_test = _inputs(levels, m, chosen_dtype)
     return Dataset(
         name=name,
-        source=_describe(origin, x.shape, len(y) - m, split, names),
+        source=_describe(origin, x.shape, len(y) - m, selection.unused, split, names) + _said(left_out),
         x=x,
         y=y[:m],
         x_test=x_test,
@@ -91,6 +99,7 @@ def load_dataset(
         negative=tuple(names[i] for i in split.negative),
         positive=tuple(names[i] for i in split.positive),
         spectrum=selection.spectrum,
+        left_out=left_out,
     )
 
 
@@ -127,19 +136,24 @@ def _select(
         require_both_labels(source.classes[rows], split, source.names, f"the {part} part of {source.origin}")
     available = len(candidates)
     m = min(source.examples or available, available) if examples is None else examples
-    _check_count("examples", m, 2, available, "training examples of these classes")
+    m = _checked_count("examples", m, 2, available, "training examples of these classes")
     k = min(source.spectrum_examples, m) if spectrum_examples is None else spectrum_examples
-    _check_count("spectrum_examples", k, 1, m, "drawn training examples")
+    k = _checked_count("spectrum_examples", k, 1, m, "drawn training examples")
     train = candidates[balanced_draw(source.classes[candidates], split, m, draw)]
     if not has_test_part:
         test = np.setdiff1d(candidates, train)
     spectrum = np.sort(balanced_draw(source.classes[train], split, k, spectrum_draw))
-    return _Selection(np.concatenate([train, test]), m, spectrum)
+    return _Selection(np.concatenate([train, test]), m, spectrum, available - m if has_test_part else 0)
 
 
-def _check_count(name: str, value: int, least: int, available: int, what: str) -> None:
-    if not least <= value <= available:
+def _checked_count(name: str, value: int, least: int, available: int, what: str) -> int:
+    try:
+        count = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = least - 1
+    if not least <= count <= available:
         raise DataError(f"{name} is {value}, but {available:,} {what} are available; choose {least} to {available:,}.")
+    return count
 
 
 def _inputs(levels: NDArray[np.uint8], m: int, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray | None]:
@@ -153,9 +167,21 @@ def _inputs(levels: NDArray[np.uint8], m: int, dtype: np.dtype[Any]) -> tuple[Fl
     return x, x_test
 
 
-def _describe(origin: str, shape: tuple[int, ...], n_test: int, split: Split, names: Sequence[str]) -> str:
+def _describe(origin: str, shape: tuple[int, ...], n_test: int, unused: int, split: Split, names: Sequence[str]) -> str:
+    drawn = f"{shape[0]:,} of {shape[0] + unused:,}" if unused else f"{shape[0]:,}"
     size = "x".join(str(n) for n in shape[1:])
     sides = (", ".join(names[i] for i in side) for side in (split.negative, split.positive))
-    return "{}: {:,} training and {:,} test examples of shape {}, label -1: {}; +1: {}".format(
-        origin, shape[0], n_test, size, *sides
+    return "{}: {} training and {:,} test examples of shape {}, label -1: {}; +1: {}".format(
+        origin, drawn, n_test, size, *sides
     )
+
+
+def _said(left_out: Mapping[str, int], most: int = 8) -> str:
+    """What was not read, the most frequent reasons first; empty where everything was."""
+    if not left_out:
+        return ""
+    reasons = sorted(left_out.items(), key=lambda item: -item[1])
+    shown = [f"{reason}: {count:,}" for reason, count in reasons[:most]]
+    if rest := sum(count for _, count in reasons[most:]):
+        shown.append(f"of other kinds: {rest:,}")
+    return f"; left out ({', '.join(shown)})"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.console import printable
 from validation.data.errors import DataError
-from validation.data.images import Tree, image_tree, read_images
+from validation.data.images import SUFFIXES, Tree, image_tree, read_images
 from validation.data.selection import IntArray, Split, halves
 
 _CIFAR_FOLDER = "cifar-10-batches-py"
@@ -24,7 +25,8 @@ class Source:
     """Rows that can be drawn: the training part first, then the test part if there is one.
 
     `classes` (n,) are indices into `names`, `n_train` the length of the training part, `read(rows)` gives the
-    levels (len(rows), ...) as uint8. The rest are the defaults for this kind of data; `examples` None is all.
+    levels (len(rows), ...) as uint8. `split` to `dtype` are the defaults for this kind of data; `examples` None is all.
+    `left_out`: how many files of a folder or an archive are not among the rows, by reason.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Source:
     examples: int | None
     spectrum_examples: int
     dtype: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_source(data: str | Path, data_root: str | Path) -> Source:
@@ -85,9 +88,10 @@ def _images(
     classes: IntArray,
     n_train: int,
     read: Callable[[IntArray], NDArray[np.uint8]],
+    left_out: Mapping[str, int],
 ) -> Source:
     split = halves(len(names))
-    return Source(name, origin, names, classes, n_train, read, split, 5000, 1000, "float32")
+    return Source(name, origin, names, classes, n_train, read, split, 5000, 1000, "float32", left_out)
 
 
 def _cifar10(root: Path, on_disk: bool) -> Source:
@@ -117,7 +121,7 @@ def _cifar10(root: Path, on_disk: bool) -> Source:
 
     classes = np.array([*train.targets, *test.targets], dtype=np.intp)
     origin = f"CIFAR-10 under '{root}'"
-    return _images("cifar10", origin, tuple(train.classes), classes, n_train, read)
+    return _images("cifar10", origin, tuple(train.classes), classes, n_train, read, {})
 
 
 def _torchvision_datasets() -> Any:
@@ -134,31 +138,32 @@ def _torchvision_datasets() -> Any:
 def _image_folder(path: Path) -> Source:
     tree = image_tree(path)
     _check_tree(path, tree)
-    names = tuple(tree["train"])
-    index = {name: i for i, name in enumerate(names)}
-    parts = [tree["train"], tree.get("test", {})]
+    train, test = tree.images["train"], tree.images.get("test", {})
+    index = {name: i for i, name in enumerate(train)}
+    parts = [train, test]
     files = [file for part in parts for images in part.values() for file in images]
     classes = [index[name] for part in parts for name, images in part.items() for _ in images]
     kind = "image folder" if path.is_dir() else "image archive"
     return _images(
-        name=path.resolve().name if path.is_dir() else path.stem,
-        origin=f"{kind} '{path}'",
-        names=names,
+        name=printable(path.resolve().name if path.is_dir() else path.stem),
+        origin=printable(f"{kind} '{path}'"),
+        names=tuple(map(printable, train)),
         classes=np.array(classes, dtype=np.intp),
-        n_train=sum(len(images) for images in tree["train"].values()),
+        n_train=sum(map(len, train.values())),
         read=lambda rows: read_images(path, [files[row] for row in rows]),
+        left_out=tree.left_out,
     )
 
 
 def _check_tree(path: Path, tree: Tree) -> None:
-    train = tree["train"]
+    train = tree.images["train"]
     if len(train) < 2:
         raise DataError(f"train/ in '{path}' has {len(train)} classes, expected at least 2; add one folder per class.")
     for name, images in train.items():
         if not images:
             raise DataError(
-                f"class {name!r} in train/ of '{path}' has no image (jpg, jpeg, png); add some or remove it."
+                f"class {name!r} in train/ of '{path}' has no image ({', '.join(SUFFIXES)}); add some or remove it."
             )
-    for name in tree.get("test", {}):
+    for name in tree.images.get("test", {}):
         if name not in train:
             raise DataError(f"test/ in '{path}' has the class {name!r}, which train/ lacks; rename it or remove it.")

@@ -1,0 +1,110 @@
+"""Lines on stdout and stderr that never end a run: in any encoding, without a reader, closed, or on a full disk.
+
+Only the standard library is imported: the command lines use this before anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from typing import Any
+
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_told: set[str] = set()
+
+
+def printable(text: str) -> str:
+    r"""A name from outside, such as a file's, as text that can be shown and stored anywhere.
+
+    Control characters, those that turn the direction of writing, and surrogates become escapes: ``\n``, ``\x1b``,
+    ``\u202e``. A byte of a file name that is not UTF-8 is ``\xe9``.
+    """
+    return _HIDDEN.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """`printable` for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that it cannot decode
+        code -= 0xDC00
+    short = {9: r"\t", 10: r"\n", 13: r"\r"}.get(code)
+    return short or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def say(text: object = "") -> None:
+    """A line, or several, on stdout at once, above a progress bar where one is shown."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    with contextlib.nullcontext() if bars is None or sys.stdout is None else bars.external_write_mode(file=sys.stdout):
+        _put("stdout", text)
+
+
+def complain(text: object) -> None:
+    """A line on stderr."""
+    _put("stderr", text)
+
+
+def bar(total: int, what: str, unit: str, initial: int = 0) -> Any:
+    """A progress bar on stderr; quiet where that is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not _terminal(sys.stderr), leave=False)
+
+
+def _terminal(stream: Any) -> bool:
+    try:
+        return bool(stream is not None and stream.isatty())
+    except (OSError, ValueError):  # closed
+        return False
+
+
+def _put(name: str, text: object) -> None:
+    stream = getattr(sys, name)
+    if stream is None:  # closed before Python began
+        return
+    line = printable_lines(str(text)) + "\n"
+    try:
+        stream.write(_encodable(line, stream))
+        stream.flush()
+    except (OSError, ValueError) as error:  # ValueError: closed since
+        _give_up(name, stream, error)
+
+
+def _encodable(text: str, stream: Any) -> str:
+    """The text with what the stream's encoding lacks as escapes."""
+    try:
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except (LookupError, TypeError):
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _give_up(name: str, stream: Any, error: Exception) -> None:
+    """What cannot be written is left out from here on, and that is said once on the other stream."""
+    with contextlib.suppress(OSError, ValueError):
+        # What waits in its buffer would otherwise fail again as Python ends, with another exit status.
+        if stream.fileno() in (1, 2):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+    if name == "stdout" and name not in _told:
+        _told.add(name)
+        reason = getattr(error, "strerror", None) or str(error)
+        complain(f"stdout cannot be written ({reason}): the run goes on without it")
+
+
+def fill_closed_descriptors() -> None:
+    """Open the null device where stdin, stdout or stderr was closed.
+
+    A file of the run would take its number otherwise, and what a library prints would land in that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the system gives the lowest free number

@@ -1,0 +1,104 @@
+"""Options given from Python, whatever their types, as the plain values that reports and checkpoints hold."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+PATHS = ("data", "data_root", "weights", "out")
+NAMED_DATA = ("auto", "digits", "cifar10")  # a `Path` of such a name is a folder, the text is not
+NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
+
+
+class OptionError(ValueError):
+    """An option that cannot be used; the message names the value and what would be accepted."""
+
+
+class PlainOptions:
+    """Base of a frozen dataclass of options: each is made what its annotation says, or refused by `OptionError`.
+
+    NumPy scalars and 0-d arrays become Python's numbers, arrays and other iterables tuples, paths texts. ``LEAST`` has
+    the smallest value of the integers that have one.
+    """
+
+    LEAST: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, wanted in _annotations(kind).items():
+            least = self.LEAST.get(name)
+            object.__setattr__(self, name, plain(name, getattr(self, name), wanted, least))
+
+    def check_integers(self) -> None:
+        """Raise `OptionError` for an integer below the least."""
+        for name, least in self.LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(_refused(name, value, f"an integer >= {least}"))
+
+
+@cache
+def _annotations(kind: Any) -> dict[str, Any]:
+    return {name: wanted for name, wanted in get_type_hints(kind).items() if get_origin(wanted) is not ClassVar}
+
+
+def plain(option: str, value: Any, wanted: Any, least: int | None = None) -> Any:
+    """The value of an option as `wanted`: bool, int, float, str, a sequence of these, or a union of such with None."""
+    kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
+    if value is None and NoneType in kinds:
+        return None
+    kinds = tuple(kind for kind in kinds if kind is not NoneType)
+    for kind in kinds:
+        try:
+            return _converted(option, value, kind)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    expected = " or ".join(map(_name, kinds)) + ("" if least is None else f" >= {least}")
+    raise OptionError(_refused(option, value, expected))
+
+
+def _refused(option: str, value: Any, expected: str) -> str:
+    shown = " ".join(repr(value).split())
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return f"--{option.replace('_', '-')} {shown}: expected {expected}"
+
+
+def _name(kind: Any) -> str:
+    if inner := get_args(kind):
+        return f"a list, each {_name(inner[0])}"
+    return NAMES[kind]
+
+
+def _converted(option: str, value: Any, kind: Any) -> Any:
+    """The value as `kind`; TypeError, ValueError or OverflowError where it is not one."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if inner := get_args(kind):
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            raise TypeError
+        return tuple(_converted(option, item, inner[0]) for item in value)
+    if kind is str:
+        return _text(option, value)
+    truth = isinstance(value, (bool, np.bool_))
+    if truth != (kind is bool) or isinstance(value, (str, bytes, np.ndarray)):
+        raise TypeError
+    if kind is bool:
+        return bool(value)
+    return operator.index(value) if kind is int else float(value)
+
+
+def _text(option: str, value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if option not in PATHS:
+        raise TypeError
+    text = os.fspath(value)
+    if not isinstance(text, str):
+        raise TypeError
+    return os.path.join(os.curdir, text) if option == "data" and text in NAMED_DATA else text
