@@ -16,6 +16,7 @@ from typing import Any, cast
 import array_api_compat.numpy as xp
 import numpy as np
 
+from . import numba_threads
 from .base import Array, Backend, BackendUnavailableError, HostArray
 from .numba_convolutions import NumbaConvolutions, plain, with_probes
 
@@ -38,15 +39,12 @@ class NumbaBackend(NumbaConvolutions):
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
         operations = 2 * a.size * b.shape[-1] * (b.shape[0] if b.ndim > a.ndim else 1)
-        if self._threads is None:
+        if not self._block.inside:
             return _product(a, b)
         if operations < LARGE_PRODUCT:
             return np.matmul(a, b)
-        self._set_threads(self._threads)
-        try:
+        with numba_threads.all_blas_threads():
             return _product(a, b)
-        finally:
-            self._set_threads([1] * len(self._threads))
 
     @cached_property
     def _vectors(self) -> Any:
@@ -229,4 +227,5 @@ def create(dtype: str) -> Backend:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # tens of microseconds: most of a step's pauses end sooner
     _keep_freed_memory()
+    numba_threads.watch_forks()
     return NumbaBackend("numba", xp, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,17 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from . import numba_threads
 from .base import Array, Backend
 
 _Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
+
+
+class _Block(threading.local):
+    """The block of `computing` that a thread is in."""
+
+    inside = False
+    packed: dict[Any, tuple[Array | None, Array]] | None = None  # kernels seen in it, and their panels
 
 
 class NumbaConvolutions(Backend):
     """The part of `NumbaBackend` that is about images: see `backends.numba_kernels` and `backends.numba_winograd`."""
 
     convolution_outputs = 2
-    _threads: list[int] | None = None  # BLAS threads outside `computing`, None when not inside
-    _packed: dict[Any, tuple[Array | None, Array]] | None = None  # kernels seen inside `computing`, and their panels
+
+    def __init__(self, name: str, xp: Any, dtype: str, device: Any = None) -> None:
+        super().__init__(name, xp, dtype, device)
+        self._block = _Block()
 
     @cached_property
     def _constants(self) -> dict[int, dict[Any, tuple[Array | None, Array]]]:
@@ -45,12 +56,6 @@ class NumbaConvolutions(Backend):
 
         return numba_winograd
 
-    @cached_property
-    def _blas(self) -> Any:
-        from threadpoolctl import ThreadpoolController
-
-        return ThreadpoolController().select(user_api="blas").lib_controllers
-
     @contextmanager
     def computing(self, reuse: bool = True) -> Iterator[None]:
         """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight.
@@ -58,29 +63,22 @@ class NumbaConvolutions(Backend):
         Panels of kernels are kept until the innermost such block ends if they are of use again: a kernel must not
         change in place inside it.
         """
-        threads, packed = self._threads, self._packed
-        if threads is None:
-            self._threads = [library.num_threads for library in self._blas]
-            self._set_threads([1] * len(self._threads))
-        self._packed = {} if reuse else None
+        block = self._block
+        first, packed = not block.inside, block.packed
+        block.inside, block.packed = True, {} if reuse else None
         try:
-            if threads is None:
-                with np.errstate(invalid="ignore"):  # as in `_product`, once for all of them
+            if first:
+                # The flag as in `_product`, once for all of them.
+                with numba_threads.one_blas_thread(), np.errstate(invalid="ignore"):
                     yield
             else:
                 yield
         finally:
-            before, self._threads, self._packed = self._threads, threads, packed
-            if threads is None:
-                self._set_threads(before or [])
+            block.inside, block.packed = not first, packed
 
     def _working(self) -> AbstractContextManager[None]:
         """`computing`, but for a call inside it, where there is nothing left to do."""
-        return self.computing() if self._threads is None else nullcontext()
-
-    def _set_threads(self, counts: list[int]) -> None:
-        for library, count in zip(self._blas, counts, strict=True):
-            library.set_num_threads(count)
+        return nullcontext() if self._block.inside else self.computing()
 
     def constant(self, x: Array) -> Array:
         """A copy that cannot be written to: panels of kernels are kept with it."""
@@ -98,7 +96,7 @@ class NumbaConvolutions(Backend):
         """
         make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
         constant = self._constants.get(id(w))
-        kept = self._packed if constant is None else constant
+        kept = self._block.packed if constant is None else constant
         if kept is None:
             made: Array = make(plain(w), turned)
             return made
@@ -179,11 +177,9 @@ class NumbaConvolutions(Backend):
         self, kernel: int, images: tuple[int, int, int], ins: int, outs: int, more: int
     ) -> tuple[int, Any, tuple[int, ...]]:
         """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
-        from numba import get_num_threads
-
         from .numba_tiles import LANES
 
-        threads, lanes = get_num_threads(), LANES[self.dtype]
+        threads, lanes = numba_threads.thread_count(), LANES[self.dtype]
         tile = self._winograd.tile_side(kernel, images, ins, outs, lanes, threads, more)
         chosen, side = (self._winograd, tile) if tile else (self._kernels, kernel)
         block = chosen.images_per_block(*images, (2 * ins + outs) * self._item, side, threads)

@@ -6,7 +6,9 @@ arrays are C-ordered; numbers that are off become +0 whatever stood there.
 
 from __future__ import annotations
 
-from numba import njit, prange
+from numba import prange
+
+from .numba_jit import njit
 
 STRETCH = 1 << 13  # numbers of a weight array that a thread takes at once
 

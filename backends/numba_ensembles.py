@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .numba_jit import njit
 
 Array = np.ndarray[Any, Any]
 LANE_BITS = 7  # 128 lanes: the rows of a small network stay in the first cache

@@ -14,7 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .numba_jit import njit
 
 Array = np.ndarray[Any, Any]
 LOW_BITS = 8

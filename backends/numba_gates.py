@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from . import numba_dense
+from .numba_jit import njit
 from .numba_tiles import WIDTH
 from .numba_windows import apply_window, gate_window, spread_pair
 

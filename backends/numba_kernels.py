@@ -13,10 +13,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.extending import register_jitable
 
 from .numba_gates import finish
+from .numba_jit import njit
 from .numba_tiles import (
     COLOUR_SUMS,
     GRADIENT_SUMS,

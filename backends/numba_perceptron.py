@@ -7,7 +7,8 @@ takes. Matrix products are BLAS's.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .numba_jit import njit
 
 HINGE, LOGISTIC, SQUARED = range(3)
 LOSSES = {"hinge": HINGE, "logistic": LOGISTIC, "squared": SQUARED}

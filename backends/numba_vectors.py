@@ -14,10 +14,11 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.extending import intrinsic
 
 from .base import HostArray
+from .numba_jit import njit
 from .numba_tiles import INT, WIDTH, Vectors
 
 SPARE = 1 << 13  # values of the bits that a single-precision mantissa has and a half-precision one has not

@@ -13,9 +13,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .numba_gates import finish
+from .numba_jit import njit
 from .numba_kernels import BLOCK_BYTES, even_blocks, is_small
 from .numba_tiles import (
     GRADIENT_SUMS,

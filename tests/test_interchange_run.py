@@ -64,9 +64,10 @@ def check_record(record: dict[str, Any], weights: list[Any], seed: int = 0) -> N
 def test_epochs_0_only_measures(file: Path, tmp_path: Path) -> None:
     status, out, err = run(*line(**SMALL, weights=file, epochs=0, out=tmp_path / "run"))
     assert (status, err) == (0, "")
-    assert out.splitlines()[1] == f"weights: {file} (SHA-256 {file_digest(file)})"
+    order = "layers 0.weight, 2.weight, 4.weight, by their shapes"
+    assert out.splitlines()[1] == f"weights: {file} (SHA-256 {file_digest(file)}), {order}"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["network"]["weights"] == {"file": str(file), "sha256": file_digest(file)}
+    assert report["network"]["weights"] == {"file": str(file), "sha256": file_digest(file), "order": order}
     assert report["network"]["init"] is None
     (record,) = report["epochs"]
     assert record["epoch"] == 0
@@ -78,7 +79,7 @@ def test_epochs_0_only_measures(file: Path, tmp_path: Path) -> None:
     }
     assert {c["id"]: c["verdict"] for c in report["claims"]}["fig3b.symmetry"] == "not applicable"
     page = (tmp_path / "run" / "report.html").read_text()
-    assert file_digest(file) in page
+    assert f"(SHA-256 {file_digest(file)}), {order}" in page
     assert "at epoch 0 those of the file" in page
     assert "initialisation) is trained" not in page
 

@@ -17,7 +17,7 @@ from validation.options import DEFAULT_RECORDS, OptionError, Options, build_netw
 
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
-    "network": "auto", "weights": None,
+    "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "prediction_seconds": 60.0, "prediction_examples": None,
@@ -48,6 +48,7 @@ def test_the_command_line_has_the_same_defaults() -> None:
 def test_every_option_of_the_command_line() -> None:
     line = (
         "--backend numpy --dtype float32 --data digits --data-root d --classes 0:1 --network mlp:8 --weights w.pt "
+        "--weights-names a,b --weights-key model "
         "--examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
@@ -56,7 +57,7 @@ def test_every_option_of_the_command_line() -> None:
     )
     expected = {
         "backend": "numpy", "dtype": "float32", "data": "digits", "data_root": "d", "classes": "0:1",
-        "network": "mlp:8", "weights": "w.pt",
+        "network": "mlp:8", "weights": "w.pt", "weights_names": ("a", "b"), "weights_key": "model",
         "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
         "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8,
@@ -116,6 +117,8 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("record", (), "--record []: expected increasing epochs"),
         ("record", (5, 1), "--record [5, 1]: expected increasing epochs"),
         ("record", (1, 1), "--record [1, 1]: expected increasing epochs"),
+        ("weights_names", ("a",), "--weights-names ('a',): it is for --weights, give the file"),
+        ("weights_key", "model", "--weights-key 'model': it is for --weights, give the file"),
         ("dtype", "float16", "--dtype 'float16': expected float64 or float32"),
         ("loss", "mse", "--loss: loss 'mse' is unknown: use one of hinge, logistic, squared"),
     ],

@@ -19,6 +19,10 @@ def _epochs(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of the main job; defaults as in `Options`."""
     d = Options()
@@ -36,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,dense8")
     p.add_argument("--weights", metavar="FILE",
                    help="start from a .pt, .safetensors or .npz file (--epochs 0: only measure it)")  # fmt: skip
+    p.add_argument("--weights-names", type=_words, metavar="A,B,...",
+                   help="the arrays of that file, first layer to last, where it does not say their order")  # fmt: skip
+    p.add_argument("--weights-key", metavar="KEY", help="the state dictionary in a checkpoint of several")
     p.add_argument("--examples", type=int, metavar="M", help="training examples (default: all digits, 5000 images)")
     p.add_argument("--spectrum-examples", type=int, metavar="K",
                    help="the subset for spectrum and prediction (default: 200 digits, 1000 images)")  # fmt: skip

@@ -63,7 +63,8 @@ def _start(network: Report) -> str:
     """Where the weights of epoch 0 come from."""
     if network["weights"] is None:
         return f"{network['init']} initialisation"
-    return f"at epoch 0 those of the file {network['weights']['file']}, SHA-256 {network['weights']['sha256']}"
+    file = network["weights"]
+    return f"at epoch 0 those of the file {file['file']} (SHA-256 {file['sha256']}), {file['order']}"
 
 
 def _verdicts(data: Report) -> str:

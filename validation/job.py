@@ -24,14 +24,14 @@ from .data import Dataset, load_dataset
 from .deadline import Deadline
 from .estimates import seconds_of, training_bytes, weight_bytes
 from .finishing import finish
-from .interchange import load_weights
+from .interchange import LoadedWeights, read_weights
 from .measure import Bench, measure
 from .memory import Memory
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .plain_options import OptionError
 from .run_directory import Checkpoint, RunDirectory
 from .stages import KeptStages
-from .storage import REPORT_SCHEMA, Array, StorageError, arrays_checksum, write_json
+from .storage import REPORT_SCHEMA, StorageError, arrays_checksum, write_json
 from .symmetry import false_discoveries
 
 
@@ -74,7 +74,7 @@ def compare(**options: Any) -> Report:
         report = run.open(identity, chosen.resume)
         say(f"data: {bench.dataset.source}")
         if chosen.weights is not None:
-            say(f"weights: {chosen.weights} (SHA-256 {identity['weights']})")
+            say(f"weights: {chosen.weights} (SHA-256 {identity['weights']}), {bench.loaded}")
         if report is None:
             report = _new_report(bench, name, identity)
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
@@ -95,16 +95,19 @@ def prepare(options: Options) -> tuple[Bench, str]:
     backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
     limit = options.memory if isinstance(options.memory, int) else None
-    initial = _loaded(options, network, dataset)
-    return Bench(dataset, network, options, backend, initial, Memory(limit, say), Deadline(options.stop_after)), name
+    loaded = _loaded(options, network, dataset)
+    return Bench(dataset, network, options, backend, loaded, Memory(limit, say), Deadline(options.stop_after)), name
 
 
-def _loaded(options: Options, network: Network, dataset: Dataset) -> list[Array] | None:
+def _loaded(options: Options, network: Network, dataset: Dataset) -> LoadedWeights | None:
     """The weights of the file that was given, for inputs in this data's order; None: random ones."""
     if options.weights is None:
         return None
     shape = dataset.x.shape[1:]
-    return load_weights(options.weights, network, image_shape=shape if len(shape) == 3 else None)
+    return read_weights(
+        options.weights, network, image_shape=shape if len(shape) == 3 else None, names=options.weights_names,
+        key=options.weights_key,
+    )  # fmt: skip
 
 
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:
@@ -127,7 +130,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "weight_shapes": [list(s) for s in bench.network.weight_shapes],
             "n_weights": bench.network.n_weights,
             "n_layers": bench.network.depth,
-            **_describe_start(options, identity),
+            **_describe_start(bench, identity),
         },
         "loss": options.loss,
         "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype, "tf32": bench.backend.tf32},
@@ -148,10 +151,11 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
     }
 
 
-def _describe_start(options: Options, identity: dict[str, Any]) -> dict[str, Any]:
-    if options.weights is None:
+def _describe_start(bench: Bench, identity: dict[str, Any]) -> dict[str, Any]:
+    if bench.loaded is None:
         return {"init": "gaussian", "weights": None}
-    return {"init": None, "weights": {"file": printable(str(options.weights)), "sha256": identity["weights"]}}
+    named = {"file": str(bench.options.weights), "order": str(bench.loaded)}
+    return {"init": None, "weights": {k: printable(v) for k, v in named.items()} | {"sha256": identity["weights"]}}
 
 
 def _describe_data(data: Dataset) -> dict[str, Any]:
@@ -244,7 +248,7 @@ def _first_state(bench: Bench, run: RunDirectory, resumed: bool) -> Checkpoint:
     last = run.last_epoch() if resumed else None
     if last is not None:
         return run.load_checkpoint(last)
-    weights = bench.initial
+    weights = None if bench.loaded is None else bench.loaded.weights
     if weights is None:
         bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
         weights = bench.network.init(bench.options.seed)

@@ -40,6 +40,7 @@ from .estimates import (
     state_bytes,
 )
 from .facts import check_facts
+from .interchange import LoadedWeights
 from .memory import InsufficientMemoryError, Memory
 from .moments import MomentProbes, default_moment_probes
 from .options import Options
@@ -63,7 +64,7 @@ class Bench:
     network: Network
     options: Options
     backend: Backend
-    initial: list[Array] | None = None
+    loaded: LoadedWeights | None = None
     memory: Memory = field(default_factory=Memory)
     deadline: Deadline = field(default_factory=Deadline)
 
@@ -172,7 +173,7 @@ def _state(
     statistics = streams("statistics", epoch)
     return {
         "epoch": epoch,
-        "fresh": epoch == 0 and bench.initial is None,
+        "fresh": epoch == 0 and bench.loaded is None,
         "risk": whole.risk,
         "accuracy": whole.accuracy,
         "test_accuracy": _test_accuracy(bench, weights),

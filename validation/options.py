@@ -39,6 +39,8 @@ class Options(PlainOptions):
     classes: str | None = None
     network: str = "auto"
     weights: str | None = None
+    weights_names: Sequence[str] | None = None
+    weights_key: str | None = None
     examples: int | None = None
     spectrum_examples: int | None = None
     epochs: int | None = None
@@ -97,6 +99,11 @@ class Options(PlainOptions):
         wrong = [e for e in record if not 0 <= e <= epochs]
         if wrong or not record or list(record) != sorted(set(record)):
             raise OptionError(f"--record {list(record)}: expected increasing epochs between 0 and --epochs {epochs}")
+        for name in ("weights_names", "weights_key"):
+            if getattr(self, name) is not None and self.weights is None:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)!r}: it is for --weights, give the file"
+                )
         if self.dtype not in (None, "float64", "float32"):
             raise OptionError(f"--dtype {self.dtype!r}: expected float64 or float32")
         try:
@@ -115,6 +122,7 @@ class Options(PlainOptions):
             fields.pop(name)
         fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
         fields = {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
+        fields["weights_names"] = None if self.weights_names is None else list(self.weights_names)
         return fields | {"record": list(self.record or ())}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,32 @@ class Entry:
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Content:
+    """The arrays of a file; `kept`: their order is the one in which a program listed them, nobody sorted them.
+
+    `key`: that of the dictionary which they are taken from, where the file holds more than one.
+    """
+
+    entries: list[Entry]
+    kept: bool
+    key: str = ""
+
+
+def may_be_sorted(entries: Sequence[Entry]) -> bool:
+    """Whether the names stand in the order of texts, "10" before "2", as safetensors leave them: one dtype by one."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        names.setdefault(entry.dtype, []).append(entry.name)
+    return all(group == sorted(group) for group in names.values())
+
+
+def listed(entries: Sequence[Entry], most: int = 20) -> str:
+    """Names and shapes, for a message."""
+    more = f" and {len(entries) - most} more" if len(entries) > most else ""
+    return (", ".join(f"{e.name[:60]} {e.shape}" for e in entries[:most]) or "nothing") + more
 
 
 def decode(data: bytes, dtype: str, big_endian: bool = False) -> Array:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from simulator import Network
 
-from .entries import FLOATS, Array, Entry
+from .entries import FLOATS, Array, Content, Entry, listed
 from .errors import WeightsError
+from .order import in_order
 
 LAYOUTS = ("torch", "umwelt")
 FLATTENS = ("channels_first", "channels_last")
@@ -32,13 +34,18 @@ class Layout:
         flatten = flatten or ("channels_first" if layout == "torch" else "channels_last")
         if flatten not in FLATTENS:
             raise WeightsError(f"flatten {flatten!r} is unknown: use one of {', '.join(FLATTENS)}")
+        self.name, self.flatten = layout, flatten
         self.network, self.torch, self.channels_first = network, layout == "torch", flatten == "channels_first"
         self.image_shape = _check_image_shape(network, image_shape)
 
-    def stored_shape(self, layer: int) -> Shape:
-        """The shape that a layer's weights have in the file."""
-        shape = self.network.weight_shapes[layer]
-        return tuple(shape[axis] for axis in self._axes(len(shape)))
+    @property
+    def stored_shapes(self) -> list[Shape]:
+        """The shapes that the layers' weights have in the file."""
+        return [tuple(shape[axis] for axis in self._axes(len(shape))) for shape in self.network.weight_shapes]
+
+    def turned(self) -> Layout:
+        """The other layout."""
+        return Layout(self.network, "umwelt" if self.torch else "torch", None, self.image_shape)
 
     def _axes(self, ndim: int) -> Shape:
         if not self.torch:
@@ -84,23 +91,47 @@ def _check_image_shape(network: Network, image_shape: Sequence[int] | None) -> S
     return shape
 
 
-def select(path: Path, entries: Sequence[Entry], layout: Layout, names: Sequence[str] | None) -> list[Entry]:
-    """The entries that are the layers' weights, in order, after every other one was found to be a zero bias."""
+@dataclass(frozen=True)
+class Selection:
+    """The arrays that are the layers' weights, first to last; what decided the order; names of arrays left out."""
+
+    weights: list[Entry]
+    decided: str
+    unused: tuple[str, ...] = ()
+
+
+def select(path: Path, content: Content, layout: Layout, names: Sequence[str] | None) -> Selection:
+    """The layers' weights; every other array must be a bias of zeros, or is left out by `names`."""
+    entries = content.entries
     if names is None:
         weights = [e for e in entries if not _is_bias(e)]
         _check_kinds(path, weights)
+        _check_shapes(path, weights, layout)
+        weights, decided = in_order(path, weights, layout.stored_shapes, content.kept)
     else:
-        known = {e.name: e for e in entries}
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise WeightsError(f"weight file '{path}' has no {missing[0]!r}: choose among {_listed(entries)}")
-        weights = [known[name] for name in names]
-    _check_shapes(path, weights, layout)
+        weights, decided = _named(path, entries, names), "as named"
+        if [e.shape for e in weights] != layout.stored_shapes:
+            raise _mismatch(path, weights, layout)
+    for entry in weights:
+        if entry.dtype not in FLOATS:
+            raise WeightsError(f"{entry.name!r} of '{path}' is {entry.dtype}, expected one of {', '.join(FLOATS)}")
     widths = {shape[-1] for shape in layout.network.weight_shapes}
     for entry in entries:
         if _is_bias(entry):
             _check_bias(path, entry, widths)
-    return weights
+    taken = {e.name for e in weights}
+    return Selection(weights, decided, tuple(e.name for e in entries if e.name not in taken and not _is_bias(e)))
+
+
+def _named(path: Path, entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    if isinstance(names, str):
+        raise WeightsError(f"names {names!r} is one text: give a list, one name per layer")
+    known = {e.name: e for e in entries}
+    if missing := [name for name in names if name not in known]:
+        raise WeightsError(f"weight file '{path}' has no {missing[0]!r}: choose among {listed(entries)}")
+    if twice := [name for name in names if list(names).count(name) > 1]:
+        raise WeightsError(f"names {list(names)} have {twice[0]!r} twice: give one name per layer, first to last")
+    return [known[name] for name in names]
 
 
 def _is_bias(entry: Entry) -> bool:
@@ -121,21 +152,20 @@ def _check_kinds(path: Path, weights: Sequence[Entry]) -> None:
 
 
 def _check_shapes(path: Path, weights: Sequence[Entry], layout: Layout) -> None:
-    network = layout.network
-    expected = [layout.stored_shape(layer) for layer in range(network.depth)]
-    if [e.shape for e in weights] != expected:
-        raise WeightsError(
-            f"weight file '{path}' holds {_listed(weights)}, expected {network.depth} weights of shapes "
-            f"{', '.join(map(str, expected))}: choose the network, the layout or the names that fit"
-        )
-    for entry in weights:
-        if entry.dtype not in FLOATS:
-            raise WeightsError(f"{entry.name!r} of '{path}' is {entry.dtype}, expected one of {', '.join(FLOATS)}")
+    """The arrays have the shapes of the layers, in whatever order."""
+    if sorted(e.shape for e in weights) != sorted(layout.stored_shapes):
+        raise _mismatch(path, weights, layout)
 
 
-def _listed(entries: Sequence[Entry], most: int = 20) -> str:
-    more = f" and {len(entries) - most} more" if len(entries) > most else ""
-    return (", ".join(f"{e.name[:60]} {e.shape}" for e in entries[:most]) or "nothing") + more
+def _mismatch(path: Path, weights: Sequence[Entry], layout: Layout) -> WeightsError:
+    expected = layout.stored_shapes
+    remedy = "choose the network, the layout or the names that fit"
+    if sorted(e.shape for e in weights) == sorted(layout.turned().stored_shapes):
+        remedy = f"they fit layout={layout.turned().name!r}"
+    return WeightsError(
+        f"weight file '{path}' holds {listed(weights)}, expected {len(expected)} weights of shapes "
+        f"{', '.join(map(str, expected))}: {remedy}"
+    )
 
 
 def _check_bias(path: Path, entry: Entry, widths: set[int]) -> None:

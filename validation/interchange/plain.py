@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .entries import Array, Entry, decode, members, read_exactly
+from .entries import Array, Content, Entry, decode, may_be_sorted, members, read_exactly
 from .errors import WeightsError
 
 SAFE = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+OF_A_RUN = r"velocity_\d+|history_\w+|format|epoch|run|kind|checksum"  # what a checkpoint holds beside the weights
 LARGEST_HEADER = 10_000  # characters of an array's header: NumPy's own limit
 
 
@@ -30,14 +31,10 @@ def safetensors() -> Any:
         ) from None
 
 
-def read_safetensors(path: Path) -> list[Entry]:
-    """The tensors of a safetensors file, convolutions first, then by name with numbers in order.
-
-    The format keeps no order of its own: its writers sort by dtype and name ("10" before "2").
-    """
+def read_safetensors(path: Path) -> Content:
+    """The tensors of a safetensors file. The format keeps no order: its writers sort by dtype and name."""
     parsed = safetensors().deserialize(path.read_bytes())
-    found = [_safe_entry(name, tensor) for name, tensor in parsed]
-    return sorted(found, key=lambda entry: (len(entry.shape) != 4, _natural(entry.name)))
+    return Content([_safe_entry(name, tensor) for name, tensor in parsed], kept=False)
 
 
 def _safe_entry(name: str, tensor: dict[str, Any]) -> Entry:
@@ -46,30 +43,26 @@ def _safe_entry(name: str, tensor: dict[str, Any]) -> Entry:
     return Entry(name, shape, dtype, lambda: decode(data, dtype).reshape(shape))
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    parts = re.split(r"(\d+)", name)
-    return [(p.isdecimal(), int(p) if p.isdecimal() and len(p) < 19 else 0, p) for p in parts]
-
-
 def write_safetensors(stream: BinaryIO, arrays: Sequence[tuple[str, Array]]) -> None:
     """These arrays, marked as PyTorch's (format "pt"), which is what readers of the format ask for."""
     writer = importlib.import_module(f"{safetensors().__name__}.numpy")
     stream.write(writer.save({name: np.ascontiguousarray(a) for name, a in arrays}, metadata={"format": "pt"}))
 
 
-def read_npz(path: Path) -> list[Entry]:
-    """The arrays of an npz file in its order; where some are called weights_0, weights_1, ... (a checkpoint), those."""
+def read_npz(path: Path) -> Content:
+    """The arrays of an npz file; of a checkpoint of a run, weights_0, weights_1, ... beside its state, the weights."""
     with zipfile.ZipFile(path) as archive:
         entries = [_npz_entry(path, archive, info) for info in members(archive).values()]
     numbered = [e for e in entries if re.fullmatch(r"weights_\d{1,6}", e.name)]
     if not numbered:
-        return entries
+        return Content(entries, kept=not may_be_sorted(entries))
     numbered.sort(key=lambda entry: _number(entry.name))
     if [_number(entry.name) for entry in numbered] != list(range(len(numbered))):
         raise ValueError(
             f"its layers are {', '.join(entry.name for entry in numbered[:20])}, expected one after the other"
         )
-    return numbered
+    others = [e for e in entries if e not in numbered and not re.fullmatch(OF_A_RUN, e.name)]
+    return Content(numbered + others, kept=True)
 
 
 def _number(name: str) -> int:

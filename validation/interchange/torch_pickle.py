@@ -2,8 +2,10 @@
 
 A pickle is a program for a small stack machine. This reader knows the instructions that build dictionaries, lists,
 tuples, texts and numbers, and the few names of PyTorch that stand for a tensor; a tensor becomes a `TensorRecord`.
-Nothing is imported or called: every other name and instruction is refused by name. The opcodes are those of
-`pickletools`; the layout of a tensor is that of `torch.save` (zip format, since PyTorch 1.6).
+Nothing is imported or called. Every other name is a `Foreign` thing, and so is whatever the program would make of it:
+a checkpoint may hold a configuration, random states or arrays of NumPy beside its weights, which are of no use here.
+Other instructions are refused. The opcodes are those of `pickletools`; the layout of a tensor is that of `torch.save`
+(zip format, since PyTorch 1.6).
 """
 
 from __future__ import annotations
@@ -29,12 +31,10 @@ STORAGES = {
     "torch ByteStorage": "uint8",
     "torch BoolStorage": "bool",
 }
-DICT, TENSOR, PARAMETER = (
-    "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-)
-NAMES = frozenset({DICT, TENSOR, PARAMETER, *STORAGES})
+DICT, TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
+PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
+SUBCLASS = "torch._tensor _rebuild_from_type_v2"  # a tensor with attributes, or of a class of its own
+PLAIN_CLASSES = ("torch Tensor", "torch.nn.parameter Parameter", "torch.nn.parameter Buffer")
 LARGEST = 1 << 62  # beyond this no size or offset is meant
 
 
@@ -57,11 +57,32 @@ class TensorRecord:
     stride: tuple[int, ...]
 
 
+class StateDict(dict[Any, Any]):
+    """An ordered dictionary; `of_module`: it carries what PyTorch adds to the state of a module, in its own order."""
+
+    of_module = False
+
+
 @dataclass(frozen=True)
-class _Global:
-    """An admitted name, on the stack; never the object that it names in PyTorch."""
+class Foreign:
+    """What a name in a pickle stands for, or what would be made by it: never imported or called, only named."""
 
     name: str
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", ".", 1)[:120]
+
+
+@dataclass(frozen=True)
+class _Global(Foreign):
+    """A name itself, on the stack."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Key:
+    """A key that is no text or small number: hashing nested tuples can take for ever."""
+
+    key: Any
 
 
 class _Unfit(Exception):
@@ -82,7 +103,8 @@ class _Machine:
         return self.stack.pop()
 
     def top(self, kind: type) -> Any:
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0) or type(self.stack[-1]) is not kind:
+        """What is filled next: one of this kind, or something foreign."""
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0) or not isinstance(self.stack[-1], (kind, Foreign)):
             raise _Unfit(f"it fills something that is no {kind.__name__}")
         return self.stack[-1]
 
@@ -99,9 +121,9 @@ class _Machine:
 
 
 def parse(data: bytes, source: str) -> Any:
-    """What the pickle `data` of the file `source` describes: dict, list, tuple, str, number, `TensorRecord`.
+    """What the pickle `data` of the file `source` describes: dict, list, tuple, str, number, `TensorRecord`, `Foreign`.
 
-    Raises `WeightsError` for a name or an instruction that no file of tensors needs, and for damaged bytes.
+    Raises `WeightsError` for an instruction that no file of tensors needs, and for damaged bytes.
     """
     machine = _Machine()
     try:
@@ -123,31 +145,23 @@ def parse(data: bytes, source: str) -> Any:
 
 
 class _Forbidden(Exception):
-    """A name or an instruction outside the list."""
-
-
-def find_class(name: str) -> _Global:
-    """An admitted name as a token; every other one is refused by name."""
-    if name not in NAMES:
-        raise _Forbidden(
-            f"names {name.replace(' ', '.')[:120]!r} in its pickle, which no file of plain tensors needs and which is "
-            "not run: save model.state_dict(), tensors only"
-        )
-    return _Global(name)
+    """An instruction outside the list."""
 
 
 _PUSHED: dict[str, Callable[[Any], Any]] = {
     "EMPTY_DICT": lambda _: {},
     "EMPTY_LIST": lambda _: [],
     "EMPTY_TUPLE": lambda _: (),
+    "EMPTY_SET": lambda _: Foreign("builtins set"),
     "NONE": lambda _: None,
     "NEWTRUE": lambda _: True,
     "NEWFALSE": lambda _: False,
-    "GLOBAL": lambda name: find_class(str(name)),
+    "GLOBAL": lambda name: _Global(str(name)),
 } | dict.fromkeys(
-    ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT",
+     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     lambda value: value,
-)
+)  # fmt: skip
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -187,44 +201,74 @@ def _set_items(machine: _Machine, items: list[Any]) -> None:
     target = machine.top(dict)
     if len(items) % 2:
         raise _Unfit("a key has no value")
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        if type(key) not in (str, int):  # hashing nested tuples can take for ever
-            raise _Unfit(f"a key is a {type(key).__name__}")
-        target[key] = value
+    if not isinstance(target, Foreign):
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[key if type(key) in (str, int) else _Key(key)] = value
 
 
 def _append(machine: _Machine, items: list[Any]) -> None:
-    machine.top(list).extend(items)
+    target = machine.top(list)
+    if not isinstance(target, Foreign):
+        target.extend(items)
 
 
 def _stack_global(machine: _Machine, _: Any) -> None:
     module, name = machine.take(2)
     if type(module) is not str or type(name) is not str:
         raise _Unfit("a name is no text")
-    machine.stack.append(find_class(f"{module} {name}"))
+    machine.stack.append(_Global(f"{module} {name}"))
 
 
 def _build(machine: _Machine, _: Any) -> None:
-    """The attributes of a state dictionary (its ``_metadata``, versions of modules) are of no use here."""
-    machine.pop()
-    machine.top(dict)
+    """Attributes: of a state dictionary they say that a module made it (``_metadata``, versions of its parts)."""
+    attributes = machine.pop()
+    target = machine.top(dict)
+    if isinstance(target, StateDict) and isinstance(attributes, dict):
+        target.of_module = "_metadata" in attributes
 
 
 def _reduce(machine: _Machine, _: Any) -> None:
     called, arguments = machine.take(2)
-    if type(called) is not _Global or type(arguments) is not tuple:
+    if not isinstance(called, Foreign) or type(arguments) is not tuple:
         raise _Unfit("it calls what is no name")
+    machine.stack.append(_called_with(called, arguments))
+
+
+def _called_with(called: Foreign, arguments: tuple[Any, ...]) -> Any:
+    """What a call would give where it makes a tensor or a dictionary; a foreign thing otherwise."""
     if called.name == DICT and arguments == ():
-        machine.stack.append({})
-    elif called.name == TENSOR and len(arguments) in (6, 7):
-        machine.stack.append(_tensor(*arguments[:4]))
-    elif called.name == PARAMETER and len(arguments) == 3 and type(arguments[0]) is TensorRecord:
-        machine.stack.append(arguments[0])
-    else:
-        raise _Unfit(f"{called.name.replace(' ', '.')} is called with other arguments than torch.save gives it")
+        return StateDict()
+    if called.name == TENSOR and len(arguments) in (6, 7):
+        turned = len(arguments) == 7 and bool(arguments[6])  # lazily negated or conjugated: the numbers are others
+        return Foreign(f"{TENSOR} (lazily negated)") if turned else _tensor(*arguments[:4])
+    if called.name in PARAMETERS and len(arguments) >= 3 and isinstance(arguments[0], (TensorRecord, Foreign)):
+        return arguments[0]
+    if called.name == SUBCLASS and len(arguments) == 4 and isinstance(arguments[1], Foreign):
+        function, kind, inner, _ = arguments
+        if kind.name in PLAIN_CLASSES and isinstance(function, Foreign) and type(inner) is tuple:
+            return _called_with(function, inner)
+        return Foreign(kind.name)
+    if called.name in (DICT, TENSOR, *PARAMETERS, SUBCLASS):
+        raise _Unfit(f"{called} is called with other arguments than torch.save gives it")
+    return Foreign(called.name)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorRecord:
+def _new(machine: _Machine, count: int) -> None:
+    """An object of a class, with arguments and perhaps keywords."""
+    made, *_ = machine.take(count)
+    if not isinstance(made, Foreign):
+        raise _Unfit("it makes an object of what is no name")
+    machine.stack.append(Foreign(made.name))
+
+
+def _set(machine: _Machine, _: Any) -> None:
+    machine.since_mark()
+    machine.stack.append(Foreign("builtins frozenset"))
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorRecord | Foreign:
+    if isinstance(storage, Foreign):  # complex numbers, quantised ones
+        return storage
     if type(storage) is not Storage or not _sizes((offset,)) or not _sizes(shape) or not _sizes(stride):
         raise _Unfit("a tensor has no storage, or sizes that are no numbers")
     if len(shape) != len(stride):
@@ -238,16 +282,17 @@ def _persistent(machine: _Machine, _: Any) -> None:
     if type(value) is not tuple or len(value) != 5 or value[0] != "storage":
         raise _Unfit("a storage is described in another way than by torch.save")
     _, kind, key, _, numel = value
-    if type(kind) is not _Global or kind.name not in STORAGES or type(key) is not str or not _sizes((numel,)):
+    if type(kind) is not _Global or type(key) is not str or not _sizes((numel,)):
         raise _Unfit("a storage is described in another way than by torch.save")
-    machine.stack.append(Storage(key, STORAGES[kind.name], numel))
+    known = kind.name in STORAGES
+    machine.stack.append(Storage(key, STORAGES[kind.name], numel) if known else Foreign(kind.name))
 
 
 def _sizes(values: Any) -> bool:
     return type(values) is tuple and all(type(v) is int and 0 <= v < LARGEST for v in values)
 
 
-_EFFECTS: dict[str, Callable[[_Machine, Any], None]] = {
+_EFFECTS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "TUPLE": _tuple,
     "BINPUT": _put,
@@ -259,6 +304,12 @@ _EFFECTS: dict[str, Callable[[_Machine, Any], None]] = {
     "SETITEMS": lambda machine, _: _set_items(machine, machine.since_mark()),
     "APPEND": lambda machine, _: _append(machine, machine.take(1)),
     "APPENDS": lambda machine, _: _append(machine, machine.since_mark()),
+    "ADDITEMS": lambda machine, _: _append(machine, machine.since_mark()),
+    "FROZENSET": _set,
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.since_mark(),
+    "NEWOBJ": lambda machine, _: _new(machine, 2),
+    "NEWOBJ_EX": lambda machine, _: _new(machine, 3),
     "STACK_GLOBAL": _stack_global,
     "BUILD": _build,
     "REDUCE": _reduce,

@@ -10,20 +10,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .entries import Array, Entry, decode, members, read_exactly
+from .entries import Array, Content, Entry, decode, may_be_sorted, members, read_exactly
 from .errors import WeightsError
-from .torch_pickle import Storage, TensorRecord, dump, parse
+from .torch_pickle import Foreign, StateDict, Storage, TensorRecord, dump, parse
 
 LARGEST_PICKLE = 1 << 24  # bytes: names and shapes of a hundred thousand tensors; the numbers lie elsewhere
 ALIGNMENT = 64  # of the numbers in the file, as torch.save does it, so that they can be mapped into memory
 FOLDER = "archive"
 
 
-def read_torch(path: Path, key: str | None = None) -> list[Entry]:
+def read_torch(path: Path, key: str | None = None) -> Content:
     """The tensors of the state dictionary in `path`, in its order; `key` names it inside a checkpoint.
 
-    Without `key` the file is a state dictionary, or a checkpoint in which exactly one value is one. Raises
-    `WeightsError`, and what zipfile raises for damaged bytes.
+    Without `key` the file is a state dictionary, or a checkpoint in which exactly one value is one. The order is that
+    of a module where the file says so, and otherwise that of the program that wrote it, unless the names are sorted.
+    Raises `WeightsError`, and what zipfile raises for damaged bytes.
     """
     if not zipfile.is_zipfile(path):
         _refuse_other_kind(path)
@@ -42,7 +43,10 @@ def read_torch(path: Path, key: str | None = None) -> list[Entry]:
         tree = parse(read_exactly(archive, info, info.file_size), str(path))
         order = folder + "byteorder"
         big = order in files and files[order].file_size == 3 and archive.read(order) == b"big"
-    return [_entry(path, folder, name, tensor, big) for name, tensor in _state(path, tree, key).items()]
+    key, state = _state(path, tree, key)
+    entries = [_entry(path, folder, name, tensor, big) for name, tensor in state.items()]
+    of_module = isinstance(state, StateDict) and state.of_module
+    return Content(entries, of_module or not may_be_sorted(entries), key)
 
 
 def _refuse_other_kind(path: Path) -> None:
@@ -56,36 +60,80 @@ def _refuse_other_kind(path: Path) -> None:
     raise WeightsError(f"weight file '{path}' is not a zip archive of torch.save, or is cut off: write it again")
 
 
-def _state(path: Path, tree: Any, key: str | None) -> Mapping[str, TensorRecord]:
-    """The state dictionary in what was read."""
+def _state(path: Path, tree: Any, key: str | None) -> tuple[str, Mapping[str, TensorRecord]]:
+    """(its key or "", the state dictionary) in what was read, all of its values tensors."""
     if not isinstance(tree, dict):
-        raise WeightsError(f"weight file '{path}' holds a {type(tree).__name__}: save model.state_dict()")
+        raise _no_state(path, tree)
+    found = _candidates(tree)
     if key is not None:
-        if not _is_state(tree.get(key)):
-            raise WeightsError(f"key {key!r} of '{path}' is no state dictionary: choose among {_states(tree)}")
-        return dict(tree[key])
-    if any(isinstance(value, TensorRecord) for value in tree.values()):
-        if not _is_state(tree):
-            wrong = next(k for k, v in tree.items() if not (isinstance(k, str) and isinstance(v, TensorRecord)))
-            raise WeightsError(f"weight file '{path}' holds {wrong!r}, which is no tensor: save model.state_dict()")
-        return tree
-    found = _states(tree)
-    if len(found) != 1:
+        if key not in found:
+            raise WeightsError(f"key {key!r} of '{path}' is no state dictionary: choose among {list(found)}")
+        return key, _only_tensors(path, found[key])
+    if not found:
+        if not _has_weights(tree):
+            raise _no_state(path, tree)
+        return "", _only_tensors(path, tree)
+    # Weights beside a state dictionary: either may be meant.
+    beside = [name for name, value in tree.items() if _is_weight(name, value) and name.rpartition(".")[2] == "weight"]
+    if len(found) > 1 or beside:
+        more = f" beside {beside[0]!r}" if beside else ""
         raise WeightsError(
-            f"weight file '{path}' holds {len(found)} state dictionaries {found or ''}, expected one: "
-            "give its key (load_weights(..., key=)) or save model.state_dict() alone"
+            f"weight file '{path}' holds {len(found)} state dictionaries {list(found)}{more}, expected one: "
+            "give its key (load_weights(..., key=), --weights-key) or save model.state_dict() alone"
         )
-    return dict(tree[found[0]])
+    (key, state), *_ = found.items()
+    return key, _only_tensors(path, state)
 
 
-def _is_state(value: Any) -> bool:
-    if not isinstance(value, dict) or not value:
-        return False
-    return all(isinstance(k, str) and isinstance(v, TensorRecord) for k, v in value.items())
+def _no_state(path: Path, tree: Any) -> WeightsError:
+    values = tree.values() if isinstance(tree, dict) else [tree]
+    named = next((str(value) for value in values if isinstance(value, Foreign)), None)
+    what = f"names {named!r} in its pickle, which is not run" if named else f"is a pickle of a {type(tree).__name__}"
+    return WeightsError(
+        f"weight file '{path}' {what}, and holds no state dictionary of weights: save model.state_dict()"
+    )
 
 
-def _states(tree: dict[Any, Any]) -> list[str]:
-    return [k for k, v in tree.items() if isinstance(k, str) and _is_state(v)]
+def _only_tensors(path: Path, state: Mapping[Any, Any]) -> Mapping[str, TensorRecord]:
+    for name, value in state.items():
+        if isinstance(value, Foreign):
+            raise WeightsError(
+                f"weight file '{path}' names '{value}' in its pickle for {name!r}, which is not run, where a plain "
+                "tensor is expected: save model.state_dict() of dense tensors"
+            )
+        if not isinstance(name, str) or not isinstance(value, TensorRecord):
+            raise WeightsError(
+                f"{name!r} of '{path}' is of type {type(value).__name__}, expected a tensor: save model.state_dict()"
+            )
+    return state
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    """A tensor of two axes or four by a name, or what is called a weight and is none that can be read."""
+    if isinstance(value, Foreign):
+        return isinstance(name, str) and name.rpartition(".")[2] == "weight"
+    return isinstance(name, str) and isinstance(value, TensorRecord) and len(value.shape) in (2, 4)
+
+
+def _has_weights(value: Any) -> bool:
+    """Whether a dictionary may be the state of a network: one of statistics is none."""
+    return isinstance(value, dict) and any(_is_weight(name, tensor) for name, tensor in value.items())
+
+
+def _candidates(tree: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
+    """State dictionaries below the top by their keys, "key.key" where none lies higher; three levels are searched."""
+    seen, level = {id(tree)}, {"": tree}
+    for _ in range(3):
+        below: dict[str, Mapping[Any, Any]] = {}
+        for path, parent in level.items():
+            for key, value in parent.items():
+                if isinstance(key, str) and isinstance(value, dict) and id(value) not in seen:
+                    seen.add(id(value))
+                    below[f"{path}.{key}" if path else key] = value
+        if found := {key: value for key, value in below.items() if _has_weights(value)}:
+            return found
+        level = below
+    return {}
 
 
 def _entry(path: Path, folder: str, name: str, tensor: TensorRecord, big: bool) -> Entry:

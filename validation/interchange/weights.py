@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +14,7 @@ import numpy as np
 from simulator import Network
 
 from ..storage import StorageError, write_atomic
-from .entries import Array, Entry, reading
+from .entries import Array, Content, Entry, reading
 from .errors import WeightsError
 from .layout import Layout, layer_names, select
 from .plain import read_npz, read_safetensors, write_npz, write_safetensors
@@ -25,6 +26,26 @@ WRITERS: dict[str, Callable[[BinaryIO, Sequence[tuple[str, Array]]], None]] = {
     "safetensors": write_safetensors,
     "npz": write_npz,
 }
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """The weights of a network from a file, the names of its arrays first layer to last, and what decided that order.
+
+    `unused`: arrays of the file that `names` leaves out. `key`: that of the state dictionary in a checkpoint.
+    """
+
+    weights: list[Array]
+    names: tuple[str, ...]
+    decided: str
+    unused: tuple[str, ...] = ()
+    key: str = ""
+
+    def __str__(self) -> str:
+        """The order in one line."""
+        of = f" of {self.key}" if self.key else ""
+        unused = f"; not used: {', '.join(self.unused)}" if self.unused else ""
+        return f"layers {', '.join(self.names)}{of}, {self.decided}{unused}"
 
 
 def load_weights(
@@ -45,20 +66,40 @@ def load_weights(
     for PyTorch's and safetensors files; or "umwelt", dense (in, out) and convolution (k, k, in, out), that for npz.
     `flatten` is the order in which the first dense layer counts the pixels of an image, "channels_first" (the default
     for "torch") or "channels_last" (for "umwelt"); the rows of that layer are permuted accordingly. A perceptron that
-    takes whole images flattened needs `image_shape` (H, W, C) for that. Layers are taken in the file's order
-    (safetensors: convolutions, then by name), or in that of `names`. `key` names the state dictionary in a checkpoint
-    of several.
+    takes whole images flattened needs `image_shape` (H, W, C) for that. `key` names the state dictionary in a
+    checkpoint of several.
+
+    The layers' order is that of `names`, or what shapes, the order of the file or numbers in the names decide
+    (`interchange.order`); a file that leaves a choice is refused. `read_weights` says which order was taken.
 
     Biases must be absent or zero: networks here have none. Raises `WeightsError` for everything that is wrong with the
     file or does not fit the network.
     """
+    found = read_weights(path, network, layout=layout, flatten=flatten, image_shape=image_shape, names=names, key=key)
+    return found.weights
+
+
+def read_weights(
+    path: str | Path,
+    network: Network,
+    *,
+    layout: str | None = None,
+    flatten: str | None = None,
+    image_shape: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    key: str | None = None,
+) -> LoadedWeights:
+    """`load_weights`, with the order that was taken and why."""
     path = Path(path)
     kind = _kind(path)
     arrangement = Layout(network, layout or ("umwelt" if kind == "npz" else "torch"), flatten, image_shape)
     with reading(path, f"a {kind} file of weights"):
-        chosen = select(path, _entries(path, kind, key), arrangement, names)
-        stored = [_finite(path, entry) for entry in chosen]
-    return [arrangement.to_network(layer, w) for layer, w in enumerate(stored)]
+        content = _content(path, kind, key)
+        chosen = select(path, content, arrangement, names)
+        stored = [_finite(path, entry) for entry in chosen.weights]
+    weights = [arrangement.to_network(layer, w) for layer, w in enumerate(stored)]
+    taken = tuple(entry.name for entry in chosen.weights)
+    return LoadedWeights(weights, taken, chosen.decided, chosen.unused, content.key)
 
 
 def save_weights(
@@ -106,10 +147,10 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _entries(path: Path, kind: str, key: str | None) -> list[Entry]:
+def _content(path: Path, kind: str, key: str | None) -> Content:
     if key is not None and kind != "torch":
         raise WeightsError(f"key {key!r} names a part of a PyTorch checkpoint: '{path}' is none, leave it out")
-    readers: dict[str, Callable[[Path], list[Entry]]] = {
+    readers: dict[str, Callable[[Path], Content]] = {
         "torch": partial(read_torch, key=key),
         "safetensors": read_safetensors,
         "npz": read_npz,
