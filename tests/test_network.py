@@ -14,6 +14,7 @@ import pytest
 from cases import CASES, DENSE, IMAGES, VGG12, Array, Case, any_case, assert_close
 from hypothesis import given
 from scipy.special import expit
+from scipy.stats import binomtest
 
 from simulator import (
     Conv,
@@ -138,14 +139,15 @@ def gates_at(temperature: float, samples: int, backend: str, seed: Any = 0) -> t
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])
 def test_thermal_gates_are_independent_with_the_sigmoid_mean(temperature: float, backend: str) -> None:
-    """P(h = 1) = σ(z/T), and no covariance between gates or between examples, within five standard errors."""
+    """P(h = 1) = σ(z/T) by a binomial test; gates and examples have no covariance, within five standard errors."""
     n = 20_000
     h, z = gates_at(temperature, n, backend)
     p = expit(z / temperature)
     spread = np.sqrt(p * (1 - p))
-    assert np.all(np.abs(h.mean(axis=0) - p) <= 5 * spread / np.sqrt(n))
-    u = (h - p) / spread
-    between_gates, between_examples = (u.T @ u / n)[~np.eye(6, dtype=bool)], u[1:].T @ u[:-1] / n
+    assert min(binomtest(int(k), n, float(q)).pvalue for k, q in zip(h.sum(axis=0), p, strict=True)) > 1e-6
+    often = n * p * (1 - p) > 25  # the sums of rarer events are not normal
+    u = ((h - p) / spread)[:, often]
+    between_gates, between_examples = (u.T @ u / n)[~np.eye(u.shape[1], dtype=bool)], u[1:].T @ u[:-1] / n
     assert np.abs(between_gates).max() < 5 / np.sqrt(n)
     assert np.abs(between_examples).max() < 5 / np.sqrt(n)
 
