@@ -103,11 +103,14 @@ class NumbaConvolutions(Backend):
         make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
         return self._kept(w, (turned, tile), lambda: make(plain(w), turned))
 
+    def _plain_kernel(self, w: Array) -> Array:
+        return w if w.flags.carray else self._kept(w, ("plain",), lambda: plain(w))
+
     def _errors(self, w: Array) -> Array:
         """The largest error of a tile over ||x||, for every output of the kernel w: see `backends.numba_direct`."""
         direct = self._direct
         largest = np.dtype(self.dtype).type(direct.largest_error(self.dtype, w.shape[-2]))
-        return self._kept(w, ("errors",), lambda: largest * direct.column_norms(plain(w)))
+        return self._kept(w, ("errors",), lambda: largest * direct.column_norms(self._plain_kernel(w)))
 
     def _kept(self, w: Array, use: tuple[Any, ...], make: Callable[[], Array]) -> Array:
         """What is made of a kernel, once inside a block of `computing` where it is of use again.
@@ -173,25 +176,26 @@ class NumbaConvolutions(Backend):
     ) -> Array:
         """z (*lead, m, H, W, B) of the pairs; with (what, window, mask, x) `after` it, x is filled instead.
 
-        pairs   (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the adjoint's
-                where kernels are to be `turned`
+        pairs   (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the
+                adjoint's where kernels are to be `turned`
         window  the side of the windows in which z decides something, a gate (1) or a max-pool; 0 if nowhere
         """
         own, shared = pairs
         given = own if own is not None else shared
         assert given is not None
         x, kernel = given
-        tile = self._tile(kernel.shape[-3], x.shape[-3:], kernel.shape[-2 if turned else -1])
+        outs = kernel.shape[-2 if turned else -1]
+        tile = self._tile(kernel.shape[-3], (self._winograd.BATCH, *x.shape[-3:-1]), x.shape[-1], outs, 1, 0)
         if not tile or own is None or shared is not None or lead:
             return self._by(tile, pairs, lead, turned, after, window)
-        exact = self._direct.exact_images(plain(own[0][0]), plain(own[1]), self._direct.DIGITS[self.dtype])
+        x, pairs = plain(x), ((plain(x), kernel), None)
+        exact = self._direct.exact_images(x[0], self._plain_kernel(kernel), self._direct.DIGITS[self.dtype])
         if exact.all() or not exact.any():
             return self._by(0 if exact.all() else tile, pairs, lead, turned, after, window)
-        shape = (x.shape[1:-1] if after is None else (0, 0, 0)) + (kernel.shape[-2 if turned else -1],)
-        z = np.empty(shape, self.dtype)
+        z = np.empty((*(x.shape[1:-1] if after is None else (0, 0, 0)), outs), self.dtype)
         for rows, side in ((np.flatnonzero(exact), 0), (np.flatnonzero(~exact), tile)):
             part = None if after is None else (*after[:2], after[2][rows], after[3][:, rows])
-            made = self._by(side, ((own[0][:, rows], own[1]), None), lead, turned, part, window)
+            made = self._by(side, ((x[:, rows], kernel), None), lead, turned, part, window)
             if after is None or part is None:
                 z[rows] = made
             else:
@@ -219,7 +223,10 @@ class NumbaConvolutions(Backend):
         more: tuple[Any, ...] = ()
         if tile:
             no_kernel = np.empty((0, 0, 0, 0), self.dtype)
-            kernels = no_kernel if own is None else plain(own[1]), no_kernel[None] if shared is None else plain(shared[1])
+            kernels = (
+                no_kernel if own is None else self._plain_kernel(own[1]),
+                no_kernel[None] if shared is None else plain(shared[1]),
+            )
             errors = self._errors(own[1]) if window and own is not None else np.empty(0, self.dtype)
             more = (*kernels, turned, window, errors)
         with self._working():
@@ -230,23 +237,26 @@ class NumbaConvolutions(Backend):
             )  # fmt: skip
         return z.reshape(*lead, *z.shape[1:])
 
-    def _tile(self, kernel: int, images: tuple[int, ...], outs: int) -> int:
-        """The side of the tiles of a convolution of images (H, W, A); 0 for direct sums."""
+    def _tile(self, kernel: int, images: tuple[int, ...], ins: int, outs: int, threads: int, more: int) -> int:
+        """The side of the tiles of a convolution, 0 for direct sums: see `numba_winograd.tile_side`."""
         from .numba_tiles import LANES
 
-        height, width, ins = images
-        side: int = self._winograd.tile_side(kernel, (height, width), ins, outs, LANES[self.dtype])
+        side: int = self._winograd.tile_side(kernel, images, ins, outs, LANES[self.dtype], threads, more)
         return side
+
+    def _threads_here(self) -> int:
+        from numba import get_num_threads
+
+        count: int = get_num_threads()
+        return count
 
     def _method(
         self, tile: int, kernel: int, images: tuple[int, int, int], ins: int, outs: int
     ) -> tuple[Any, tuple[int, ...]]:
         """(the module that has the kernels, their first four arguments) for tiles of a side, 0 for direct sums."""
-        from numba import get_num_threads
-
         from .numba_tiles import LANES
 
-        threads, (chosen, side) = get_num_threads(), (self._winograd, tile) if tile else (self._kernels, kernel)
+        threads, (chosen, side) = self._threads_here(), (self._winograd, tile) if tile else (self._kernels, kernel)
         block = chosen.images_per_block(*images, (2 * ins + outs) * self._item, side, threads)
         return chosen, (threads, block, LANES[self.dtype], side)
 
@@ -276,7 +286,8 @@ class NumbaConvolutions(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        tile = self._tile(kernel, (*sides, ins), outs)
+        threads = self._threads_here()
+        tile = self._tile(kernel, (m, *sides), ins, outs, threads, self._winograd.SUM_TILES)
         chosen, settings = self._method(tile, kernel, (m, *sides), ins, outs)
         planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
         sums = np.empty((settings[0], probes, *planes, ins, outs), self.dtype)

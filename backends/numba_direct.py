@@ -6,18 +6,18 @@ gates and pools those of the direct sum, whatever batch an image is in and howev
 
 1. *Exact numbers.* An image and a kernel are multiples of powers of two, x = k 2^e and w = k' 2^e'. Where all products
    k k' are exact, direct sums are taken for the whole image. Integer networks are exact so, in every layer.
-2. *Decisions.* The error of a tile is at most b = K u ||x|| ||w_b||, u the unit of rounding, ||x|| the norm of the tile's
-   window, ||w_b|| that of an output's kernel. Where two of the numbers that a gate or a pool compares are closer than
-   their errors, those numbers are summed directly before they are compared.
+2. *Decisions.* The error of a tile is at most b = K u ||x|| ||w_b||, u the unit of rounding, ||x|| the norm of the
+   tile's window, ||w_b|| that of an output's kernel. Where two of the numbers that a gate or a pool compares are closer
+   than their errors, those numbers are summed directly before they are compared.
 3. *Uneven tiles.* Sites whose own 3×3 patch is `UNEVEN` times smaller than the tile's window are summed directly: a
    bright pixel spoils no site that does not see it, and a patch of zeros gives 0.
-4. *Equal patches.* Sites of equal, neighbouring patches are summed directly, so that equal patches give equal numbers in
-   every tile, and the next layer finds its ties again.
+4. *Equal patches.* Sites of equal, neighbouring patches are summed directly, so that equal patches give equal numbers
+   in every tile, and the next layer finds its ties again.
 
 K: rounding errors of sums whose terms have random signs do not grow with their number A of channels in the units of b.
-The largest seen is 3.2 (over Gaussian, rectified, sparse, smooth and bright inputs of 16 to 512 channels). The errors of
-sums of equal terms grow with A: the largest seen is 0.28 A (constant and chequered images under kernels that are equal
-over all channels). K = 8 + 0.35 A is above both.
+The largest seen is 3.2 (over Gaussian, rectified, sparse, smooth and bright inputs of 16 to 512 channels). The errors
+of sums of equal terms grow with A: the largest seen is 0.28 A (constant and chequered images under kernels that are
+equal over all channels). K = 8 + 0.35 A is above both.
 """
 
 from __future__ import annotations
@@ -50,24 +50,27 @@ def largest_error(dtype: str, channels: int) -> float:
 def digits(x, most):  # type: ignore[no-untyped-def]
     """Binary digits of the largest |x| in units of the largest power of two that divides all of x; `most` + 1 if more.
 
-    x is flat; infinite numbers count as more.
+    x is flat; numbers that are infinite or below 1e-300 count as more.
     """
-    unit, largest = 0.0, 0.0
+    unit, inverse, largest, span = 0.0, 0.0, 0.0, 0
     for i in range(x.size):
         value = abs(np.float64(x[i]))
         if value == 0:
             continue
-        if not value < np.inf:
+        scaled = value * inverse
+        if value <= largest and scaled == math.floor(scaled):
+            continue
+        if not 1e-300 < value < np.inf:
             return most + 1
-        if unit == 0 or value % unit != 0:
-            mantissa, exponent = math.frexp(value)
-            whole = np.int64(math.ldexp(mantissa, 53))
-            own = math.ldexp(np.float64(whole & -whole), exponent - 53)
-            unit = own if unit == 0 else min(unit, own)
-        largest = max(largest, value)
-        if math.frexp(largest)[1] - math.frexp(unit)[1] >= most:
+        mantissa, exponent = math.frexp(value)
+        whole = np.int64(math.ldexp(mantissa, 53))
+        own = math.ldexp(np.float64(whole & -whole), exponent - 53)
+        unit, largest = own if unit == 0 else min(unit, own), max(largest, value)
+        span = math.frexp(largest)[1] - math.frexp(unit)[1] + 1
+        if span > most or unit < 1e-300:
             return most + 1
-    return math.frexp(largest)[1] - math.frexp(unit)[1] + 1 if unit else 0
+        inverse = 1 / unit
+    return span
 
 
 @njit(cache=True)
@@ -197,7 +200,7 @@ def squares_of_row(x, start, sites, channels, sums, at):  # type: ignore[no-unty
 
 @njit(cache=True)
 def _add_site(x, w, turned, y, q, c, place):  # type: ignore[no-untyped-def]
-    """A vector of outputs from c on at site (y, q) of the image x (H, W, A), added to what is at the address `place`."""
+    """A vector of outputs from c on at site (y, q) of the image x (H, W, A), added to what is at address `place`."""
     height, width, ins = x.shape
     item, stride = x.itemsize, w.shape[3]
     for i in range(3):
@@ -351,7 +354,7 @@ def _decide_window(z, y, x, s, c, lanes, reach, norms, own, w, shared, v, picked
 
 @njit(cache=True)
 def _decide_tiles(z, tile, s, lanes, reaches, norms, doubts, own, w, shared, v, picked):  # type: ignore[no-untyped-def]
-    """`_decide_window` of the windows of side 1 or 2 in all tiles of an image whose doubts (down, across, B/lanes) say so."""
+    """`_decide_window` of all windows of side 1 or 2 in those tiles that `doubts` (down, across, B/lanes) names."""
     height, width, _ = z.shape
     rows, columns = height // s * s, width // s * s
     for ty in range(doubts.shape[0]):

@@ -44,18 +44,30 @@ Array = np.ndarray[Any, Any]
 KERNEL = {(tile, np.dtype(name)): matrices(tile)[1].astype(name) for tile in (2, 4) for name in LANES}
 """G (n, 3): the transformation of a kernel."""
 LEAST_PRODUCT = 256  # channels in × channels out from which the products weigh more than the transformations
+BATCH = 1 << 10
+"""Images for which the tiles of `convolve` are chosen, however many there are: it gives one the same in any batch."""
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
+SUM_TILES = 24
+"""Tiles whose products take as long as adding up a kernel's gradient, which passes over memory."""
 
 
 @cache
-def tile_side(kernel: int, sides: tuple[int, int], ins: int, outs: int, lanes: int) -> int:
+def tile_side(
+    kernel: int, images: tuple[int, int, int], ins: int, outs: int, lanes: int, threads: int, more: int
+) -> int:
     """The side of a tile, 4 or 2; 0 for direct sums: kernels not 3×3, ragged or few channels, small images.
 
-    The same for any number of images of sides (H, W), so that an image has the same numbers in every batch.
+    images (m, H, W): products are counted with the register tiles that a thread's share of them fills, and with the
+    `more` tiles that stand for passes over kernels.
     """
-    if kernel != 3 or ins % lanes or outs % lanes or ins * outs < LEAST_PRODUCT or is_small(*sides, kernel):
+    if kernel != 3 or ins % lanes or outs % lanes or ins * outs < LEAST_PRODUCT:
         return 0
-    return min((2, 4), key=lambda t: ((t + 2) ** 2 * math.prod(-(-side // t) for side in sides), t))
+    m, height, width = images
+    if is_small(height, width, kernel):
+        return 0
+    share, rows = -(-m // threads), REST_SUMS // 2
+    tiles = {t: -(-share * -(-height // t) * -(-width // t) // rows) * rows for t in (2, 4)}
+    return min(tiles, key=lambda t: ((t + 2) ** 2 * (tiles[t] + more), t))
 
 
 def panels(w: Array, turned: bool, tile: int) -> Array:
@@ -178,14 +190,14 @@ def _places(block_tiles, channels):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def convolve(
+def convolve(  # type: ignore[no-untyped-def]
     threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, x, own_w, shared_w, turned, window, norms
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):
     """As `numba_kernels.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty.
 
-    own_w (3, 3, ., .) and shared_w (P, 3, 3, ., .) are the kernels as they are, for direct sums (`numba_direct`), `turned`
-    those of the adjoint. `window`: the side of the windows in which z decides something, 0 if nowhere; norms (B,) then
-    holds K u ||w_b||.
+    own_w (3, 3, ., .) and shared_w (P, 3, 3, ., .) are the kernels as they are, for direct sums (`numba_direct`),
+    `turned` for those of the adjoint. `window`: the side of the windows in which z decides something, 0 if nowhere;
+    norms (B,) then holds K u ||w_b||.
     """
     probes, outs = z.shape[0], z.shape[4]
     m, height, width, ins = own.shape[1:]
@@ -248,7 +260,11 @@ def _tiles_out(made, start, plane, z, tile, window, reaches, norms, doubts):  # 
     for ty in range(doubts.shape[0]):
         for tx in range(doubts.shape[1]):
             place = z.ctypes.data + (tile * ty * width + tile * tx) * outs * item
-            rows, columns, number = min(tile, height - tile * ty), min(tile, width - tile * tx), ty * doubts.shape[1] + tx
+            rows, columns, number = (
+                min(tile, height - tile * ty),
+                min(tile, width - tile * tx),
+                ty * doubts.shape[1] + tx,
+            )
             at, reach = start + number * outs * item, reaches.ctypes.data + number * item
             doubt, scale = doubts.ctypes.data + number * doubts.shape[2], norms.ctypes.data
             if tile == 2:
@@ -327,7 +343,7 @@ def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sum
                     into = sums[thread, p].reshape(-1)
                     _accumulate(windows, plane, spread, out_plane, tiles, sites, ins, outs, into, scratch, lanes)
             if x.shape[0]:
-                _tiles_in(shared_d, first, count, spread, out_plane, tile, no_sums)
+                _tiles_in(shared_d, first, count, spread, out_plane, tile)
                 for p in range(probes):
                     _windows_in(x[p], first, count, buffer, windows, plane, tile, no_sums)
                     into = sums[thread, p].reshape(-1)
