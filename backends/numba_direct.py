@@ -33,7 +33,7 @@ from numba.extending import intrinsic
 
 from .numba_tiles import INT, Vectors
 
-UNEVEN = 32.0
+UNEVEN = 16.0
 INCOHERENT, COHERENT = 8.0, 0.35
 """K = INCOHERENT + COHERENT · A."""
 DIGITS = {"float64": 53, "float32": 24}

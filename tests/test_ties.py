@@ -188,12 +188,10 @@ def test_a_bright_pixel_spoils_no_other_site(
     for name, pairs in forms:
         found = getattr(fast, name)(*pairs)
         expected = getattr(slow, name)(*((a.astype(float), b.astype(float)) for a, b in pairs))
-        worst = np.abs(found - expected)[..., far, :].max()
-        assert worst < 200 * unit * np.abs(expected[..., far, :]).max() / 10
         mask = rng.random(found.shape[-4:]) < 0.5
-        gated = f"{name}_gated"
-        again = getattr(fast, gated)(mask, 1, *pairs)
-        assert np.array_equal(again, fast.apply_gates(mask, found, 1))
+        again = getattr(fast, f"{name}_gated")(mask, 1, *pairs)
+        for made, right in ((found, expected), (again, slow.apply_gates(mask, expected, 1))):
+            assert np.abs(made - right)[..., far, :].max() < 20 * unit * np.abs(expected[..., far, :]).max()
 
 
 @both
