@@ -19,7 +19,8 @@ _MODULES = {"numpy": "numpy_backend", "numba": "numba_backend", "cupy": "cupy_ba
 def get_backend(name: str | Backend | None = None, dtype: str = "float64", tf32: bool = False) -> Backend:
     """The backend called `name` ("numpy", "numba", "cupy"; None: the default) with a floating `dtype`.
 
-    `tf32`: convolutions multiply in TF32 on the tensor cores of a GPU: float32 with 10 bits of mantissa in the factors.
+    `tf32`: convolutions with frozen gates multiply in TF32 on the tensor cores of a GPU: float32 with 10 bits of
+    mantissa in the factors. The pass that decides gates is in float32.
     A `Backend` object is returned as it is. Raises `ValueError` for an unknown name or TF32 where there is none,
     `BackendUnavailableError` for a known backend that cannot run here.
     """

@@ -30,8 +30,8 @@ class Backend:
     a profile shows to matter, with the same signature and the same meaning.
 
     Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``tf32``, whether
-    convolutions multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so that reading a
-    number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device;
+    convolutions with frozen gates multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so
+    that reading a number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device;
     ``convolution_outputs``, how many arrays of a convolution's output it holds while making one (for estimates);
     ``worth_leaving_out``, the active share of a batch beyond which leaving the others out costs more than it saves.
     """

@@ -1,7 +1,8 @@
 """The same mathematics on a CUDA device through CuPy, with kernels for images, gates and enumeration.
 
 Convolutions are products whose first factor is read from the images (`cuda/contraction.cu`), in the backend's precision
-or, by choice, in TF32 on tensor cores. Dense layers are cuBLAS's. Arrays stay on the device.
+or, by choice, in TF32 on tensor cores where gates are frozen already. Dense layers are cuBLAS's. Arrays stay on the
+device.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class CupyBackend(Backend):
 
     @cached_property
     def _kernels(self) -> Kernels:
-        return Kernels(self._cupy, self.dtype, self.tf32)
+        return Kernels(self._cupy, self.dtype)
 
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         if not isinstance(x, self._cupy.ndarray):
@@ -81,7 +82,7 @@ class CupyBackend(Backend):
         if not self._recording or not {a.ndim, b.ndim} <= {2, 3} or not a.dtype == b.dtype == self.dtype:
             return super().matmul(a, b)
         m, depth = a.shape[-2:]
-        return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b))
+        return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b), tensor=False)
 
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         total[..., rows[:, None], rows] += block  # rows are all different: no two threads meet
@@ -123,21 +124,29 @@ class CupyBackend(Backend):
         return new_w, new_v
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
+        """Never in TF32: gates and max-pools behind it are those of the signals as they are, ties included."""
+        return self._convolve(False, *pairs)
+
+    def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        return self.apply_gates(mask, self._convolve(self.tf32, *pairs), window)
+
+    def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
+        return self._convolve(self.tf32, *((d, reference.turn(self.xp, w)) for d, w in pairs))
+
+    def _convolve(self, tensor: bool, *pairs: tuple[Array, Array]) -> Array:
         if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
             return super().convolve(*pairs)
         x, w = pairs[0]
         m, height, width, ins = x.shape[-4:]
-        z = self._kernels.contract("convolve", (m, height, width, ins, w.shape[-3]), w.shape[-1], *pairs)
+        z = self._kernels.contract("convolve", (m, height, width, ins, w.shape[-3]), w.shape[-1], *pairs, tensor=tensor)
         return z.reshape(*z.shape[:-2], m, height, width, w.shape[-1])
-
-    def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
-        return self.convolve(*((d, reference.turn(self.xp, w)) for d, w in pairs))
 
     def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
         if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
             return super().convolve_gradient(kernel, *pairs)
         x, d = pairs[0]
-        g = self._kernels.contract("convolve_gradient", (*x.shape[-4:], kernel), d.shape[-1], *pairs)
+        shape = (*x.shape[-4:], kernel)
+        g = self._kernels.contract("convolve_gradient", shape, d.shape[-1], *pairs, tensor=self.tf32)
         return g.reshape(*g.shape[:-2], kernel, kernel, x.shape[-1], d.shape[-1])
 
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:

@@ -77,10 +77,10 @@ def choose_splits(blocks: int, slabs: int, multiprocessors: int) -> int:
 
 
 class Kernels:
-    """The kernels of one CuPy and one dtype; `tensor`: convolutions multiply in TF32."""
+    """The kernels of one CuPy and one dtype."""
 
-    def __init__(self, cupy: Any, dtype: str, tensor: bool) -> None:
-        self._cupy, self._dtype, self._tensor = cupy, dtype, tensor
+    def __init__(self, cupy: Any, dtype: str) -> None:
+        self._cupy, self._dtype = cupy, dtype
         self._modules: dict[Any, Any] = {}
 
     @cached_property
@@ -98,8 +98,10 @@ class Kernels:
         x = self._cupy.ascontiguousarray(x, dtype=self._dtype)
         return x if x.data.ptr % 16 == 0 else x.copy()
 
-    def contract(self, name: str, shape: tuple[int, ...], columns: int, *pairs: tuple[Array, Array]) -> Array:
-        """`convolve` or `convolve_gradient` of one or two pairs -> ([K,] rows, columns).
+    def contract(
+        self, name: str, shape: tuple[int, ...], columns: int, *pairs: tuple[Array, Array], tensor: bool
+    ) -> Array:
+        """`convolve` or `convolve_gradient` of one or two pairs -> ([K,] rows, columns); `tensor`: in TF32.
 
         shape  (m, H, W, A, kernel) of the images, the first of every pair; arrays of 5 axes have a probe axis.
         """
@@ -112,7 +114,7 @@ class Kernels:
             )
         probes = max([1, *(a.shape[0] for pair in pairs for a in pair if a.ndim == 5 or a.ndim == 3)])
         has_probes = any(a.ndim in (3, 5) for pair in pairs for a in pair)
-        variant = choose_variant(self._dtype, ins, columns, self._tensor and kernel > 1)
+        variant = choose_variant(self._dtype, ins, columns, tensor and kernel > 1)
         across = (-(-rows // variant.rows), -(-columns // variant.columns))
         slabs = len(pairs) * -(-depth // variant.slab)
         splits = choose_splits(across[0] * across[1] * probes, slabs, self.multiprocessors)

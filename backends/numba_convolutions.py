@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any
@@ -15,6 +16,7 @@ from . import numba_threads
 from .base import Array, Backend
 
 _Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
+_After = tuple[int, int, Array, Array]
 
 
 class _Block(threading.local):
@@ -56,6 +58,12 @@ class NumbaConvolutions(Backend):
 
         return numba_winograd
 
+    @cached_property
+    def _direct(self) -> Any:
+        from . import numba_direct
+
+        return numba_direct
+
     @contextmanager
     def computing(self, reuse: bool = True) -> Iterator[None]:
         """One BLAS thread inside: those that wait for work do not sleep at once, and two pools would fight.
@@ -89,33 +97,50 @@ class NumbaConvolutions(Backend):
         return made
 
     def _panels(self, w: Array, turned: bool, tile: int) -> Array:
-        """The panels of a kernel, made once inside a block of `computing` where they are of use again.
-
-        The kernel is kept along with them, so that no other array can take its place in memory. Those of a `constant`
-        outlive the block.
-        """
+        """The panels of a kernel, for direct sums (tile 0) or for tiles."""
         make = partial(self._winograd.panels, tile=tile) if tile else self._kernels.pack
+        return self._kept(w, (turned, tile), lambda: make(plain(w), turned))
+
+    def _plain_kernel(self, w: Array) -> Array:
+        return w if w.flags.carray else self._kept(w, ("plain",), lambda: plain(w))
+
+    def _errors(self, w: Array) -> Array:
+        """The largest error of a tile over ||x||, for every output of the kernel w: see `backends.numba_direct`."""
+        direct = self._direct
+        largest = np.dtype(self.dtype).type(direct.largest_error(self.dtype, w.shape[-2]))
+        return self._kept(w, ("errors",), lambda: largest * direct.column_norms(self._plain_kernel(w)))
+
+    def _kept(self, w: Array, use: tuple[Any, ...], make: Callable[[], Array]) -> Array:
+        """What is made of a kernel, once inside a block of `computing` where it is of use again.
+
+        The kernel is kept along with it, so that no other array can take its place in memory. What is made of a
+        `constant` outlives the block.
+        """
         constant = self._constants.get(id(w))
         kept = self._block.packed if constant is None else constant
         if kept is None:
-            made: Array = make(plain(w), turned)
-            return made
-        key = (turned, tile, w.__array_interface__["data"][0], w.shape, w.strides)
+            return make()
+        key = (*use, w.__array_interface__["data"][0], w.shape, w.strides)
         if key not in kept:
-            kept[key] = (None if kept is constant else w, make(plain(w), turned))
+            kept[key] = (None if kept is constant else w, make())
         return kept[key][1]
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         prepared = _one_pass(pairs)
-        return super().convolve(*pairs) if prepared is None else self._convolve(*prepared, turned=False)
+        if prepared is None:
+            return super().convolve(*pairs)
+        (_, shared), lead = prepared
+        return self._convolve(*prepared, turned=False, window=0 if lead or shared is not None else 1)
 
     def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
-        if x.ndim != 4 or len(pools) > 1:
+        if x.ndim != 4:
             return super().convolve_and_gate(x, w, pools)
+        if len(pools) > 1:
+            return self.gate(self._convolve(((x[None], w), None), (), False, window=math.prod(pools)), pools)
         s, (m, height, width, _) = pools[0] if pools else 1, x.shape
         mask = (np.zeros if height % s or width % s else np.empty)((m, height, width, w.shape[-1]), bool)
         made = np.empty((1, m, height // s, width // s, w.shape[-1]), self.dtype)
-        self._convolve(((x[None], w), None), (), False, (self._gates.GATE, s, mask, made))
+        self._convolve(((x[None], w), None), (), False, (self._gates.GATE, s, mask, made), s)
         return made[0], mask
 
     def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
@@ -144,13 +169,41 @@ class NumbaConvolutions(Backend):
         pairs: _Pairs,
         lead: tuple[int, ...],
         turned: bool,
-        after: tuple[int, int, Array, Array] | None = None,
+        after: _After | None = None,
+        window: int = 0,
     ) -> Array:
         """z (*lead, m, H, W, B) of the pairs; with (what, window, mask, x) `after` it, x is filled instead.
 
-        pairs  (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the adjoint's
-               where kernels are to be `turned`
+        pairs   (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the
+                adjoint's where kernels are to be `turned`
+        window  the side of the windows in which z decides something, a gate (1) or a max-pool; 0 if nowhere
         """
+        own, shared = pairs
+        given = own if own is not None else shared
+        assert given is not None
+        x, kernel = given
+        outs = kernel.shape[-2 if turned else -1]
+        tile = self._tile(kernel.shape[-3], (self._winograd.BATCH, *x.shape[-3:-1]), x.shape[-1], outs, 1, 0)
+        if not tile or own is None or shared is not None or lead:
+            return self._by(tile, pairs, lead, turned, after, window)
+        x, pairs = plain(x), ((plain(x), kernel), None)
+        exact = self._direct.exact_images(x[0], self._plain_kernel(kernel), self._direct.DIGITS[self.dtype])
+        if exact.all() or not exact.any():
+            return self._by(0 if exact.all() else tile, pairs, lead, turned, after, window)
+        z = np.empty((*(x.shape[1:-1] if after is None else (0, 0, 0)), outs), self.dtype)
+        for rows, side in ((np.flatnonzero(exact), 0), (np.flatnonzero(~exact), tile)):
+            part = None if after is None else (*after[:2], after[2][rows], after[3][:, rows])
+            made = self._by(side, ((x[:, rows], kernel), None), lead, turned, part, window)
+            if after is None or part is None:
+                z[rows] = made
+            else:
+                after[2][rows], after[3][:, rows] = part[2:]
+        return z
+
+    def _by(
+        self, tile: int, pairs: _Pairs, lead: tuple[int, ...], turned: bool, after: _After | None, window: int
+    ) -> Array:
+        """`_convolve` by tiles of a given side, or by direct sums (0)."""
         own, shared = pairs
         given = own if own is not None else shared
         assert given is not None
@@ -161,29 +214,44 @@ class NumbaConvolutions(Backend):
         none = np.empty((0, m, *sides, ins), self.dtype)
         nothing = (self._gates.NOTHING, 1, np.empty((0, 0, 0, 0), bool), np.empty((probes, 0, 0, 0, 0), self.dtype))
         z = np.empty((probes, *((m, *sides) if after is None else (0, 0, 0)), outs), self.dtype)
-        tile, chosen, settings = self._method(side, (m, *sides), ins, outs, self._winograd.PANEL_TILES)
+        chosen, settings = self._method(tile, side, (m, *sides), ins, outs)
         no_panels = np.empty((0,) * (3 if tile else 2), self.dtype)
         packed_w = no_panels if own is None else self._panels(own[1], turned, tile)
         packed_v = no_panels[None] if shared is None else self._panels(shared[1], turned, tile)
+        more: tuple[Any, ...] = ()
+        if tile:
+            no_kernel = np.empty((0, 0, 0, 0), self.dtype)
+            kernels = (
+                no_kernel if own is None else self._plain_kernel(own[1]),
+                no_kernel[None] if shared is None else plain(shared[1]),
+            )
+            errors = self._errors(own[1]) if window and own is not None else np.empty(0, self.dtype)
+            more = (*kernels, turned, window, errors)
         with self._working():
             chosen.convolve(
                 *settings, none if own is None else plain(own[0]), packed_w,
                 none[:, 0] if shared is None else plain(shared[0]), packed_v, z,
-                *(nothing if after is None else after),
+                *(nothing if after is None else after), *more,
             )  # fmt: skip
         return z.reshape(*lead, *z.shape[1:])
 
-    def _method(
-        self, kernel: int, images: tuple[int, int, int], ins: int, outs: int, more: int
-    ) -> tuple[int, Any, tuple[int, ...]]:
-        """(side of a tile, 0 for direct sums; the module that has the kernels; their first four arguments)."""
+    def _tile(self, kernel: int, images: tuple[int, ...], ins: int, outs: int, threads: int, more: int) -> int:
+        """The side of the tiles of a convolution, 0 for direct sums: see `numba_winograd.tile_side`."""
         from .numba_tiles import LANES
 
-        threads, lanes = numba_threads.thread_count(), LANES[self.dtype]
-        tile = self._winograd.tile_side(kernel, images, ins, outs, lanes, threads, more)
+        side: int = self._winograd.tile_side(kernel, images, ins, outs, LANES[self.dtype], threads, more)
+        return side
+
+    def _method(
+        self, tile: int, kernel: int, images: tuple[int, int, int], ins: int, outs: int
+    ) -> tuple[Any, tuple[int, ...]]:
+        """(the module that has the kernels, their first four arguments) for tiles of a side, 0 for direct sums."""
+        from .numba_tiles import LANES
+
+        threads = numba_threads.thread_count()
         chosen, side = (self._winograd, tile) if tile else (self._kernels, kernel)
         block = chosen.images_per_block(*images, (2 * ins + outs) * self._item, side, threads)
-        return tile, chosen, (threads, block, lanes, side)
+        return chosen, (threads, block, LANES[self.dtype], side)
 
     @cached_property
     def _item(self) -> int:
@@ -211,7 +279,9 @@ class NumbaConvolutions(Backend):
         assert some_d is not None
         ins, (m, *sides, outs) = some_x.shape[-1], some_d.shape[-4:]
         probes = some_x.shape[0] if x is not None else some_d.shape[0] if some_d.ndim == 5 else 1
-        tile, chosen, settings = self._method(kernel, (m, *sides), ins, outs, self._winograd.SUM_TILES)
+        threads = numba_threads.thread_count()
+        tile = self._tile(kernel, (m, *sides), ins, outs, threads, self._winograd.SUM_TILES)
+        chosen, settings = self._method(tile, kernel, (m, *sides), ins, outs)
         planes = ((tile + 2) ** 2,) if tile else (kernel, kernel)
         sums = np.empty((settings[0], probes, *planes, ins, outs), self.dtype)
         none_x, none_d = np.empty((0, m, *sides, ins), self.dtype), np.empty((0, m, *sides, outs), self.dtype)

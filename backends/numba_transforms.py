@@ -68,14 +68,14 @@ class _Sums(Vectors):
         terms = [(float(c), v) for c, v in zip(coefficients, x, strict=True) if c != 0]
         for c, v in sorted(terms, key=lambda term: term[0] != 1.0):  # one that needs no product first
             if total is None:
-                total = v if c == 1 else b.fneg(v) if c == -1 else b.fmul(v, self._constant(c))
+                total = v if c == 1 else b.fneg(v) if c == -1 else b.fmul(v, self.constant(c))
             elif abs(c) == 1:
                 total = b.fadd(total, v) if c == 1 else b.fsub(total, v)
             else:
-                total = self.fused(self._constant(c), v, total)
+                total = self.fused(self.constant(c), v, total)
         return total
 
-    def _constant(self, number: float) -> Any:
+    def constant(self, number: float) -> Any:
         return ir.Constant(self.vector, [number] * self.lanes)
 
     def apply(self, matrix: Array, x: list[Any]) -> list[Any]:
@@ -114,6 +114,44 @@ class _Sums(Vectors):
         half = [self.apply(matrix, row) for row in square]
         turned = [self.apply(matrix, list(column)) for column in zip(*half, strict=True)]
         return [list(row) for row in zip(*turned, strict=True)]
+
+
+class _Decisions(_Sums):
+    """How far apart the numbers are that gates and max-pools compare."""
+
+    def larger(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def smaller(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+
+    def distance(self, z: list[Any]) -> Any:
+        """Between the largest and the next of 0 and the four z of a window, or |z| of one."""
+        zero = ir.Constant(self.vector, None)
+        if len(z) == 1:
+            name = f"llvm.fabs.v{self.lanes}f{8 * self.bytes}"
+            kind = ir.FunctionType(self.vector, [self.vector])
+            return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), z)
+        (a, b), (c, d) = [(self.larger(*pair), self.smaller(*pair)) for pair in (z[:2], z[2:])]
+        best, rest = self.larger(a, c), self.larger(self.smaller(a, c), self.larger(b, d))
+        return self.builder.fsub(self.larger(best, zero), self.larger(rest, self.smaller(best, zero)))
+
+    def least_distance(self, z: list[list[Any]], window: int) -> Any:
+        """The smallest of the distances in all windows of a tile."""
+        corners, sides, least = range(0, len(z), window), range(window), None
+        for y in corners:
+            for x in corners:
+                found = self.distance([z[y + i][x + j] for i in sides for j in sides])
+                least = found if least is None else self.smaller(found, least)
+        return least
+
+    def note_doubt(self, distance: Any, apart: Any, place: Any) -> None:
+        """1 at an address if a lane's distance is not above `apart`, else 0."""
+        b = self.builder
+        close = b.fcmp_unordered("<=", distance, apart)
+        whole = b.bitcast(close, ir.IntType(self.lanes))
+        some = b.icmp_unsigned("!=", whole, ir.Constant(ir.IntType(self.lanes), 0))
+        b.store(b.zext(some, ir.IntType(8)), b.inttoptr(place, ir.IntType(8).as_pointer()))
 
 
 def _twins(a: Array, b: Array) -> bool:
@@ -177,21 +215,31 @@ def _tile_out(tile: int) -> Callable[..., Any]:
     matrix, n = matrices(tile)[0], tile + 2
 
     @intrinsic
-    def tile_out(context, like, m, plane, z, line, pixel, rows, columns, channels):  # type: ignore[no-untyped-def]
-        """A^T m A of n² planes into the first `rows` × `columns` sites of a tile at address z."""
-        signature = types.void(like, *[types.intp] * 8)
+    def tile_out(context, like, m, plane, z, line, pixel, rows, columns, channels, window, reach, norms, doubts):  # type: ignore[no-untyped-def]
+        """A^T m A of n² planes into the first `rows` × `columns` sites of a tile at address z.
+
+        With a window of side 1 or 2, a byte for every vector at address `doubts` says whether gates or pools behind it
+        are in doubt, where errors may be as large as the number at `reach` times those at `norms`.
+        """
+        signature = types.void(like, *[types.intp] * 12)
 
         def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            _, m, plane, z, line, pixel, rows, columns, channels = values
-            t = _Sums(builder, signature.args[0])
+            _, m, plane, z, line, pixel, rows, columns, channels, window, reach, norms, doubts = values
+            t = _Decisions(builder, signature.args[0])
             with _each_vector(builder, t, channels) as step:
                 at = builder.mul(step.index, INT(t.lanes))
                 start = t.shifted(z, at)
                 planes = [[t.load(place, 0) for place in row] for row in _planes(t, m, plane, at, n)]
-                for i, row in enumerate(t.both(matrix, planes)):
+                made = t.both(matrix, planes)
+                for i, row in enumerate(made):
                     for j, value in enumerate(row):
                         with builder.if_then(_inside(builder, rows, columns, i, j)):
                             t.store(value, t.shifted(start, _site(builder, line, pixel, i, j)), 0)
+                for side in (1, 2):
+                    with builder.if_then(builder.icmp_signed("==", window, INT(side)), likely=False):
+                        error = builder.fmul(t.spread(reach), t.load(t.shifted(norms, at), 0))
+                        apart = builder.fmul(error, t.constant(side))
+                        t.note_doubt(t.least_distance(made, side), apart, builder.add(doubts, step.index))
             return context.get_dummy_value()
 
         return signature, generate

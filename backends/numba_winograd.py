@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from .numba_direct import decide, equal_patches, squares_of_row, sum_marked, windows_of_tiles
 from .numba_gates import finish
 from .numba_jit import njit
 from .numba_kernels import BLOCK_BYTES, even_blocks, is_small
@@ -44,9 +45,11 @@ Array = np.ndarray[Any, Any]
 KERNEL = {(tile, np.dtype(name)): matrices(tile)[1].astype(name) for tile in (2, 4) for name in LANES}
 """G (n, 3): the transformation of a kernel."""
 LEAST_PRODUCT = 256  # channels in × channels out from which the products weigh more than the transformations
+BATCH = 1 << 10
+"""Images for which the tiles of `convolve` are chosen, however many there are: it gives one the same in any batch."""
 LEAST_TILES = 48  # in a block, for the matrices of kernels that come along with it
-PANEL_TILES, SUM_TILES = 8, 24
-"""Tiles whose products take as long as transforming a kernel, and as adding up its gradient: both pass over memory."""
+SUM_TILES = 24
+"""Tiles whose products take as long as adding up a kernel's gradient, which passes over memory."""
 
 
 @cache
@@ -137,8 +140,11 @@ def _kernel_gradient(sums, g, made):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _windows_in(x, first, count, buffer, v, plane, tile):  # type: ignore[no-untyped-def]
-    """Transformed windows of images first..first+count: a padded copy of each, then n² planes of v."""
+def _windows_in(x, first, count, buffer, v, plane, tile, sums):  # type: ignore[no-untyped-def]
+    """Transformed windows of images first..first+count: a padded copy of each, then n² planes of v.
+
+    sums (≥ count, tile·down + 2, tile·across + 2), or of no entry: squares of the sites, with a border that is 0.
+    """
     height, width, channels = x.shape[1:]
     down, across = -(-height // tile), -(-width // tile)
     row = (tile * across + 2) * channels
@@ -148,6 +154,9 @@ def _windows_in(x, first, count, buffer, v, plane, tile):  # type: ignore[no-unt
         for y in range(height):
             to, start = (y + 1) * row + channels, ((first + i) * height + y) * width * channels
             copy(buffer.ctypes.data + to * item, source.ctypes.data + start * item, run)  # type: ignore[call-arg]
+            if sums.size:
+                at = (i * sums.shape[1] + y + 1) * sums.shape[2] + 1
+                squares_of_row(x, buffer.ctypes.data + to * item, width, channels, sums, at)
         for ty in range(down):
             for tx in range(across):
                 at = ((i * down + ty) * across + tx) * channels
@@ -182,8 +191,15 @@ def _places(block_tiles, channels):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def convolve(threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, x):  # type: ignore[no-untyped-def]
-    """As `numba_kernels.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty."""
+def convolve(  # type: ignore[no-untyped-def]
+    threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, x, own_w, shared_w, turned, window, norms
+):
+    """As `numba_kernels.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty.
+
+    own_w (3, 3, ., .) and shared_w (P, 3, 3, ., .) are the kernels as they are, for direct sums (`numba_direct`),
+    `turned` for those of the adjoint. `window`: the side of the windows in which z decides something, 0 if nowhere;
+    norms (B,) then holds K u ||w_b||.
+    """
     probes, outs = z.shape[0], z.shape[4]
     m, height, width, ins = own.shape[1:]
     down, across = -(-height // tile), -(-width // tile)
@@ -197,41 +213,65 @@ def convolve(threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, 
         common = np.zeros(planes * plane if shared.shape[0] else 0, z.dtype)
         made = np.empty(planes * out_plane, z.dtype)
         images = np.empty((block if after else 0, height, width, outs), z.dtype)
+        own_sums = np.zeros((block if own.shape[0] else 0, tile * down + 2, tile * across + 2), z.dtype)
+        shared_sums = np.zeros((block if shared.shape[0] else 0, tile * down + 2, tile * across + 2), z.dtype)
+        patches, rows = np.empty((tile * down, tile * across), z.dtype), np.empty(own_sums.shape[1:], z.dtype)
+        reaches, marks = np.empty((down, across), z.dtype), np.zeros((height, width), np.uint8)
+        doubts, picked = np.empty((down, across, outs // lanes), np.uint8), np.empty(max(1, window * window), np.bool_)
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
             tiles = count * down * across
             if shared.shape[0]:
-                _windows_in(shared, first, count, buffer, common, plane, tile)
+                _windows_in(shared, first, count, buffer, common, plane, tile, shared_sums)
             for p in range(probes):
                 if own.shape[0]:
-                    _windows_in(own[p], first, count, buffer, windows, plane, tile)
+                    _windows_in(own[p], first, count, buffer, windows, plane, tile, own_sums)
                     _multiply(windows, plane, w, tiles, sites, ins, outs, made, out_plane, 0, lanes)
                 if shared.shape[0]:
                     add = 1 if own.shape[0] else 0
                     _multiply(common, plane, v[p], tiles, sites, ins, outs, made, out_plane, add, lanes)
+                for i in range(count):
+                    here = images[i] if after else z[p, first + i]
+                    one = own[p, first + i] if own.shape[0] else shared[first + i, :0]
+                    other = shared[first + i] if shared.shape[0] else own[p, first + i, :0]
+                    other_w = shared_w[p] if shared.shape[0] else own_w
+                    found = 0
+                    if shared.shape[0]:
+                        found += windows_of_tiles(other, shared_sums[i], tile, patches, reaches, rows, marks)
+                    if own.shape[0]:
+                        found += windows_of_tiles(one, own_sums[i], tile, patches, reaches, rows, marks)
+                    if window:
+                        found += equal_patches(patches, marks)
+                    at = made.ctypes.data + i * down * across * outs * made.itemsize
+                    _tiles_out(made, at, out_plane, here, tile, window, reaches, norms, doubts)
+                    if found:
+                        sum_marked(one, own_w, other, other_w, turned, marks, lanes, here)
+                    if window:
+                        decide(here, tile, window, lanes, reaches, norms, doubts, one, own_w, other, other_w, picked)
                 if after:
-                    _tiles_out(made, out_plane, images, 0, count, tile)
                     finish(after, s, images, count, first, mask, x[p])
-                else:
-                    _tiles_out(made, out_plane, z[p], first, count, tile)
 
 
 @njit(cache=True)
-def _tiles_out(made, plane, z, first, count, tile):  # type: ignore[no-untyped-def]
-    _, height, width, outs = z.shape
-    down, across = -(-height // tile), -(-width // tile)
-    item = z.itemsize
-    for i in range(count):
-        for ty in range(down):
-            for tx in range(across):
-                at = made.ctypes.data + ((i * down + ty) * across + tx) * outs * item
-                place = z.ctypes.data + (((first + i) * height + tile * ty) * width + tile * tx) * outs * item
-                rows, columns = min(tile, height - tile * ty), min(tile, width - tile * tx)
-                if tile == 2:
-                    tile_out_2(z, at, plane, place, width * outs, outs, rows, columns, outs)
-                else:
-                    tile_out_4(z, at, plane, place, width * outs, outs, rows, columns, outs)
+def _tiles_out(made, start, plane, z, tile, window, reaches, norms, doubts):  # type: ignore[no-untyped-def]
+    """Tiles of an image from address `start` on into z (H, W, B); see `numba_transforms` for what is in doubt."""
+    height, width, outs = z.shape
+    item, line = z.itemsize, width * outs
+    for ty in range(doubts.shape[0]):
+        for tx in range(doubts.shape[1]):
+            place = z.ctypes.data + (tile * ty * width + tile * tx) * outs * item
+            rows, columns, number = (
+                min(tile, height - tile * ty),
+                min(tile, width - tile * tx),
+                ty * doubts.shape[1] + tx,
+            )
+            at, reach = start + number * outs * item, reaches.ctypes.data + number * item
+            doubt, scale = doubts.ctypes.data + number * doubts.shape[2], norms.ctypes.data
+            if tile == 2:
+                tile_out_2(z, at, plane, place, line, outs, rows, columns, outs, window, reach, scale, doubt)
+            else:
+                tile_out_4(z, at, plane, place, line, outs, rows, columns, outs, window, reach, scale, doubt)
 
 
 @njit(cache=True)
@@ -291,13 +331,14 @@ def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sum
         windows = np.zeros(planes * plane + GRADIENT_SUMS, sums.dtype)
         spread = np.zeros(planes * out_plane, sums.dtype)
         scratch = np.empty(GRADIENT_SUMS * lanes, sums.dtype)
+        no_sums = np.empty((0, 0, 0), sums.dtype)
         sums[thread] = 0
         for index in range(thread, blocks, threads):
             first = index * block
             count = min(block, m - first)
             tiles = count * down * across
             if shared_x.shape[0]:
-                _windows_in(shared_x, first, count, buffer, windows, plane, tile)
+                _windows_in(shared_x, first, count, buffer, windows, plane, tile, no_sums)
                 for p in range(probes):
                     _tiles_in(d[p], first, count, spread, out_plane, tile)
                     into = sums[thread, p].reshape(-1)
@@ -305,7 +346,7 @@ def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sum
             if x.shape[0]:
                 _tiles_in(shared_d, first, count, spread, out_plane, tile)
                 for p in range(probes):
-                    _windows_in(x[p], first, count, buffer, windows, plane, tile)
+                    _windows_in(x[p], first, count, buffer, windows, plane, tile, no_sums)
                     into = sums[thread, p].reshape(-1)
                     _accumulate(windows, plane, spread, out_plane, tiles, sites, ins, outs, into, scratch, lanes)
 

@@ -141,9 +141,26 @@ def test_tf32_rounds_the_factors_and_nothing_else() -> None:
     ops = EmulatedBackend("float32", True)
     x, w, d = (np.round(drawn(s) * 64) / 64 for s in ((3, 5, 4, 8), (3, 3, 8, 40), (3, 5, 4, 40)))
     assert np.abs(x).max() < 8  # 9 bits and the sign
-    assert_close(ops.to_numpy(ops.convolve((ops.asarray(x), ops.asarray(w)))), reference.convolve(xp, (x, w)), 1e-7)
+    back = ops.to_numpy(ops.convolve_adjoint((ops.asarray(d), ops.asarray(w))))
+    assert_close(back, reference.convolve_adjoint(xp, (d, w)), 1e-7)
     found = ops.to_numpy(ops.convolve_gradient(3, (ops.asarray(x), ops.asarray(d))))
     assert_close(found, reference.convolve_gradient(xp, 3, (x, d)), 1e-7)
+
+
+@pytest.mark.parametrize("pools", [(), (2,)], ids=str)
+def test_gates_are_never_decided_in_tf32(everywhere: Device, pools: tuple[int, ...]) -> None:
+    """Integers beyond the 11 bits of TF32: z = 0 closes its gate, and ties go to the first site, in every precision."""
+    ops, rng = everywhere[0], np.random.default_rng(0)
+    x, w = rng.integers(-1, 2, (2, 4, 4, 4)) * 4099.0, rng.choice([-1.0, 1.0], (3, 3, 4, 8))
+    z = reference.convolve(xp, (x, w))
+    assert (z == 0).any()
+    expected, on = reference.gate(xp, z, pools)
+    for made, mask in (
+        ops.convolve_and_gate(ops.asarray(x), ops.asarray(w), pools),
+        ops.gate(ops.convolve((ops.asarray(x), ops.asarray(w))), pools),
+    ):
+        assert np.array_equal(ops.to_numpy(made), expected)
+        assert np.array_equal(ops.to_numpy(mask), on)
 
 
 @pytest.mark.parametrize(("shape", "pools"), GATES, ids=str)
