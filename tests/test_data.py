@@ -387,7 +387,7 @@ def test_many_reasons_are_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [100.0, "100", True, None.__class__, np.float64(9)])
 def test_a_number_of_examples_that_is_none(value: Any) -> None:
-    with pytest.raises(DataError, match="examples is .* choose 2 to"):
+    with pytest.raises(DataError, match=r"examples is .* choose 2 to"):
         load_dataset("digits", examples=value)
     assert len(load_dataset("digits", examples=np.int16(10)).y) == 10
 

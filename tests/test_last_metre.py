@@ -28,6 +28,7 @@ from validation.console import printable, say
 from validation.drawing import picture
 from validation.exact import main as exact_main
 from validation.html import render_html
+from validation.locking import held, locked
 from validation.markup import page
 from validation.storage import StorageError
 
@@ -157,12 +158,15 @@ def test_class_names_of_any_bytes(tmp_path: Path, plain: None) -> None:
         data = image_folder(tmp_path / os.fsdecode(b"d\xfcrr"))
     except (OSError, ValueError):
         pytest.skip("this file system takes no such names")
+    (data / "train" / "notes.txt").write_text("not read")
+    (data / "train" / ("x" * 200) / ".hidden.png").write_text("not read")
     words = [w for w in TINY if "data" not in w and "examples" not in w] + [f"--data={data}"]
     stdout = Stream("ascii")
     out = tmp_path / os.fsdecode(b"r\xfcn")
     assert ran(out, stdout, sys.stderr, words) == 0
     found = complete(out)
-    assert found["figures_missing"] == {}
+    assert (found["figures_missing"], found["dataset"]["left_out"]) == ({}, {"hidden": 1, "in no class": 1})
+    assert "left out (hidden: 1, in no class: 1)" in (out / "report.html").read_text(encoding="utf-8")
     assert set(found["dataset"]["negative"] + found["dataset"]["positive"]) == {
         printable(os.fsdecode(c)) for c in CLASSES
     }
@@ -377,6 +381,21 @@ def test_an_error_during_the_imports_is_not_status_1(tmp_path: Path) -> None:
     assert done.returncode == 70
     assert done.stderr.count("\n") == 1
     assert "unexpected error, please report it (OSError: libraries do not fit)" in done.stderr
+
+
+def test_a_platform_without_such_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows has none, and opens no folder: that is said, and the folder is used."""
+
+    def refuse(*_: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("validation.locking.fcntl", None)
+    monkeypatch.setattr("validation.locking.os.open", refuse)
+    with locked(tmp_path):
+        assert held() == tmp_path
+    assert "cannot be locked" in capsys.readouterr().err
 
 
 # Packages of the same name
