@@ -174,6 +174,7 @@ def test_the_options_of_a_run_are_json_whatever_they_were_given_as() -> None:
         ("examples", np.array([3]), "--examples array([3]): expected an integer"),
         ("spectrum_examples", 2.5, "--spectrum-examples 2.5: expected an integer"),
         ("prediction_examples", 0, "--prediction-examples 0: expected an integer >= 1"),
+        ("steps", 10**21, f"--steps {10**21}: expected at most 1,000,000"),
         ("learning_rate", "fast", "--learning-rate 'fast': expected a number"),
         ("learning_rate", True, "--learning-rate True: expected a number"),
         ("eta", 1j, "--eta 1j: expected a number"),
