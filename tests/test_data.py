@@ -322,7 +322,10 @@ def test_archives_give_what_the_folder_gives(tmp_path: Path, files: dict[str, by
         "train/.hidden/x.png": b"",
         "train/ant/.x.png": b"",
         "train/ant/notes.txt": b"",
-        "train/ant/deep/x.png": b"",
+        "train/ant/deep/er/x.webp": encoded(picture(40), "WEBP"),
+        "train/bee/y.GIF": b"",
+        "train/z.png": b"",
+        "val/ant/z.png": b"",
         "train/readme.md": b"",
         "README": b"",
     }
@@ -336,6 +339,58 @@ def test_archives_give_what_the_folder_gives(tmp_path: Path, files: dict[str, by
     assert same(folder, plain)
     assert same(folder, wrapped)
     assert_array_equal(folder.x_test, wrapped.x_test)
+    counted = {".gif": 1, ".txt": 1, "folders beside train and test": 1, "hidden": 3, "in no class": 2}
+    assert dict(folder.left_out) == dict(plain.left_out) == dict(wrapped.left_out) == counted
+    assert "8 of 16 training and 3 test examples" in folder.source
+    assert folder.source.endswith(
+        "; left out (hidden: 3, in no class: 2, .gif: 1, .txt: 1, folders beside train and test: 1)"
+    )
+
+
+def test_what_torchvision_reads(tmp_path: Path) -> None:
+    """Every ending, in any case, and folders below a class at any depth; levels as they were written."""
+    kinds = {"ppm": "PPM", "bmp": "BMP", "PNG": "PNG", "tif": "TIFF", "TIFF": "TIFF"}
+    files = {
+        f"train/{c}/{'deep/' * i}{i}.{e}": (10 * ord(c) + i, k) for c in "ab" for i, (e, k) in enumerate(kinds.items())
+    }
+    content = {name: encoded(picture(row), kind) for name, (row, kind) in files.items()}
+    d = load_dataset(write_folder(tmp_path / "many", content))
+    assert_array_equal(
+        np.sort(recovered_rows(d.x, np.array([picture(row) for row, _ in files.values()]))), np.arange(10)
+    )
+    assert dict(d.left_out) == {}
+    assert "left out" not in d.source
+    grey = {f"train/{c}/0.pgm": encoded(picture(ord(c), (4, 3)), "PPM") for c in "ab"}
+    assert load_dataset(write_zip(tmp_path / "grey.zip", grey)).x.shape == (2, 4, 3, 1)
+
+
+def test_links_are_followed_to_each_folder_once(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", tree({"a": 2, "b": 2}))
+    write_folder(tmp_path / "elsewhere", {"0.png": encoded(picture(9)), "sub/1.png": encoded(picture(10))})
+    a = root / "train" / "a"
+    (a / "loop").symlink_to(a)
+    (a / "more").symlink_to(tmp_path / "elsewhere")
+    (a / "again").symlink_to(tmp_path / "elsewhere" / "sub")
+    (a / "itself").symlink_to("itself")
+    (a / "gone.png").symlink_to("nowhere")
+    d = load_dataset(root)
+    assert (len(d.y), int((d.y < 0).sum())) == (6, 4)
+    assert dict(d.left_out) == {"folders reached again through a link": 2, "no regular file": 2}
+
+
+def test_many_reasons_are_cut(tmp_path: Path) -> None:
+    strange = {f"train/a/{i}.{chr(97 + i)}x\n": b"" for i in range(12)}
+    d = load_dataset(write_zip(tmp_path / "f.zip", OK | strange))
+    assert d.source.endswith(", of other kinds: 4)")
+    assert "\n" not in d.source
+    assert sum(d.left_out.values()) == 12
+
+
+@pytest.mark.parametrize("value", [100.0, "100", True, None.__class__, np.float64(9)])
+def test_a_number_of_examples_that_is_none(value: Any) -> None:
+    with pytest.raises(DataError, match=r"examples is .* choose 2 to"):
+        load_dataset("digits", examples=value)
+    assert len(load_dataset("digits", examples=np.int16(10)).y) == 10
 
 
 def test_nothing_is_extracted(tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends import BackendUnavailableError, available_backends
+from backends import BackendUnavailableError, available_backends, get_backend
 from simulator import Conv, Dense, MaxPool, mlp, sequential, vgg12
+from validation.bounds import BoundsOptions
 from validation.compare import main, parser
-from validation.options import DEFAULT_RECORDS, OptionError, Options, build_network
+from validation.exact import ExactOptions
+from validation.job import compare
+from validation.ladder import LadderOptions
+from validation.options import DEFAULT_RECORDS, Options, build_network
+from validation.phase import PhaseOptions
+from validation.plain_options import OptionError
 
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
@@ -128,6 +137,91 @@ def test_a_bad_value_is_named_in_one_line(option: str, value: Any, message: str)
         Options(**{option: value}).completed()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NUMPY: dict[str, tuple[Any, Any]] = {  # given, kept
+    "epochs": (np.int64(3), 3), "examples": (np.uint8(50), 50), "steps": (np.array(7), 7), "seed": (np.int32(2), 2),
+    "learning_rate": (np.float32(0.5), 0.5), "momentum": (0, 0.0), "eta": (Fraction(1, 4), 0.25),
+    "entries": (np.bool_(True), True), "quick": (np.array(False), False), "network": (np.str_("mlp:4"), "mlp:4"),
+    "record": (np.array([0, 2]), (0, 2)), "out": (Path("a") / "b", "a/b"), "data": (Path("digits"), "./digits"),
+    "weights": (Path("w.pt"), "w.pt"), "memory": (np.int64(10**9), 10**9), "prediction_seconds": (Decimal("2.5"), 2.5),
+    "stop_after": (np.float64(9), 9.0), "batch_size": (10**30, 10**30),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_what_python_gives_is_kept_as_plain_values(name: str) -> None:
+    given, kept = NUMPY[name]
+    value = getattr(Options(**{"epochs": 40, name: given}), name)
+    assert value == kept
+    assert type(value) is type(kept)
+    assert not isinstance(value, tuple) or {type(v) for v in value} == {int}
+
+
+def test_the_options_of_a_run_are_json_whatever_they_were_given_as() -> None:
+    given = {name: value for name, (value, _) in NUMPY.items() if name != "weights"}
+    kept = {name: value for name, (_, value) in NUMPY.items() if name != "weights"}
+    first, second = (Options(**options).completed().identity() for options in (given, kept))
+    assert json.dumps(first) == json.dumps(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 3.0, "--epochs 3.0: expected an integer >= 0"),
+        ("epochs", np.float64(3), "expected an integer >= 0"),
+        ("epochs", "3", "--epochs '3': expected an integer >= 0"),
+        ("seed", np.bool_(True), "expected an integer >= 0"),
+        ("seed", None, "--seed None: expected an integer >= 0"),
+        ("examples", True, "--examples True: expected an integer"),
+        ("examples", np.array([3]), "--examples array([3]): expected an integer"),
+        ("spectrum_examples", 2.5, "--spectrum-examples 2.5: expected an integer"),
+        ("prediction_examples", 0, "--prediction-examples 0: expected an integer >= 1"),
+        ("steps", 10**21, f"--steps {10**21}: expected at most 1,000,000"),
+        ("learning_rate", "fast", "--learning-rate 'fast': expected a number"),
+        ("learning_rate", True, "--learning-rate True: expected a number"),
+        ("eta", 1j, "--eta 1j: expected a number"),
+        ("eta", 10**400, "expected a number"),
+        ("quick", 1, "--quick 1: expected True or False"),
+        ("entries", "no", "--entries 'no': expected True or False"),
+        ("record", 5, "--record 5: expected a list, each an integer"),
+        ("record", "0,5", "--record '0,5': expected a list, each an integer"),
+        ("record", [0, 2.0], "--record [0, 2.0]: expected a list, each an integer"),
+        ("record", np.zeros((2, 2), int), "expected a list, each an integer"),
+        ("network", 8, "--network 8: expected a text"),
+        ("network", Path("mlp:8"), "expected a text"),
+        ("backend", get_backend("numpy"), "expected a text"),
+        ("data", np.zeros(2000), "expected a text"),
+        ("memory", 0.5, "--memory 0.5: expected an integer or a text"),
+    ],
+)
+def test_what_has_another_type_is_refused_in_a_sentence(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Options(**{name: value}).completed()
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_the_options_of_the_other_jobs_are_plain_too() -> None:
+    ladder = LadderOptions(widths=np.array([4, 6]), hidden=[np.array([3, 2])], examples=np.int64(30), rungs=["R0"])
+    assert (ladder.widths, ladder.hidden, ladder.examples) == ((4, 6), ((3, 2),), 30)
+    json.dumps(ladder.completed().record())
+    phase = PhaseOptions(widths=range(2, 4), seeds=np.arange(2), updates=np.int16(9), out=Path("x")).completed()
+    json.dumps([phase.record(), phase.cell_options])
+    assert (phase.widths, phase.seeds, phase.updates, phase.out) == ((2, 3), (0, 1), 9, "x")
+    assert ExactOptions(seed=np.int64(5), quick=np.bool_(True)) == ExactOptions(seed=5, quick=True)
+    for make in (ExactOptions, BoundsOptions):
+        with pytest.raises(OptionError, match=r"--backend .* expected a text"):
+            make(backend=get_backend("numpy"))
+        with pytest.raises(OptionError, match=r"--seed 1.0: expected an integer >= 0"):
+            make(seed=1.0)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"--hidden .*: expected a list, each a list, each an integer"):
+        LadderOptions(hidden=[3])  # type: ignore[list-item]
+    with pytest.raises(OptionError, match=r"--seeds 3: expected a list, each an integer"):
+        compare(seeds=3)
+    with pytest.raises(OptionError, match=r"--workers 2.0: expected an integer"):
+        compare(seeds=[1], workers=2.0)
 
 
 def test_the_edges_are_allowed() -> None:

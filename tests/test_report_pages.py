@@ -15,7 +15,7 @@ from synthetic_report import CASES, CLAIMS, report
 
 from validation.captions import CAPTIONS, caption
 from validation.html import render_html
-from validation.markup import CSS, captioned, number, prose, with_options
+from validation.markup import CSS, captioned, number, prose, sentence, with_options
 
 PNG = b"\x89PNG\r\n\x1a\n"
 every_case = pytest.mark.parametrize("case", CASES)
@@ -228,6 +228,15 @@ def test_the_summary_says_nothing_twice() -> None:
 )
 def test_numbers_read_well(value: object, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_names_that_run_leftwards_keep_their_labels() -> None:
+    """Text between two such names, "; +1: ", would be shown in reverse, and the labels would change places."""
+    said = "label -1: שלום עולם; +1: قط <b>"
+    assert sentence(said) == "label -1: <bdi>שלום עולם</bdi>; +1: <bdi>قط</bdi> &lt;b&gt;"
+    data = deepcopy(report("digits"))
+    data["dataset"]["source"] = said
+    assert "<bdi>قط</bdi>" in render_html(data)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def prepare_command(package: str) -> None:
         os._exit(unexpected(program, error))  # Python itself would end with status 1
 
     fill_closed_descriptors()
+    # A command shows no window, and a name that matplotlib does not know would keep it from being imported.
+    os.environ["MPLBACKEND"] = "agg"
     sys.excepthook = fail
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)

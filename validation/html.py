@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .captions import CAPTIONS, Report, Source, caption, content, facts, named, rungs_of
 from .entry_captions import ENTRY_CAPTIONS
-from .markup import captioned, figures_section, number, page, settings, table, verdicts, with_options
+from .markup import captioned, figures_section, number, page, sentence, settings, table, verdicts, with_options
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
@@ -56,7 +56,7 @@ def _summary(data: Report) -> str:
         done = ", ".join(str(e["epoch"]) for e in data["epochs"]) or "none"
         banner = f"<p class='banner'><strong>Not finished.</strong> Recorded epochs: {escape(done)}.</p>"
     source = f"Data: {str(data['dataset']['source']).rstrip('.')}."
-    return f"<section>{banner}<p class='lead'>{escape(text)}</p><p class='note'>{escape(source)}</p></section>"
+    return f"<section>{banner}<p class='lead'>{escape(text)}</p><p class='note'>{sentence(source)}</p></section>"
 
 
 def _start(network: Report) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .captions import RUNG_NAMES, Report
 from .ladder_cases import AVERAGE_RUNGS, OWN_RUNGS, rung_error
-from .markup import captioned, figures_section, page, settings, table
+from .markup import captioned, figures_section, page, sentence, settings, table
 
 CAPTIONS = {
     "ladder_widths": (
@@ -99,7 +99,7 @@ def render_ladder(data: Report, figures: Mapping[str, bytes]) -> str:
     words = {"networks": data["options"]["networks"], "name": shown_case(data)["name"]}
     shown = "".join(captioned(name, CAPTIONS[name].format(**words), png) for name, png in figures.items())
     parts = [
-        f"<section><p class='lead'>{escape(_summary(data))}</p></section>",
+        f"<section><p class='lead'>{sentence(_summary(data))}</p></section>",
         _section("Every rung, at initialisation", _CASES, ladder_rows(data)),
         _section("Convergence with width", _CONVERGENCE, convergence_rows(data)),
         _section("Through training", _TRAINING, training_rows(data)),

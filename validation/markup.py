@@ -30,6 +30,14 @@ def prose(value: Any) -> str:
     return re.sub(r"(?<=[λθ∇WLv])_(\w+)", r"<sub>\1</sub>", text)
 
 
+_LEFTWARDS = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]+"
+
+
+def sentence(text: str) -> str:
+    """Text as HTML, names in scripts that run leftwards each for itself: around them the order of the words stays."""
+    return re.sub(f"{_LEFTWARDS}(?: {_LEFTWARDS})*", r"<bdi>\g<0></bdi>", escape(text))
+
+
 def with_options(text: str) -> str:
     """Text as HTML, options of the command line (--name) as code that does not break at its hyphens."""
     return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", escape(text))

@@ -7,7 +7,7 @@ from html import escape
 
 from .averages import written
 from .captions import Report
-from .markup import captioned, figures_section, page, settings, table
+from .markup import captioned, figures_section, page, sentence, settings, table
 from .phase_summary import SIGNIFICANCE, approximated, left_out
 
 CAPTION = (
@@ -73,7 +73,7 @@ def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
     head = [escape(name).replace("_min", "<sub>min</sub>").replace("_max", "<sub>max</sub>") for name in HEAD]
     body = [[escape(cell) for cell in row] for row in rows(data)]
     parts = [
-        f"<section><p class='lead'>{escape(summary(data))}</p></section>",
+        f"<section><p class='lead'>{sentence(summary(data))}</p></section>",
         figures_section(shown, data, "The diagram"),
         f"<section><h2>The edge</h2><p>{escape(_edge(data))}</p></section>",
         f"<section><h2>The table</h2><p class='note'>{escape(_NOTE)}</p>"

@@ -13,6 +13,7 @@ import numpy as np
 
 PATHS = ("data", "data_root", "weights", "out")
 NAMED_DATA = ("auto", "digits", "cifar10")  # a `Path` of such a name is a folder, the text is not
+MOST_PRODUCTS = 1_000_000
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
 
 
@@ -36,11 +37,13 @@ class PlainOptions:
             object.__setattr__(self, name, plain(name, getattr(self, name), wanted, least))
 
     def check_integers(self) -> None:
-        """Raise `OptionError` for an integer below the least."""
+        """Raise `OptionError` for an integer below the least, and for more probes or steps than any run can take."""
         for name, least in self.LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(_refused(name, value, f"an integer >= {least}"))
+            if value is not None and name in ("probes", "steps") and value > MOST_PRODUCTS:
+                raise OptionError(_refused(name, value, f"at most {MOST_PRODUCTS:,}"))
 
 
 @cache

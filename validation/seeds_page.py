@@ -7,7 +7,7 @@ from html import escape
 
 from .averages import written
 from .captions import RUNG_NAMES, Report
-from .markup import captioned, figures_section, number, page, settings, table, verdicts
+from .markup import captioned, figures_section, number, page, sentence, settings, table, verdicts
 
 CAPTION = (
     "Risk and errors of the predictions over {count} seeds. Above: the risk at the recorded epochs, a thin line for "
@@ -29,7 +29,7 @@ def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = "".join(captioned(name, CAPTION.format(count=count), png) for name, png in figures.items())
     head = [escape(name).replace("_min", "<sub>min</sub>").replace("_max", "<sub>max</sub>") for name in HEAD]
     parts = [
-        f"<section>{_diverged(data)}<p class='lead'>{escape(_summary(data))}</p></section>",
+        f"<section>{_diverged(data)}<p class='lead'>{sentence(_summary(data))}</p></section>",
         f"<section><h2>Verdicts</h2>{verdicts(data['claims'], 'Claims')}{_against(data)}</section>",
         figures_section(shown, data),
         "<section><h2>Recorded epochs</h2><p class='note'>Means over seeds ± standard errors. Eigenvalues, shares and "
