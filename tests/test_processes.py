@@ -223,7 +223,7 @@ def work():
 workers = [threading.Thread(target=work) for _ in range(2)]
 for worker in workers:
     worker.start()
-for _ in range(10):
+for _ in range(4):
     child = os.fork()
     if not child:
         os._exit(0 if same() else 5)
