@@ -243,6 +243,7 @@ assert same()
 
 @layers(WORKQUEUE)
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 def test_an_interrupt_while_a_kernel_runs(layer: str) -> None:
     """A KeyboardInterrupt after which everything is as before."""
     check_layer(layer)

@@ -12,6 +12,7 @@ import datetime
 import enum
 import io
 import itertools
+import os
 import pickle
 import random
 import zipfile
@@ -260,6 +261,27 @@ def test_a_checkpoint_with_more_than_weights(beside: str, protocol: int, tmp_pat
     check(path, "by the numbers in their names", ("0.weight", "2.weight", "4.weight", "6.weight"))
     assert read_weights(path, NETWORK).key == "model"
     assert " of model, by the numbers" in str(read_weights(path, NETWORK))
+
+
+class Trap:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_program_beside_the_weights_is_not_run(protocol: int, tmp_path: Path) -> None:
+    """Alone it is refused by its name; beside weights it is of no use, like everything that is no tensor."""
+    trap = Trap(tmp_path / "made")
+    path = saved(tmp_path / "w.pt", checkpoint(protocol, model=state(), extra=[trap, {"a": trap}]))
+    assert read_weights(path, NETWORK).key == "model"
+    refused(saved(path, pickle.dumps(trap, protocol)), r"names '\w+\.mkdir' in its pickle, which is not run")
+    refused(saved(path, pickle.dumps({"0.weight": trap}, protocol)), r"names '\w+\.mkdir' in its pickle for '0.weight'")
+    assert not (tmp_path / "made").exists()
 
 
 def vectors(*names: str) -> bytes:
