@@ -18,6 +18,7 @@ from simulator import HessianOperator, evaluate, mlp, output, train
 from validation.compare import main
 from validation.data import load_dataset
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
+from validation.interchange.torch_zip import write_torch
 from validation.options import build_network
 from validation.storage import StorageError
 
@@ -140,6 +141,31 @@ def test_a_file_that_cannot_be_used(change: dict[str, Any], message: str, file: 
     assert not (tmp_path / "run").exists()
     with pytest.raises(WeightsError):
         validation.compare(**(SMALL | {"weights": str(file), "epochs": 0, "out": str(tmp_path / "run")} | change))
+
+
+def test_a_file_that_does_not_say_its_order(tmp_path: Path) -> None:
+    """One line with the option that helps; with it the run, its report and its page say the order."""
+    network, names = mlp([64, 8, 8, 8, 1]), ["a.weight", "c.weight", "b.weight", "d.weight"]
+    ordered = sorted(zip(names, network.init(7), strict=True), key=lambda pair: pair[0])
+    with (tmp_path / "w.pt").open("wb") as stream:
+        write_torch(stream, [(name, np.ascontiguousarray(w.T)) for name, w in ordered])
+    options = line(
+        **(SMALL | {"network": "mlp:8x8x8", "weights": tmp_path / "w.pt", "epochs": 0, "out": tmp_path / "run"})
+    )
+    status, _, err = run(*options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "does not say in which order its arrays are the layers" in err
+    assert "--weights-names A,B,..." in err
+    status, out, err = run(*options, "--weights-names", ",".join(names))
+    assert (status, err) == (0, "")
+    order = f"layers {', '.join(names)}, as named"
+    assert out.splitlines()[1].endswith(order)
+    assert order in (tmp_path / "run" / "report.html").read_text()
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["network"]["weights"]["order"] == order
+    data = load_dataset("digits", examples=300, spectrum_examples=60, seed=np.random.default_rng(0).spawn(3)[0])
+    risk = evaluate(network, network.init(7), data.x, data.y, backend="numpy").risk
+    assert report["epochs"][0]["risk"] == pytest.approx(risk, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["mlp:5", "seq:conv3,pool,dense4"])

@@ -163,6 +163,7 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
     assert "set the environment variable NUMBA_CACHE_DIR to a folder that can be written" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="no folder can be made in /proc, on Linux only")
 def test_the_remedy_that_the_warning_names(tmp_path: Path) -> None:
     done = without_folder(tmp_path, CODE, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
