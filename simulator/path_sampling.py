@@ -103,7 +103,7 @@ def sample_circuits(
     on the device at a time.
     """
     ops, order, n = get_backend(backend), check_order(order), check_count(n, "n")
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     path_rng, example_rng = spawn_streams(seed, 2)
     examples = example_rng.integers(0, x.shape[0], n)
     paths = sample_paths(network, n, path_rng)
