@@ -42,10 +42,9 @@ def in_range(values: Any, name: str, dtype: str) -> Any:
     narrower = ("float16", "bfloat16", "float32", "float64")[: 4 if dtype == "float64" else 3]
     if given in narrower or "float" not in given or math.prod(values.shape) == 0:
         return values
-    limits, largest = np.finfo(dtype), _largest(values)
-    if math.isfinite(largest) and (largest > limits.max or 0.0 < largest < limits.smallest_normal):
-        bound = "at most" if largest > 1.0 else "at least"
-        limit = float(limits.max if largest > 1.0 else limits.smallest_normal)
+    least, most, largest = float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max), _largest(values)
+    if math.isfinite(largest) and (largest > most or 0.0 < largest < least):
+        bound, limit = ("at most", most) if largest > 1.0 else ("at least", least)
         raise ValueError(
             f"{name} has {largest:.4g} as its largest number, which {dtype} does not hold: "
             f"expected {bound} {limit:.2g}; use another scale, or float64"

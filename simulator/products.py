@@ -25,7 +25,7 @@ SLACK = 8.0  # measured errors up to so many times the declared one are what was
 ASYMMETRY = 1e-6  # of the rms eigenvalue: a matrix that was computed in single precision
 NORMAL = 64  # powers of 2 up or down within which products are taken as they are
 SPLIT = 3.0  # powers of 2 that the numbers of the splitting vector spread over, up and down
-LONG = 2.0**40  # what a vector is multiplied by to see whether its product is 0, or too small a number
+LONG = 60  # powers of 2 by which a vector is made longer, to see whether its product is 0 or too small a number
 
 
 def rounding_error(precision: Any) -> float:
@@ -98,7 +98,7 @@ class Products:
         if abs(power) > NORMAL:
             self.unit = 2.0**power
             product = product * (1.0 / self.unit)
-        other = self.ops.asarray(_splitting_vector(self.n)) * (LONG if largest == 0.0 else 1.0)
+        other = self.ops.asarray(_splitting_vector(self.n)) * (self._stretch() if largest == 0.0 else 1.0)
         of_other, of_sum = self._multiplied(other, v[0, :] + other, together)
         if largest == 0.0 and self._largest(of_other) > 0.0:
             self._refuse_small(largest)
@@ -170,6 +170,10 @@ class Products:
                 "expected finite products; look for NaN behind it, or use smaller weights and data"
             )
         return largest
+
+    def _stretch(self) -> float:
+        """What makes a unit vector long and leaves its product within the range of the dtype."""
+        return 2.0 ** min(LONG, int(np.finfo(self._dtype).maxexp) // 2 if self._dtype.kind == "f" else LONG)
 
     def _check_range(self, largest: float) -> None:
         """Where the largest number of a product is no normal one, or signals behind it are none, digits are lost."""
