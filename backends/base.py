@@ -96,8 +96,8 @@ class Backend:
         return self.xp.zeros(shape, dtype=getattr(self.xp, dtype or self.dtype), device=self._device)
 
     def inner(self, x: Array, y: Array) -> float:
-        """Inner product of two arrays of one shape, accumulated in float64."""
-        return float(self.xp.sum(x * y, dtype=self.xp.float64))
+        """Inner product of two arrays of one shape, multiplied and accumulated in float64."""
+        return float(self.xp.sum(self.xp.astype(x, self.xp.float64, copy=False) * y))
 
     def constant(self, x: Array) -> Array:
         """x, or a copy, that will not change: what kernels make of it may be kept for as long as it lives."""

@@ -52,14 +52,16 @@ def _rows(x, rows):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _value_and_slope(loss, u, one):  # type: ignore[no-untyped-def]
-    """ℓ(u) and ℓ'(u) of `simulator.losses`, in u's precision, which is that of `one`."""
+    """ℓ(u) in double precision and ℓ'(u) in u's, which is that of `one`: see `simulator.losses`."""
     zero = one - one
     if loss == HINGE:
-        return (zero if u >= one else one - u), (-one if u < one else zero)
+        return np.float64(zero if u >= one else one - u), (-one if u < one else zero)
     if loss == LOGISTIC:
         decay = np.exp(-abs(u))
-        return np.log1p(decay) + (-u if u < zero else zero), -(decay if u > zero else one) / (one + decay)
-    return (u - one) * (u - one) / (one + one), u - one
+        slope = -(decay if u > zero else one) / (one + decay)
+        return np.float64(np.log1p(decay) + (-u if u < zero else zero)), slope
+    away = np.float64(u) - 1.0  # its square may leave single precision
+    return away * away / 2.0, u - one
 
 
 @njit(cache=True)

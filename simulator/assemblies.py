@@ -126,7 +126,8 @@ def order_parameter_pairs(
     ⟨δΨ⟩ = Σ_i c_i x_{i_0} δΨ(x_i), c_i = ∂ℓ/∂T_i / m, is the order-1 circuit without w as the risk sees it. Raises
     `EnumerationError` beyond `MAX_PAIRS` pairs.
     """
-    ops, host = get_backend(backend), check_examples(network, x)
+    ops = get_backend(backend)
+    host = check_examples(network, x, ops.dtype)
     m = host.shape[0]
     labels, t = check_labels(y, m), output(network, weights, host, ops).astype(np.float64)
     c = get_loss(loss).slope(np, labels * t) * labels / m

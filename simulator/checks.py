@@ -31,6 +31,38 @@ def real_array(value: Any, name: str) -> Any:
     return array
 
 
+def in_range(values: Any, name: str, dtype: str) -> Any:
+    """Numbers that `dtype` can hold, as they are: a number beyond it, or numbers that all vanish in it, are refused.
+
+    A number too small for `dtype` beside larger ones is as good as 0; where the largest is no normal number of it, the
+    array would be lost. Whole numbers, arrays of `dtype` and of fewer digits lose nothing. NaN and infinite numbers are
+    left to the caller. Arrays on a device are looked at there.
+    """
+    given = str(values.dtype).rsplit(".", 1)[-1]
+    narrower = ("float16", "bfloat16", "float32", "float64")[: 4 if dtype == "float64" else 3]
+    if given in narrower or "float" not in given or math.prod(values.shape) == 0:
+        return values
+    least, most, largest = float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max), _largest(values)
+    if math.isfinite(largest) and (largest > most or 0.0 < largest < least):
+        bound, limit = ("at most", most) if largest > 1.0 else ("at least", least)
+        raise ValueError(
+            f"{name} has {largest:.4g} as its largest number, which {dtype} does not hold: "
+            f"expected {bound} {limit:.2g}; use another scale, or float64"
+        )
+    return values
+
+
+def _largest(values: Any) -> float:
+    """The largest |value| that is finite, on the host; on a device the largest."""
+    if isinstance(values, np.ndarray):
+        size = np.abs(values)
+        return float(np.max(size, initial=0.0, where=np.isfinite(size)))
+    if hasattr(values, "__array_namespace__"):
+        xp = values.__array_namespace__()
+        return float(xp.max(xp.abs(values)))
+    return float(abs(values).max())
+
+
 def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> list[Array]:
     """The weights on the device, after their number, shapes and finiteness were checked."""
     if len(weights) != network.depth:
@@ -39,6 +71,8 @@ def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> lis
     for index, (w, shape) in enumerate(zip(weights, network.weight_shapes, strict=True), start=1):
         if tuple(w.shape) != shape:
             raise ValueError(f"layer {index} has weights of shape {tuple(w.shape)}: expected {shape}")
+    for index, w in enumerate(weights, start=1):
+        in_range(w, f"layer {index}", ops.dtype)
     arrays = [ops.asarray(w) for w in weights]
     for index, w in enumerate(arrays, start=1):
         if not bool(ops.xp.all(ops.xp.isfinite(w))):  # a gate would hide NaN: 1[NaN > 0] = 0
@@ -46,8 +80,8 @@ def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> lis
     return arrays
 
 
-def check_examples(network: Network, examples: Any) -> HostArray:
-    """Examples as a host array (m, *input_shape); a dense network flattens images in C order."""
+def check_examples(network: Network, examples: Any, dtype: str) -> HostArray:
+    """Examples as a host array (m, *input_shape) for use in `dtype`; a dense network flattens images in C order."""
     x: HostArray = np.asarray(real_array(examples, "x"))
     if x.ndim < 1 or x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: expected at least one example, (m, *{network.input_shape})")
@@ -57,7 +91,17 @@ def check_examples(network: Network, examples: Any) -> HostArray:
         x = x.reshape(x.shape[0], -1)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError(f"x (dtype {x.dtype}) holds NaN, infinite or non-real values: expected finite numbers")
+    in_range(x, "x", dtype)
     return x
+
+
+def check_coefficients(c: Any, m: int, dtype: str) -> HostArray:
+    """Coefficients of the examples (m,) in float64, for use in `dtype`."""
+    values = np.asarray(real_array(c, "c"), dtype=np.float64)
+    if values.shape != (m,) or not np.all(np.isfinite(values)):
+        raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
+    in_range(values, "c", dtype)
+    return values
 
 
 def check_labels(y: Any, m: int) -> HostArray:

@@ -119,7 +119,7 @@ def enumerate_circuits(
     `EnumerationError` beyond `MAX_VALUES` values.
     """
     ops, order = get_backend(backend), check_order(order)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     shape = (x.shape[0], count_paths(network), *([n_slices(network, order)] if order else []))
     if math.prod(shape) > MAX_VALUES:
         raise EnumerationError(
@@ -177,7 +177,7 @@ def circuit_values(
     edge that does not exist.
     """
     ops, order = get_backend(backend), check_order(order)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     paths = check_paths(network, paths)
     used, place = np.unique(_check_rows(examples, len(paths), len(x)), return_inverse=True)
     by_example = np.argsort(place, kind="stable")

@@ -120,7 +120,8 @@ def monte_carlo_marginal(
     backend: str | Backend | None = None,
 ) -> MarginalEstimate:
     """µ(y=+1|x) ≈ mean of σ(T(x, h)) over draws h ~ µ(h|x), for networks too large to enumerate."""
-    ops, x = get_backend(backend), check_examples(network, x)
+    ops = get_backend(backend)
+    x = check_examples(network, x, ops.dtype)
     if samples < 2 or check_temperature(temperature) == 0.0:
         raise ValueError(f"{samples} samples at temperature {temperature:g}: expected at least 2, at a temperature > 0")
     check_e_step(network, "monte_carlo", temperature, "logistic")

@@ -144,7 +144,8 @@ def expectation_maximization(
     check_e_step(network, e_step, temperature, "logistic")
     if any(layer.convolutional for layer in network.layers):
         raise ValueError("expectation_maximization enumerates dense networks only: use a multilayer perceptron")
-    ops, x = get_backend(backend), check_examples(network, x)
+    ops = get_backend(backend)
+    x = check_examples(network, x, ops.dtype)
     y = check_labels(y, x.shape[0])
     w = check_weights(network, weights, ops)
     rows, labels = ops.asarray(x.reshape(x.shape[0], -1)), ops.asarray(y)

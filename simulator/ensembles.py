@@ -232,7 +232,7 @@ def enumerate_signs(
     ops, example = get_backend(backend), np.asarray(x)
     if any(layer.convolutional or layer.pools for layer in network.layers) or network.input_pools:
         raise ValueError("sign patterns are enumerated for dense networks without pools: use mlp")
-    row = check_examples(network, example[None])[0].reshape(-1)
+    row = check_examples(network, example[None], ops.dtype)[0].reshape(-1)
     given = network.flatten([ops.to_numpy(w) for w in check_weights(network, weights, ops)])
     chosen = _check_intact(network, intact)
     k, gates = int(chosen.sum()), n_gates(network)

@@ -18,7 +18,7 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 
-from .checks import check_count, check_examples, check_labels, check_weights
+from .checks import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range
 from .entry_pairs import EntryPairs, kernel_overlap, sample_pairs, weight_axes
 from .losses import get_loss
 from .network import Layer, Network
@@ -96,10 +96,10 @@ def entry_values(
     coefficient is 0 (the hinge's inactive ones) are not computed.
     """
     ops = get_backend(backend)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
-    top = _slopes(network, w, x, y, loss, ops, size) if c is None else _coefficients(c, x.shape[0])
-    active = np.flatnonzero(top)
+    top = _slopes(network, w, x, y, loss, ops, size) if c is None else check_coefficients(c, x.shape[0], ops.dtype)
+    active = np.flatnonzero(top.astype(ops.dtype))
     groups = list(_plan(network, _indices(network, first), _indices(network, second), size, ops))
     values = np.zeros((x.shape[0], np.size(first)), dtype=ops.dtype)
     with ops.computing():
@@ -118,15 +118,8 @@ def _slopes(
     """∂ℓ/∂T = ℓ'(u) y of every example."""
     labels = check_labels(y, x.shape[0])
     u = labels * output(network, weights, x, ops, batch_size=batch_size).astype(np.float64)
-    slopes: HostArray = get_loss(loss).slope(np, u) * labels
+    slopes: HostArray = in_range(get_loss(loss).slope(np, u) * labels, "∂ℓ/∂T", ops.dtype)
     return slopes
-
-
-def _coefficients(c: Any, m: int) -> HostArray:
-    values = np.asarray(c, dtype=np.float64)
-    if values.shape != (m,) or not np.all(np.isfinite(values)):
-        raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
-    return values
 
 
 def _indices(network: Network, parameters: Any) -> HostArray:

@@ -67,7 +67,8 @@ def _prepare(
     network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None
 ) -> tuple[Backend, list[Array], Array]:
     """(backend, layer matrices, flattened inputs (m, n_0)) on the device."""
-    ops, host = get_backend(backend), check_examples(network, x)
+    ops = get_backend(backend)
+    host = check_examples(network, x, ops.dtype)
     return ops, layer_matrices(network, weights, ops), ops.asarray(host.reshape(host.shape[0], -1))
 
 

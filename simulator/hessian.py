@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, Step, get_backend
 
-from .checks import check_count, check_examples, check_labels, check_weights, real_array
+from .checks import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range, real_array
 from .losses import get_loss
 from .memory import device_memory
 from .network import Network
@@ -72,15 +72,15 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
         self._weights = [self.backend.constant(w) for w in check_weights(network, weights, self.backend)]
         self._batch_size = check_count(self.backend.batch_size if batch_size is None else batch_size, "batch_size")
-        x = check_examples(network, x)
+        x = check_examples(network, x, self.backend.dtype)
         if c is None:
             self.c, curvature = self._coefficients(x, y, loss)
         else:
-            self.c, curvature = _check_coefficients(c, x.shape[0]), np.zeros(x.shape[0])
-        self._has_curvature = self.part != "residual" and bool(np.any(curvature))
-        self._has_residual = self.part != "gauss_newton" and bool(np.any(self.c))
-        takes_part = (self._has_residual & (self.c != 0)) | (self._has_curvature & (curvature != 0))
-        self.active: HostArray = np.flatnonzero(takes_part)
+            self.c, curvature = check_coefficients(c, x.shape[0], self.backend.dtype), np.zeros(x.shape[0])
+        on, curved = (a.astype(self.backend.dtype) != 0 for a in (self.c, curvature))  # what the backend sees of them
+        self._has_curvature = self.part != "residual" and bool(np.any(curved))
+        self._has_residual = self.part != "gauss_newton" and bool(np.any(on))
+        self.active: HostArray = np.flatnonzero((self._has_residual & on) | (self._has_curvature & curved))
         self._x = self.backend.asarray(x[self.active])
         self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, curvature))
         self._kept: list[_Chunk] | None = None
@@ -92,7 +92,12 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         y = check_labels(y, m)
         t = output(self.network, self._weights, x, self.backend, batch_size=self._batch_size)
         u = y * t.astype(np.float64)
-        return chosen.slope(np, u) * y / m, chosen.curvature(np, u) / m
+        slope, curvature = chosen.slope(np, u) * y / m, chosen.curvature(np, u) / m
+        names = (("∂ℓ/∂T/m", slope, "gauss_newton"), ("ℓ''/m", curvature, "residual"))
+        for name, values, without in names:
+            if self.part != without:
+                in_range(values, name, self.backend.dtype)
+        return slope, curvature
 
     def _chunk(self, part: slice) -> _Chunk:
         ops = self.backend
@@ -105,6 +110,29 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         if self._kept is None and self.signal_bytes <= self.backend.kept_bytes:
             self._kept = [self._chunk(part) for part in parts]
         yield from self._kept if self._kept is not None else map(self._chunk, parts)
+
+    @property
+    def precision(self) -> float:
+        """Relative rounding error of a product: that of the backend's dtype, or of TF32 where convolutions use it."""
+        coarse = self.backend.tf32 and any(layer.convolutional for layer in self.network.layers)
+        return 2.0**-10 if coarse else float(np.finfo(self.backend.dtype).eps)
+
+    def underflows(self) -> bool:
+        """Whether a layer's frozen signals, x or δ̂, are too small to be normal numbers of the backend's dtype.
+
+        Signals of 0 count where all terms behind them are as small; not those of a layer whose gates are off.
+        """
+        least, weights = float(np.finfo(self.backend.dtype).smallest_normal), list(map(self._largest, self._weights))
+        for chunk in self._chunks():
+            x, d = ([self._largest(a) for a in arrays] for arrays in (chunk.signals.inputs, chunk.errors))
+            rising = list(zip(x[1:], (a * w for a, w in zip(x, weights, strict=False)), strict=False))
+            falling = list(zip(d[-2::-1], (a * w for a, w in zip(d[:0:-1], weights[::-1], strict=False)), strict=False))
+            if any(0.0 < (signal or term) < least for signal, term in rising + falling):
+                return True
+        return False
+
+    def _largest(self, a: Array) -> float:
+        return float(self.backend.xp.max(self.backend.xp.abs(a)))
 
     @property
     def signal_bytes(self) -> int:
@@ -240,12 +268,15 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         return DeviceOperator(self)
 
     def _matvec(self, v: HostArray) -> HostArray:
-        return self.backend.to_numpy(self.product(self.backend.asarray(real_array(v, "v").reshape(-1))))
+        return self.backend.to_numpy(self.product(self.backend.asarray(self._vectors(v).reshape(-1))))
 
     def _matmat(self, v: HostArray) -> HostArray:
         if v.shape[1] == 0:
             return np.zeros(v.shape, dtype=self.dtype)
-        return self.backend.to_numpy(self.product(self.backend.asarray(real_array(v, "v"))))
+        return self.backend.to_numpy(self.product(self.backend.asarray(self._vectors(v))))
+
+    def _vectors(self, v: Any) -> Any:
+        return in_range(real_array(v, "v"), "v", self.backend.dtype)
 
     def _adjoint(self) -> HessianOperator:
         return self
@@ -310,10 +341,3 @@ class DeviceOperator:
         if v.ndim == 2 and v.shape[1] == 0:
             return v
         return self._operator.product(xp.astype(v, getattr(xp, self._operator.backend.dtype), copy=False))
-
-
-def _check_coefficients(c: Any, m: int) -> HostArray:
-    values = np.asarray(real_array(c, "c"), dtype=np.float64)
-    if values.shape != (m,) or not np.all(np.isfinite(values)):
-        raise ValueError(f"c has shape {values.shape}: expected ({m},), one finite coefficient per example")
-    return values

@@ -3,12 +3,13 @@
 Source: Golub and Welsch (1969) for the quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017)
 1075, for its stochastic use; Haydock, Heine and Kelly, J. Phys. C 5 (1972) 2845, for the terminated continued
 fraction. Differences: recurrences of several probes share their products but stay independent (no block
-Lanczos); every basis is re-orthogonalised where `orthogonality` foretells that it is about to be lost; a breakdown ends
-its probe's rule exactly.
+Lanczos); every basis is re-orthogonalised where `orthogonality` foretells, from the precision of the products, that
+it is about to be lost; a breakdown ends its probe's rule exactly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,17 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from backends import Array, Backend, HostArray, get_backend
+from backends import Array, HostArray
 
 from .checks import check_count
-from .hessian import HessianOperator
 from .orthogonality import Orthogonality
+from .products import Products
 from .streams import Seed, Streams
 
 SHRUNK = 0.7  # of its length: a vector that an orthogonalisation leaves shorter is orthogonalised again
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
+BREAKDOWN = 100  # roundings of a vector within which what is left of it is nothing
+NOISE = 2.0  # roundings of a product within which it is
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,21 @@ class SpectralDensity:
     ``nodes`` and ``weights`` (n_probes, n_steps): each row of weights sums to 1; after an early breakdown (an
     invariant subspace was found, the rule is exact) a row is padded with node 0 and weight 0. ``alpha`` and
     ``beta`` (n_probes, n_steps) are the recurrence coefficients behind them; the last β of a row couples to what
-    was not explored, and is 0 where the rule is exact. Standard errors are over probes; they need at least two.
+    was not explored, and is 0 where the rule is exact. ``precision`` is the relative rounding error of the products:
+    nodes lie within the spectrum up to about the precision times the largest |eigenvalue|. Standard errors are over
+    probes; they need at least two.
     """
 
     nodes: HostArray
     weights: HostArray
     alpha: HostArray
     beta: HostArray
+    precision: float = float(np.finfo(np.float64).eps)
 
     @classmethod
-    def from_recurrence(cls, alpha: Any, beta: Any) -> SpectralDensity:
+    def from_recurrence(
+        cls, alpha: Any, beta: Any, precision: float = float(np.finfo(np.float64).eps)
+    ) -> SpectralDensity:
         """The rules of recurrence coefficients (n_probes, n_steps); a row ends at its first β = 0."""
         a, b = np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float)
         nodes, weights = np.zeros((2, *a.shape))
@@ -51,11 +59,11 @@ class SpectralDensity:
             ended = np.flatnonzero(b[row] == 0.0)
             k = int(ended[0]) + 1 if ended.size else a.shape[1]
             nodes[row, :k], weights[row, :k] = gauss_rule(a[row, :k], b[row, : k - 1])
-        return cls(nodes, weights, a, b)
+        return cls(nodes, weights, a, b, precision)
 
     def truncated(self, n_steps: int) -> SpectralDensity:
         """What the first `n_steps` steps alone would have given: recurrences are nested."""
-        return SpectralDensity.from_recurrence(self.alpha[:, :n_steps], self.beta[:, :n_steps])
+        return SpectralDensity.from_recurrence(self.alpha[:, :n_steps], self.beta[:, :n_steps], self.precision)
 
     def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
         """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
@@ -69,7 +77,8 @@ class SpectralDensity:
     @property
     def rms(self) -> float:
         """sqrt(tr H² / N), the root mean square eigenvalue."""
-        return float(np.sqrt(self.moment(2)[0]))
+        scale = 2.0 ** math.frexp(float(np.max(np.abs(self.nodes))))[1]  # squares of tiny eigenvalues would vanish
+        return scale * float(np.sqrt(self.statistic(lambda nodes: (nodes / scale) ** 2)[0]))
 
     def stieltjes(self, z: Any) -> HostArray:
         """g(z) = (1/N) Σ_k 1/(λ_k - z) for Im z > 0 from the Gauss rules, Σ_k τ_k/(θ_k - z); of z's shape."""
@@ -146,15 +155,25 @@ def spectral_density(
     seed: Seed = 0,
     memory_budget: int | None = None,
     progress: Callable[[int], object] | None = None,
+    precision: Any = None,
 ) -> SpectralDensity:
     """Stochastic Lanczos quadrature of a symmetric operator with Rademacher probes.
 
-    `operator` is a `HessianOperator` (recurrences stay on its device) or anything square with ``@``. Probes run in
-    groups whose bases fit into `memory_budget` bytes, by default bases and tangents into what suits the backend;
-    `progress` is called with the number of products done. Raises `MemoryError` when the basis of a single probe does
-    not fit. A run that must survive its process is a `Lanczos`.
+    `operator` is a `HessianOperator` (recurrences stay on its device) or anything real, square and symmetric with ``@``
+    on blocks of columns (recurrences run in float64). Probes run in groups whose bases fit into `memory_budget` bytes.
+    By default bases and tangents fit into what suits the backend. `progress` is called with the number of products
+    done.
+
+    `precision` of the products: "float64", "float32", "tf32", "float16", "bfloat16", a dtype of that name, or a
+    relative rounding error. By default it is that of the operator's ``dtype`` and of its products. Two more products
+    verify it. Where they show larger errors, the run goes by those, and ``precision`` of the result says so. A coarse
+    precision costs more orthogonalisations; it does not bring eigenvalues that are not there.
+
+    Raises `MemoryError` when the basis of a single probe does not fit. Raises `ValueError` for an operator that is not
+    real, symmetric, linear and deterministic, and for products that are not finite or too small for their dtype. A run
+    that must survive its process is a `Lanczos`.
     """
-    run = Lanczos(operator, n_probes, n_steps, seed, memory_budget)
+    run = Lanczos(operator, n_probes, n_steps, seed, memory_budget, precision)
     while count := run.advance():
         if progress is not None:
             progress(count)
@@ -180,18 +199,26 @@ class Lanczos:
     """
 
     def __init__(
-        self, operator: Any, n_probes: int = 4, n_steps: int = 60, seed: Seed = 0, memory_budget: int | None = None
+        self,
+        operator: Any,
+        n_probes: int = 4,
+        n_steps: int = 60,
+        seed: Seed = 0,
+        memory_budget: int | None = None,
+        precision: Any = None,
     ) -> None:
-        n = operator.shape[0]
-        if tuple(operator.shape) != (n, n):
-            raise ValueError(f"the operator has shape {tuple(operator.shape)}: expected a square one")
         n_probes, n_steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
-        self._ops, self._rows, tangents = _device_product(operator)
+        self._products = Products(operator, precision)
+        self._ops, n = self._products.ops, self._products.n
         self._n, self._steps = n, min(n_steps, n)
         item = np.dtype(self._ops.dtype).itemsize
         basis = self._ops.basis_bytes(self._steps, n)
         _check_budget(basis, self._steps, self._ops.kept_bytes if memory_budget is None else memory_budget)
-        together = self._ops.group_bytes // (basis + tangents) if memory_budget is None else memory_budget // basis
+        together = (
+            self._ops.group_bytes // (basis + self._products.tangent_bytes)
+            if memory_budget is None
+            else memory_budget // basis
+        )
         self.group = min(n_probes, max(1, together))
         self.nbytes: int = self.group * (basis + 2 * item * n) + item * (self._steps + n)
         self.alpha, self.beta = np.zeros((2, n_probes, n_steps))
@@ -210,7 +237,10 @@ class Lanczos:
         return self._first >= len(self.alpha)
 
     def advance(self) -> int:
-        """One more step of the group at hand: how many products it took, 0 when all is done."""
+        """One more step of the group at hand: how many products it took, 0 when all is done.
+
+        The first one verifies the products.
+        """
         if self.finished:
             return 0
         if self._step == 0:
@@ -220,16 +250,24 @@ class Lanczos:
             block = self._recent[:, step % 2, :]
             if len(live) < self.group:
                 block = self._ops.xp.stack([block[k - self._first, :] for k in live], axis=0)
-            product = self._rows(block)
+            product, count = self._multiplied(block)
             self._live = [k for row, k in enumerate(live) if self._extend(k, product[row, :])]
         self._step += 1
         if not self._live:
             self._first, self._step = self._first + self.group, 0
-        return len(live)
+        return count
+
+    def _multiplied(self, block: Array) -> tuple[Array, int]:
+        """H v / unit for rows v, and the number of products that it took."""
+        if self._products.verified:
+            return self._products.rows(block), int(block.shape[0])
+        product, count = self._products.first(block, self.group)
+        self._orthogonality.precision, self._orthogonality.size = self._products.precision, self._products.size
+        return product, count
 
     def result(self) -> SpectralDensity:
         """The rules of what was explored; probes not begun yet are no part of it."""
-        return SpectralDensity.from_recurrence(self.alpha, self.beta)
+        return SpectralDensity.from_recurrence(self.alpha, self.beta, self._products.precision)
 
     def _start(self) -> None:
         """Unit Rademacher vectors for the group at hand."""
@@ -251,24 +289,36 @@ class Lanczos:
             self._work = self._ops.zeros((self._steps,)), self._ops.zeros((self._n,))
 
     def _extend(self, k: int, w: Array) -> bool:
-        """One step of probe k with w = H q; False when its recurrence has ended."""
-        ops, basis, step = self._ops, self._bases[k - self._first], self._step
+        """One step of probe k with w = H q / unit; False when its recurrence has ended."""
+        ops, unit, step = self._ops, self._products.unit, self._step
         recent = self._recent[k - self._first, : min(step, 1) + 1, :]
-        alpha = ops.inner(recent[step % 2, :], w)
+        alpha = unit * ops.inner(recent[step % 2, :], w)
         self.alpha[k, step] = alpha
         scale = max(self._scale[k], abs(alpha))
         w = ops.orthogonalise(recent, w, *self._work)
-        beta = float(np.sqrt(ops.inner(w, w)))
-        if self._orthogonality.lost(k, step, self.alpha[k], self.beta[k], beta, max(scale, beta)):
-            w, beta = self._orthogonalised(basis[: step + 1, :], w, beta)
-        # What is left of an invariant subspace is rounding of the products, which grows with the scale of H.
-        ended = beta <= 100 * np.finfo(ops.dtype).eps * max(scale, beta)
-        self.beta[k, step] = 0.0 if ended else beta
+        norm = float(np.sqrt(ops.inner(w, w)))
+        _check_finite(alpha, norm, step)
+        if self._orthogonality.lost(k, step, self.alpha[k], self.beta[k], unit * norm, max(scale, unit * norm)):
+            w, norm = self._orthogonalised(self._bases[k - self._first][: step + 1, :], w, norm)
+        beta = unit * norm
         self._scale[k] = max(scale, beta)
+        ended = self._nothing_left(k, beta)
+        self.beta[k, step] = 0.0 if ended else beta
         if ended or step == self._steps - 1:
             return False
-        self._add(k, step + 1, w, beta)
+        self._add(k, step + 1, w, norm)
         return True
+
+    def _nothing_left(self, k: int, beta: float) -> bool:
+        """Whether β, what a product leaves beyond an invariant subspace, is rounding.
+
+        Rounding of vectors grows with the scale of H, that of a product at least with its own length. Where it is more
+        and the recurrence goes on from rounding alone, no harm is done. A vector orthogonal to all before it leads to
+        more of the spectrum, with next to no weight.
+        """
+        before = self.beta[k, self._step - 1] if self._step > 0 else 0.0
+        noise = NOISE * self._products.precision * math.hypot(self.alpha[k, self._step], before, beta)
+        return bool(beta <= max(BREAKDOWN * float(np.finfo(self._ops.dtype).eps) * self._scale[k], noise))
 
     def _orthogonalised(self, basis: Array, w: Array, norm: float) -> tuple[Array, float]:
         """w, of length `norm`, less its part along the basis, and its length then.
@@ -293,6 +343,7 @@ class Lanczos:
             "due": self._orthogonality.due,
             "live": np.array(self._live, dtype=np.int64),
             "place": np.array([self.group, self._first, self._step], dtype=np.int64),
+            "products": self._products.state(),
         }
         for k in self._live:
             kept[f"basis_{k}"] = self._ops.to_numpy(self._bases[k - self._first][: self._step + 1, :])
@@ -304,6 +355,7 @@ class Lanczos:
         group, first, step = (int(value) for value in state["place"])
         live = [int(k) for k in state["live"]]
         fits = state["alpha"].shape == state["beta"].shape == self.alpha.shape and group == self.group
+        fits &= state["products"].shape == (3,)
         if fits and live:
             self._allocate()
         for k in live if fits else ():
@@ -314,6 +366,9 @@ class Lanczos:
         self.alpha, self.beta, self._scale = (np.array(state[name]) for name in ("alpha", "beta", "scale"))
         self._orthogonality.overlaps = np.array(state["overlaps"])
         self._orthogonality.due = np.array(state["due"])
+        self._products.restore(state["products"])
+        if self._products.verified:
+            self._orthogonality.precision, self._orthogonality.size = self._products.precision, self._products.size
         self._first, self._step, self._live = first, step, live
         for k in live:
             basis = state[f"basis_{k}"]
@@ -321,13 +376,12 @@ class Lanczos:
             self._recent[k - first, :, :] = self._ops.asarray(state[f"recent_{k}"])
 
 
-def _device_product(operator: Any) -> tuple[Backend, Callable[[Array], Array], int]:
-    """The backend, the product of rows on it, and bytes that one more row takes while they are multiplied."""
-    if isinstance(operator, HessianOperator):
-        return operator.backend, operator.rows, operator.tangent_bytes
-    ops = get_backend()
-    # A copy: what comes back may be what went in, and is changed in place.
-    return ops, lambda v: ops.asarray(np.array((operator @ ops.to_numpy(v).T).T, order="C")), 0
+def _check_finite(alpha: float, norm: float, step: int) -> None:
+    if not (math.isfinite(alpha) and math.isfinite(norm)):
+        raise ValueError(
+            f"the product of step {step + 1} holds NaN or infinite numbers (its inner products are {alpha:g} and "
+            f"{norm:g}): expected an operator whose products are finite"
+        )
 
 
 def _check_budget(basis: int, n_steps: int, budget: int) -> None:

@@ -64,7 +64,7 @@ def sample_live_paths(
     example.
     """
     ops, n = get_backend(backend), check_count(n, "n")
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     rng = Streams(seed)("live paths")
     with ops.computing():
         parts = [_count(network, w, ops.asarray(x[part]), ops) for part in batches(x.shape[0], BATCH_SIZE)]

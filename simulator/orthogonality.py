@@ -2,18 +2,20 @@
 
 Source: Simon, Linear Algebra Appl. 61 (1984) 101 and Math. Comp. 42 (1984) 115: overlaps follow the recurrence itself,
 and where all stay below sqrt(eps) the coefficients are those of an orthonormal basis to eps. Differences: the signs of
-rounding errors are taken to add up (Simon draws them), and a vector that almost vanishes counts as lost.
+rounding errors are taken to add up (Simon draws them), and a vector that almost vanishes counts as lost. Rounding is
+that of the products, which may be coarser than that of the vectors: with factors of 10 bits every vector is lost.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from backends import HostArray
 
-ROUNDING = 4.0  # rounding of one step, in units of eps: overlaps of vectors orthogonalised against each other
+ROUNDING = 4.0  # rounding of one step, in units of eps
 
 
 class Orthogonality:
@@ -21,13 +23,16 @@ class Orthogonality:
 
         β_j ω_{j+1,k} = β_k ω_{j,k+1} + (α_k - α_j) ω_jk + β_{k-1} ω_{j,k-1} - β_{j-1} ω_{j-1,k} + rounding,
 
-    k < j, where β_j couples q_j and q_{j+1}. Overlaps grow as eigenvalues converge; once one would exceed sqrt(eps) the
-    vector and the one after it are to be orthogonalised against all (the recurrence takes two). `left`: about what
-    overlaps that leaves, where it is more than rounding.
+    k < j, where β_j couples q_j and q_{j+1}. With f_j the error of the product with q_j, the rounding is q_k^T f_j -
+    q_j^T f_k, and ||f_j|| is ``precision`` times ||H q_j||, or times ``size`` where that is more. Overlaps grow as
+    eigenvalues converge; once one would exceed sqrt(precision) the vector and the one after it are to be orthogonalised
+    against all (the recurrence takes two). `dtype`: of the vectors. `left`: about what overlaps orthogonalising leaves,
+    where it is more than rounding. ``precision`` and ``size`` are those of `simulator.products`, once they are known.
     """
 
     def __init__(self, n_probes: int, n_steps: int, dtype: Any, left: float = 0.0) -> None:
-        self._eps = float(np.finfo(dtype).eps)
+        self._eps = self.precision = float(np.finfo(dtype).eps)
+        self.size = 0.0
         self._left = max(left, self._eps * ROUNDING)
         self.overlaps = np.zeros((n_probes, 2, n_steps + 1))
         self.overlaps[:, 1, 0] = 1.0  # of the vector before, and of the one at hand
@@ -38,7 +43,7 @@ class Orthogonality:
 
         alpha (n_steps,) up to α_step and beta up to β_{step-1}, of this probe; `scale` the size of the operator.
         """
-        level = np.sqrt(self._eps)
+        level = np.sqrt(self.precision)
         vanished = norm <= level * scale
         found = None if vanished else self._foretold(probe, step, alpha, beta, norm)
         strayed = found is not None and bool(np.max(np.abs(found)) > level)
@@ -53,12 +58,20 @@ class Orthogonality:
     def _foretold(self, probe: int, step: int, alpha: HostArray, beta: HostArray, norm: float) -> HostArray:
         """ω_{step+1,k} for k ≤ step; orthogonality to the last two is seen to by the recurrence."""
         before, now = self.overlaps[probe]
-        rounding = self._eps * ROUNDING
-        found: HostArray = np.full(step + 1, rounding)
+        found: HostArray = np.full(step + 1, self._eps * ROUNDING)
         if step > 1:
             k = slice(0, step - 1)
             left = np.concatenate([[0.0], beta[: step - 2] * now[: step - 2]])
             found[k] = beta[k] * now[1:step] + (alpha[k] - alpha[step]) * now[k] + left - beta[step - 1] * before[k]
-            found[k] += np.sign(found[k]) * rounding * (beta[k] + norm)
+            rounding = ROUNDING * self.precision * self._lengths(step, alpha, beta, norm)
+            found[k] += np.copysign(rounding, found[k])
             found[k] /= norm
         return found
+
+    def _lengths(self, step: int, alpha: HostArray, beta: HostArray, norm: float) -> HostArray:
+        """||H q_k|| + ||H q_step|| for k < step - 1, each at least ``size``."""
+        own = max(math.hypot(alpha[step], beta[step - 1], norm), self.size)
+        k = slice(0, step - 1)
+        below = np.concatenate([[0.0], beta[: step - 2]])
+        lengths: HostArray = np.maximum(np.hypot(np.hypot(alpha[k], beta[k]), below), self.size) + own
+        return lengths

@@ -103,7 +103,7 @@ def sample_circuits(
     on the device at a time.
     """
     ops, order, n = get_backend(backend), check_order(order), check_count(n, "n")
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     streams = Streams(seed)
     examples = streams("circuit examples").integers(0, x.shape[0], n)
     paths = sample_paths(network, n, streams("circuit paths"))

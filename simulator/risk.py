@@ -49,7 +49,7 @@ def output(
     rng = None
     if temperature > 0:
         rng = Streams(0 if seed is None else seed)("output gates")
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     size = check_count(ops.batch_size if batch_size is None else batch_size, "batch_size")
     with ops.computing(reuse=size < x.shape[0]), device_memory(network, ops, min(size, x.shape[0])):
         parts = [
@@ -118,7 +118,8 @@ def _batch_gradient(
     u = y * signals.output
     slope = loss.slope(xp, u) * y
     # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
-    total = xp.sum(xp.where(xp.isfinite(u), loss.value(xp, u), math.inf), dtype=xp.float64)
+    value = loss.value(xp, xp.astype(u, xp.float64, copy=False))  # squares of a large margin leave float32
+    total = xp.sum(xp.where(xp.isfinite(u), value, math.inf))
     correct, active = xp.count_nonzero(u > 0), xp.count_nonzero(slope)
     if not ops.asynchronous and (count := int(active)) <= ops.worth_leaving_out * y.shape[0]:
         if count == 0:
@@ -155,7 +156,7 @@ def evaluate(
 ) -> Evaluation:
     """Risk, accuracy, active share and gradient in one pass over the examples."""
     ops, chosen = get_backend(backend), get_loss(loss)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     m = x.shape[0]
     y = check_labels(y, m)
     total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
@@ -197,7 +198,7 @@ def order_parameter(
 def signal_powers(network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None = None) -> HostArray:
     """Mean square per neuron and example of x_0, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c."""
     ops = get_backend(backend)
-    w, x = check_weights(network, weights, ops), check_examples(network, x)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     total = np.zeros(network.depth)
     for part in batches(x.shape[0], ops.batch_size):
         signals = propagate(network, w, ops.asarray(x[part]), ops)

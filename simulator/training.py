@@ -116,7 +116,7 @@ def train_epochs(
     epochs, first_epoch = check_count(epochs, "epochs", least=0), check_count(first_epoch, "first_epoch")
     _check_schedule(learning_rate, momentum)
     size = check_count(batch_size, "batch_size")
-    host = check_examples(network, x)
+    host = check_examples(network, x, ops.dtype)
     labels = ops.asarray(check_labels(y, host.shape[0]))
     data = ops.asarray(host)
     w = check_weights(network, weights, ops)

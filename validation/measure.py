@@ -52,6 +52,7 @@ from .storage import finite_or_none
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
 CHEAP, DENSER = 5_000_000, 4  # weights times examples up to which densities rest on four times the steps
+VERIFYING = 2  # products that verify the others before the first step
 SHARE_POINTS = 320  # of the integrals behind shares by sign
 DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of the Hessian overflow
 
@@ -72,7 +73,7 @@ class Bench:
         """Hessian products of one record, for the progress bar."""
         count = default_moment_probes(self.network.n_weights)
         moments = sum(min(count, size) for size in self.network.layer_sizes)
-        return self.options.probes * min(self.density_steps(), self.network.n_weights) + moments
+        return self.options.probes * min(self.density_steps(), self.network.n_weights) + VERIFYING + moments
 
     def density_steps(self) -> int:
         """Lanczos steps behind the density: more than --steps where products are cheap.

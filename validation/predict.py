@@ -51,7 +51,9 @@ def perceptron_case(network: Network, x: Any, c: Any, rung: str) -> tuple[Array,
         raise ValueError(f"rung {rung} treats multilayer perceptrons only: use R5 or R6 with weights= for this network")
     weight = np.asarray(c, dtype=np.float64)
     active = np.flatnonzero(weight)
-    rows = check_examples(network, x)[active].reshape(active.size, network.layers[0].fan_in).astype(np.float64)
+    rows = (
+        check_examples(network, x, "float64")[active].reshape(active.size, network.layers[0].fan_in).astype(np.float64)
+    )
     widths = [layer.fan_in for layer in network.layers] + [1]
     return rows, weight[active], widths, initial_variances(network)
 

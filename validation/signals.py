@@ -28,7 +28,7 @@ def measure_signals(
     ops = get_backend(backend)
     c = np.asarray(c, dtype=np.float64)
     active = np.flatnonzero(c)
-    x, c = check_examples(network, x)[active], c[active]
+    x, c = check_examples(network, x, ops.dtype)[active], c[active]
     if active.size == 0:
         return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
     device = check_weights(network, weights, ops)
