@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from backends import get_backend
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from simulator.lanczos import Lanczos, gauss_rule
+from simulator.density import gauss_rule
+from simulator.lanczos import Lanczos
 
 ROUNDING = 1e-12
 
