@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.linalg import eigh_tridiagonal
 
 from backends import HostArray
 
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
+KNOWN_PROBES = 2  # so many probes more does the known bound on the variance count as
+SLOPE_STEP = 1e-3  # relative step of derivatives with respect to η
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,20 @@ class SpectralDensity:
     ``nodes`` and ``weights`` (n_probes, n_steps): each row of weights sums to 1; after an early breakdown (an
     invariant subspace was found, the rule is exact) a row is padded with node 0 and weight 0. ``alpha`` and
     ``beta`` (n_probes, n_steps) are the recurrence coefficients behind them; the last β of a row couples to what
-    was not explored, and is 0 where the rule is exact. Standard errors are over probes; they need at least two.
+    was not explored, and is 0 where the rule is exact. ``size``: the number of eigenvalues N, where it is known.
+
+    Standard errors of moments and densities are over probes: they need at least two, follow Student's law with
+    n_probes - 1 degrees of freedom, and know nothing of steps not made. `l1_standard_error` and `error` know both.
     """
 
     nodes: HostArray
     weights: HostArray
     alpha: HostArray
     beta: HostArray
+    size: int | None = None
 
     @classmethod
-    def from_recurrence(cls, alpha: Any, beta: Any) -> SpectralDensity:
+    def from_recurrence(cls, alpha: Any, beta: Any, size: int | None = None) -> SpectralDensity:
         """The rules of recurrence coefficients (n_probes, n_steps); a row ends at its first β = 0."""
         a, b = np.asarray(alpha, dtype=float), np.asarray(beta, dtype=float)
         nodes, weights = np.zeros((2, *a.shape))
@@ -42,11 +49,11 @@ class SpectralDensity:
             ended = np.flatnonzero(b[row] == 0.0)
             k = int(ended[0]) + 1 if ended.size else a.shape[1]
             nodes[row, :k], weights[row, :k] = gauss_rule(a[row, :k], b[row, : k - 1])
-        return cls(nodes, weights, a, b)
+        return cls(nodes, weights, a, b, size)
 
     def truncated(self, n_steps: int) -> SpectralDensity:
         """What the first `n_steps` steps alone would have given: recurrences are nested."""
-        return SpectralDensity.from_recurrence(self.alpha[:, :n_steps], self.beta[:, :n_steps])
+        return SpectralDensity.from_recurrence(self.alpha[:, :n_steps], self.beta[:, :n_steps], self.size)
 
     def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
         """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
@@ -92,22 +99,93 @@ class SpectralDensity:
         density: HostArray = g.imag / np.pi
         return density
 
-    def terminated_stieltjes(self, z: Any, n_steps: int | None = None) -> HostArray:
-        """g(z) of every probe by itself, (..., n_probes), from the same continued fraction; Im z > 0."""
+    def terminated_stieltjes(self, z: Any, n_steps: int | None = None, mirrored: bool = False) -> HostArray:
+        """g(z) of every probe by itself, (..., n_probes), from the same continued fraction; Im z > 0.
+
+        `mirrored`: before the terminator the fraction goes once more through its own coefficients, in reverse order.
+        Then the unexplored rest has as much structure as the explored part, instead of none.
+        """
         z = _upper(z)[..., None]
         steps = self.alpha.shape[1] if n_steps is None else n_steps
         if not 1 <= steps <= self.alpha.shape[1]:
             raise ValueError(f"n_steps {steps} is not usable: this spectrum has {self.alpha.shape[1]} steps")
         alpha, beta = self.alpha[:, :steps], self.beta[:, :steps]
-        last = slice(max(0, steps - TERMINATOR_WINDOW), steps)
-        gap = alpha[:, last].mean(axis=1) - z
-        root = np.sqrt(gap**2 - 4.0 * np.mean(beta[:, last] ** 2, axis=1))
-        # Of the two roots t the one in the upper half plane is the smaller: no cancellation, and b = 0 is no case.
-        g = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
-        for k in range(steps - 1, -1, -1):
-            g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
-        transform: HostArray = g
-        return transform
+        g = _terminator(alpha[:, -TERMINATOR_WINDOW:], beta[:, -TERMINATOR_WINDOW:], z)
+        if mirrored:
+            back = np.concatenate([beta[:, -2::-1], beta[:, :1]], axis=1)
+            g = _continued_fraction(alpha[:, ::-1], back, z, g)
+        return _continued_fraction(alpha, beta, z, g)
+
+    def error(self, values: HostArray, *others: HostArray) -> HostArray:
+        """Standard error of the mean of a share or a density over probes, from probes and from steps.
+
+        ``values`` (..., n_probes): ∫ f dµ for each probe's measure µ, 0 ≤ f ≤ 1 and f² ≈ f; `others`: the same from
+        other treatments of what the steps left unexplored. Squares add up: the variance of the mean over probes, as
+        `probe_variance` has it, and the mean square of the changes that the others make.
+        """
+        share = np.clip(values.mean(axis=-1), 0.0, 1.0)
+        variance = self.probe_variance(values, share - share**2)
+        changes = [np.square(other.mean(axis=-1) - values.mean(axis=-1)) for other in others]
+        error: HostArray = np.sqrt(variance + (np.mean(changes, axis=0) if changes else 0.0))
+        return error
+
+    def probe_variance(self, values: HostArray, spread: HostArray) -> HostArray:
+        """Variance of the mean over probes of v^T f(H) v, given (..., n_probes) of them; NaN where nothing tells.
+
+        A probe of random signs has Var v^T f v = (2/N²) (||f||² - Σ f_ii²) ≤ (2/N) (tr f²/N - (tr f/N)²), where the
+        bracket is the `spread` of f over the spectrum. The scatter of few probes is a poor estimate: the bound counts
+        as `KNOWN_PROBES` further ones, and alone where there is one probe. Without `size` the scatter stands alone.
+        """
+        n = values.shape[-1]
+        known = 0 if self.size is None else KNOWN_PROBES
+        if n + known < 2:
+            return np.full(values.shape[:-1], np.nan)
+        bound = 0.0 if self.size is None else known * 2.0 / self.size * np.maximum(spread, 0.0)
+        squares = np.sum(np.square(values - values.mean(axis=-1, keepdims=True)), axis=-1)
+        variance: HostArray = (squares + bound) / ((n - 1 + known) * n)
+        return variance
+
+    def l1_standard_error(self, energies: Any, eta: float) -> float:
+        """What two measurements like this one differ by: L1 = ∫ |ρ_η - ρ'_η| dE of `terminated_density` on `energies`.
+
+        √2 times the error that is expected of one, from two independent sources whose squares add up. Probes:
+        √(2/π) ∫ σ(E) dE, σ² the `probe_variance` of the density at E. Steps: the root mean square of two L1 changes.
+        One is made by leaving out a quarter of the steps; it falls short where convergence has not begun. The other is
+        made by going through the fraction's own coefficients once more before it is closed (`terminated_stieltjes`,
+        `mirrored`); it falls short where the coefficients are regular.
+        Energies increase and have the unit of η and of the spectrum. NaN for a single probe of unknown `size`.
+        """
+        energies = np.asarray(energies, dtype=float)
+        points, steps = energies + 1j * eta, self.alpha.shape[1]
+        density = self.terminated_densities(energies, eta)
+        mean = density.mean(axis=-1)
+        others = (
+            self.terminated_densities(energies, eta, max(1, steps * 3 // 4)),
+            self.terminated_stieltjes(points, mirrored=True).imag / np.pi,
+        )
+        changes = [float(trapezoid(np.abs(other.mean(axis=-1) - mean), energies)) for other in others]
+        # The square of a Lorentzian of width η is (1/2π) (1/η - ∂/∂η) of the Lorentzian.
+        above, below = (self.terminated_density(energies, eta * (1.0 + s))[0] for s in (SLOPE_STEP, -SLOPE_STEP))
+        square = (mean - (above - below) / (2.0 * SLOPE_STEP)) / (2.0 * np.pi * eta)
+        deviation = np.sqrt(self.probe_variance(density, square - mean**2))
+        probes = np.sqrt(2.0 / np.pi) * float(trapezoid(deviation, energies))
+        return float(np.sqrt(2.0 * probes**2 + np.sum(np.square(changes))))
+
+
+def _terminator(alpha: HostArray, beta: HostArray, z: HostArray) -> HostArray:
+    """t = 1/(a - z - b² t) with a and b² the means of α and β² over the last axis: a semicircle's transform."""
+    gap = alpha.mean(axis=1) - z
+    root = np.sqrt(gap**2 - 4.0 * np.mean(beta**2, axis=1))
+    # Of the two roots t the one in the upper half plane is the smaller: no cancellation, and b = 0 is no case.
+    transform: HostArray = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
+    return transform
+
+
+def _continued_fraction(alpha: HostArray, beta: HostArray, z: HostArray, g: HostArray) -> HostArray:
+    """1/(α_1 - z - β_1²/(... - β_k² g)) with coefficients (n_probes, k)."""
+    for k in range(alpha.shape[1] - 1, -1, -1):
+        g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
+    return g
 
 
 def _upper(z: Any) -> HostArray:

@@ -107,7 +107,7 @@ class Lanczos:
 
     def result(self) -> SpectralDensity:
         """The rules of what was explored; probes not begun yet are no part of it."""
-        return SpectralDensity.from_recurrence(self.alpha, self.beta)
+        return SpectralDensity.from_recurrence(self.alpha, self.beta, self._n)
 
     def _start(self) -> None:
         """Unit Rademacher vectors for the group at hand."""

@@ -21,7 +21,7 @@ CAPTION = (
 
 
 HEAD = ("examples", "width", "weights", "risk 0", "flat", "final risk", "λ_min/rms", "λ_max/rms", "negative",
-        "asymmetry m3", "L1 of R5", "resolved to", "phase")  # fmt: skip
+        "asymmetry m3", "L1 of R5", "error of L1", "phase")  # fmt: skip
 
 
 def rows(data: Report) -> list[list[str]]:
@@ -34,7 +34,7 @@ def rows(data: Report) -> list[list[str]]:
             str(row["flat"]), written(row["risk"]),
             written(seen["smallest"], ".1f"), written(seen["largest"], ".1f"),
             written(seen["fraction_negative"], ".3f"), _asymmetry(row), written(seen["l1"], ".3f"),
-            "–" if seen["resolution"] is None else f"{seen['resolution']['value']:.3f}", phase_of(row),
+            "–" if seen["l1_standard_error"] is None else f"{seen['l1_standard_error']['value']:.3f}", phase_of(row),
         ])  # fmt: skip
     return found
 

@@ -154,16 +154,15 @@ def prediction_error(report: Report) -> Figure:
     r"""L1 distance of every rung from the measured density against the epoch (log axis; at most 2).
 
     Every rung predicts a mirror-symmetric density, so by the triangle inequality none can come closer than
-    half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. Two lines tell how well the measured
-    density is known: the distance at which the probes' standard error alone would put the exact answer, and
-    the change when a quarter of the Lanczos steps is left out. Where these are below 0.001 they leave the axis.
+    half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. A dashed line is the standard error of the
+    measurement, what two measurements like this one differ by. Below 0.001 both leave the axis.
     """
     epochs = report["epochs"]
     at = column(epochs, "epoch")
     fig, (ax,) = figure(3.9, 1, 1)
     limits = [_limits(e["spectrum"]) for e in epochs]
-    floor, noise, resolution = np.maximum(np.array(limits).T, OFF_AXIS)
-    values = [floor, noise, resolution]
+    floor, error = np.maximum(np.array(limits).T, OFF_AXIS)
+    values = [floor, error]
     for rung in rungs_of(report):
         l1 = np.array([e["predictions"].get(rung, {}).get("l1", np.nan) for e in epochs], dtype=float)
         values.append(l1)
@@ -172,8 +171,7 @@ def prediction_error(report: Report) -> Figure:
         ax.plot(at, l1, color=colour, ls=style, marker=marker, label=label)
     ax.fill_between(at, OFF_AXIS, floor, color="#dedede", lw=0)
     ax.plot(at, floor, color="#8a8a8a", lw=1, marker="_", label="asymmetry floor")
-    ax.plot(at, noise, color=INK, lw=1, ls=":", marker=".", ms=4, label="sampling noise")
-    ax.plot(at, resolution, color=INK, lw=0.8, ls=(0, (6, 3)), marker="x", ms=4, label="resolution")
+    ax.plot(at, error, color=INK, lw=0.8, ls=(0, (6, 3)), marker="x", ms=4, label="standard error")
     _error_axes(ax, epochs, np.concatenate(values))
     return fig
 
@@ -192,18 +190,14 @@ def _error_axes(ax: Axes, epochs: Sequence[Report], values: Array) -> None:
     epoch_axis(ax, column(epochs, "epoch"))
 
 
-def _limits(law: Report) -> tuple[float, float, float]:
-    """What bounds the L1 of a spectrum: asymmetry floor, sampling noise, resolution; NaN where there is none.
-
-    The noise is the L1 that the exact answer would have by sampling alone (mean absolute error).
-    """
+def _limits(law: Report) -> tuple[float, float]:
+    """What bounds the L1 of a spectrum: asymmetry floor and standard error; NaN where there is none."""
     if not law["density"]:
-        return np.nan, np.nan, np.nan
+        return np.nan, np.nan
     energies, density = np.asarray(law["energies"]), np.asarray(law["density"])
-    error = np.asarray(law["standard_error"], dtype=float)  # null with a single probe
     asymmetry = np.trapezoid(np.abs(density - density[::-1]), energies) / 2
-    noise = np.sqrt(2 / np.pi) * np.trapezoid(error, energies)
-    return float(asymmetry), float(noise), float(law["resolution"])
+    error = law["l1_standard_error"]
+    return float(asymmetry), np.nan if error is None else float(error)
 
 
 def _density(law: Report, energies: Array, eta: float) -> tuple[Array, Array]:
