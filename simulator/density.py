@@ -30,8 +30,8 @@ class SpectralDensity:
     ``beta`` (n_probes, n_steps) are the recurrence coefficients behind them; the last β of a row couples to what
     was not explored, and is 0 where the rule is exact. ``size``: the number of eigenvalues N, where it is known.
 
-    Standard errors of moments and densities are over probes: they need at least two, follow Student's law with
-    n_probes - 1 degrees of freedom, and know nothing of steps not made. `l1_standard_error` and `error` know both.
+    Standard errors of moments and densities are those of the probes (`probe_variance`) and know nothing of steps not
+    made. `l1_standard_error` and `share_error` know of both.
     """
 
     nodes: HostArray
@@ -57,7 +57,10 @@ class SpectralDensity:
 
     def statistic(self, function: Callable[[HostArray], HostArray]) -> tuple[HostArray, HostArray]:
         """(1/N) tr f(H) with its standard error; `function` maps nodes to (..., n_probes, n_steps)."""
-        return _mean_and_error(np.sum(self.weights * function(self.nodes), axis=-1))
+        values = function(self.nodes)
+        first, second = (np.sum(self.weights * values**power, axis=-1) for power in (1, 2))
+        mean = first.mean(axis=-1)
+        return mean, np.sqrt(self.probe_variance(first, second.mean(axis=-1) - mean**2))
 
     def moment(self, order: int) -> tuple[float, float]:
         """tr H^order / N with its standard error."""
@@ -91,7 +94,15 @@ class SpectralDensity:
         2k - 1 moments of the Gauss rule, and resolves a continuous spectrum far below the spacing of its nodes.
         Where a rule is exact both agree. `n_steps` uses fewer steps: the difference estimates the error.
         """
-        return _mean_and_error(self.terminated_densities(energies, eta, n_steps))
+        density = self.terminated_densities(energies, eta, n_steps)
+        mean = density.mean(axis=-1)
+        # The square of a Lorentzian of width η is (1/2π) (1/η - ∂/∂η) of the Lorentzian.
+        above, below = (
+            self.terminated_densities(energies, eta * (1.0 + step), n_steps).mean(axis=-1)
+            for step in (SLOPE_STEP, -SLOPE_STEP)
+        )
+        square = (mean - (above - below) / (2.0 * SLOPE_STEP)) / (2.0 * np.pi * eta)
+        return mean, np.sqrt(self.probe_variance(density, square - mean**2))
 
     def terminated_densities(self, energies: Any, eta: float, n_steps: int | None = None) -> HostArray:
         """`terminated_density` of every probe by itself: (..., n_probes)."""
@@ -116,17 +127,17 @@ class SpectralDensity:
             g = _continued_fraction(alpha[:, ::-1], back, z, g)
         return _continued_fraction(alpha, beta, z, g)
 
-    def error(self, values: HostArray, *others: HostArray) -> HostArray:
-        """Standard error of the mean of a share or a density over probes, from probes and from steps.
+    def share_error(self, values: HostArray, *others: HostArray) -> HostArray:
+        """Standard error of the mean over probes of a share of the spectrum, from probes and from steps.
 
-        ``values`` (..., n_probes): ∫ f dµ for each probe's measure µ, 0 ≤ f ≤ 1 and f² ≈ f; `others`: the same from
-        other treatments of what the steps left unexplored. Squares add up: the variance of the mean over probes, as
-        `probe_variance` has it, and the mean square of the changes that the others make.
+        ``values`` (..., n_probes): the share in each probe's measure; `others`: the same with other assumptions on what
+        is not known, such as the steps not made. Squares add up: the variance of the mean, as `probe_variance` has it,
+        and the change that every other assumption makes.
         """
-        share = np.clip(values.mean(axis=-1), 0.0, 1.0)
+        mean = values.mean(axis=-1)
+        share = np.clip(mean, 0.0, 1.0)
         variance = self.probe_variance(values, share - share**2)
-        changes = [np.square(other.mean(axis=-1) - values.mean(axis=-1)) for other in others]
-        error: HostArray = np.sqrt(variance + (np.mean(changes, axis=0) if changes else 0.0))
+        error: HostArray = np.sqrt(sum((np.square(other.mean(axis=-1) - mean) for other in others), start=variance))
         return error
 
     def probe_variance(self, values: HostArray, spread: HostArray) -> HostArray:
@@ -157,17 +168,12 @@ class SpectralDensity:
         """
         energies = np.asarray(energies, dtype=float)
         points, steps = energies + 1j * eta, self.alpha.shape[1]
-        density = self.terminated_densities(energies, eta)
-        mean = density.mean(axis=-1)
+        mean, deviation = self.terminated_density(energies, eta)
         others = (
             self.terminated_densities(energies, eta, max(1, steps * 3 // 4)),
             self.terminated_stieltjes(points, mirrored=True).imag / np.pi,
         )
         changes = [float(trapezoid(np.abs(other.mean(axis=-1) - mean), energies)) for other in others]
-        # The square of a Lorentzian of width η is (1/2π) (1/η - ∂/∂η) of the Lorentzian.
-        above, below = (self.terminated_density(energies, eta * (1.0 + s))[0] for s in (SLOPE_STEP, -SLOPE_STEP))
-        square = (mean - (above - below) / (2.0 * SLOPE_STEP)) / (2.0 * np.pi * eta)
-        deviation = np.sqrt(self.probe_variance(density, square - mean**2))
         probes = np.sqrt(2.0 / np.pi) * float(trapezoid(deviation, energies))
         return float(np.sqrt(2.0 * probes**2 + np.sum(np.square(changes))))
 
@@ -193,19 +199,6 @@ def _upper(z: Any) -> HostArray:
     if not np.all(points.imag > 0):
         raise ValueError("z must lie in the upper half plane: give every z an imaginary part (eta) > 0")
     return points
-
-
-def _mean_and_error(values: HostArray) -> tuple[HostArray, HostArray]:
-    """Mean over the last axis (probes) and its standard error."""
-    return values.mean(axis=-1), _standard_error(values)
-
-
-def _standard_error(values: HostArray) -> HostArray:
-    n = values.shape[-1]
-    if n < 2:
-        return np.full(values.shape[:-1], np.nan)
-    error: HostArray = values.std(axis=-1, ddof=1) / np.sqrt(n)
-    return error
 
 
 def gauss_rule(alpha: HostArray, beta: HostArray) -> tuple[HostArray, HostArray]:

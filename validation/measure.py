@@ -290,7 +290,7 @@ def _fewer(spectrum: SpectralDensity) -> int:
 
 def _share(spectrum: SpectralDensity, values: Array, *others: Array) -> dict[str, Any]:
     """Mean over probes of a share, with its standard error from probes and from what the `others` change."""
-    error = finite_or_none(float(spectrum.error(values, *others)))
+    error = finite_or_none(float(spectrum.share_error(values, *others)))
     return {"value": float(values.mean()), "standard_error": error}
 
 

@@ -52,7 +52,7 @@ def spectrum(report: Report) -> Figure:
     rows = -(-len(epochs) // columns)
     fig, panels = figure(max(0.9 + 2.4 * rows, 4.2), rows, columns)
     for ax, epoch in zip(panels, epochs, strict=False):
-        _spectrum_panel(ax, epoch, float(report["eta"]), reach)
+        _spectrum_panel(ax, epoch, float(report["eta"]), report["network"]["n_weights"], reach)
     _common_height(panels[: len(epochs)], max(len(e["predictions"]) for e in epochs))
     for ax in panels[len(epochs) :]:
         ax.remove()
@@ -74,7 +74,7 @@ def _empty(zero: Sequence[str]) -> Figure:
     return fig
 
 
-def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> None:
+def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
     law, predictions = epoch["spectrum"], epoch["predictions"]
     ax.set_xscale("asinh", linear_width=0.2)
     ax.set_yscale("log")
@@ -82,7 +82,7 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> None:
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
     inner = np.asarray(law["energies"])
     energies = _energies(law, 0.01, eta, inner[-1])
-    density, error = _density(law, energies, eta)
+    density, error = _density(law, energies, eta, size)
     lower = np.maximum(density - error, density / 20)  # the log axis has no room for 0
     ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
     ax.plot(energies, density, color=INK, lw=1.2)
@@ -128,7 +128,7 @@ def spectrum_overlay(report: Report) -> Figure:
         law = epoch["spectrum"]
         if law["rms"] > 0:
             energies = _energies(law, linear / law["rms"] / 100, eta, 0.0)
-            density = _density(law, energies, eta)[0] / law["rms"]
+            density = _density(law, energies, eta, report["network"]["n_weights"])[0] / law["rms"]
             label = f"{epoch['epoch']}   ({epoch['risk']:.2g})"
             ax.plot(energies * law["rms"], density, color=colour, lw=0.9, label=label)
     reach = 1.4 * max([linear, *(max(-law["minimum"], law["maximum"]) for law in laws)])
@@ -200,11 +200,11 @@ def _limits(law: Report) -> tuple[float, float]:
     return float(asymmetry), np.nan if error is None else float(error)
 
 
-def _density(law: Report, energies: Array, eta: float) -> tuple[Array, Array]:
-    """Measured density and its standard error (0 for a single probe), energies and eta in units of the rms."""
-    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"])
+def _density(law: Report, energies: Array, eta: float, size: int) -> tuple[Array, Array]:
+    """Density measured on `size` eigenvalues and its standard error; energies and eta in units of the rms."""
+    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"], size)
     density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
-    return density * law["rms"], np.nan_to_num(error) * law["rms"]
+    return density * law["rms"], error * law["rms"]
 
 
 def _energies(law: Report, first: float, eta: float, least: float) -> Array:
