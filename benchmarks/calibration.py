@@ -29,7 +29,7 @@ from validation.measure import describe_spectrum
 
 Array = np.ndarray[Any, Any]
 PROBES, STEPS, ETAS = (1, 2, 4, 8), (15, 30, 60, 120), (0.02, 0.05, 0.1)
-NETWORKS, EPOCHS = ([64, 8, 8, 1], [64, 12, 12, 1], [64, 12, 12, 12, 1]), (0, 1, 2, 5)
+NETWORKS, EPOCHS = ([64, 8, 8, 1], [64, 12, 12, 1], [64, 12, 12, 12, 1]), (1, 2, 5)
 SIZES = 150, 700  # of the matrices that are no Hessians
 
 

@@ -88,8 +88,8 @@ _NOTE = (
     "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. Flat: "
     "networks that ended at H = 0 with a risk above 0, since some active examples are past no gate of a layer (dead). "
     "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those "
-    "over probes and over networks. Resolved to: L1 change of the measured density when a quarter of the Lanczos "
-    "steps is left out, below which an L1 tells nothing. Plastic: more than half of the networks reach risk 0, and the "
+    "over probes and over networks. Error of L1: what two measurements of one Hessian differ by, from their probes and "
+    "their Lanczos steps. Plastic: more than half of the networks reach risk 0, and the "
     "asymmetry is within its standard error at every stage."
 )
 

@@ -40,7 +40,7 @@ def spectrum(report: Report) -> Figure:
 
     Energies and densities are in units of rms and 1/rms; the energy axis is linear within 0.2 rms and
     logarithmic beyond. Measured and predicted densities are smoothed by the same eta; the band is one
-    standard error over the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
+    standard error from the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
     """
     epochs = [e for e in report["epochs"] if e["spectrum"]["rms"] > 0]
     zero = textwrap.wrap(zero_spectra(report), 104)
