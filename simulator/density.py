@@ -18,7 +18,6 @@ from backends import HostArray
 
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
 KNOWN_PROBES = 2  # so many probes more does the known bound on the variance count as
-SLOPE_STEP = 1e-3  # relative step of derivatives with respect to η
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,11 @@ class SpectralDensity:
         2k - 1 moments of the Gauss rule, and resolves a continuous spectrum far below the spacing of its nodes.
         Where a rule is exact both agree. `n_steps` uses fewer steps: the difference estimates the error.
         """
-        density = self.terminated_densities(energies, eta, n_steps)
-        mean = density.mean(axis=-1)
-        # The square of a Lorentzian of width η is (1/2π) (1/η - ∂/∂η) of the Lorentzian.
-        above, below = (
-            self.terminated_densities(energies, eta * (1.0 + step), n_steps).mean(axis=-1)
-            for step in (SLOPE_STEP, -SLOPE_STEP)
-        )
-        square = (mean - (above - below) / (2.0 * SLOPE_STEP)) / (2.0 * np.pi * eta)
+        z = np.asarray(energies, dtype=float) + 1j * eta
+        g, slope = self._terminated(z, n_steps)
+        density, mean = g.imag / np.pi, g.imag.mean(axis=-1) / np.pi
+        # The square of a Lorentzian of width η is (1/2π) (1/η - ∂/∂η) of the Lorentzian, and ∂/∂η of Im g is Re g'.
+        square = (mean / eta - slope.real.mean(axis=-1) / np.pi) / (2.0 * np.pi)
         return mean, np.sqrt(self.probe_variance(density, square - mean**2))
 
     def terminated_densities(self, energies: Any, eta: float, n_steps: int | None = None) -> HostArray:
@@ -116,16 +112,20 @@ class SpectralDensity:
         `mirrored`: before the terminator the fraction goes once more through its own coefficients, in reverse order.
         Then the unexplored rest has as much structure as the explored part, instead of none.
         """
+        return self._terminated(z, n_steps, mirrored)[0]
+
+    def _terminated(self, z: Any, n_steps: int | None, mirrored: bool = False) -> tuple[HostArray, HostArray]:
+        """g(z) of every probe and its derivative."""
         z = _upper(z)[..., None]
         steps = self.alpha.shape[1] if n_steps is None else n_steps
         if not 1 <= steps <= self.alpha.shape[1]:
             raise ValueError(f"n_steps {steps} is not usable: this spectrum has {self.alpha.shape[1]} steps")
         alpha, beta = self.alpha[:, :steps], self.beta[:, :steps]
-        g = _terminator(alpha[:, -TERMINATOR_WINDOW:], beta[:, -TERMINATOR_WINDOW:], z)
+        tail = _terminator(alpha[:, -TERMINATOR_WINDOW:], beta[:, -TERMINATOR_WINDOW:], z)
         if mirrored:
             back = np.concatenate([beta[:, -2::-1], beta[:, :1]], axis=1)
-            g = _continued_fraction(alpha[:, ::-1], back, z, g)
-        return _continued_fraction(alpha, beta, z, g)
+            tail = _continued_fraction(alpha[:, ::-1], back, z, *tail)
+        return _continued_fraction(alpha, beta, z, *tail)
 
     def share_error(self, values: HostArray, *others: HostArray) -> HostArray:
         """Standard error of the mean over probes of a share of the spectrum, from probes and from steps.
@@ -178,20 +178,24 @@ class SpectralDensity:
         return float(np.sqrt(2.0 * probes**2 + np.sum(np.square(changes))))
 
 
-def _terminator(alpha: HostArray, beta: HostArray, z: HostArray) -> HostArray:
-    """t = 1/(a - z - b² t) with a and b² the means of α and β² over the last axis: a semicircle's transform."""
-    gap = alpha.mean(axis=1) - z
-    root = np.sqrt(gap**2 - 4.0 * np.mean(beta**2, axis=1))
+def _terminator(alpha: HostArray, beta: HostArray, z: HostArray) -> tuple[HostArray, HostArray]:
+    """t = 1/(a - z - b² t), a semicircle's transform, and t'; a and b² are the means of α and β² over the last axis."""
+    gap, square = alpha.mean(axis=1) - z, np.mean(beta**2, axis=1)
+    root = np.sqrt(gap**2 - 4.0 * square)
     # Of the two roots t the one in the upper half plane is the smaller: no cancellation, and b = 0 is no case.
-    transform: HostArray = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
-    return transform
+    t = 2.0 / (gap + np.where((root * gap.conj()).real < 0, -root, root))
+    return t, t**2 / (1.0 - square * t**2)
 
 
-def _continued_fraction(alpha: HostArray, beta: HostArray, z: HostArray, g: HostArray) -> HostArray:
-    """1/(α_1 - z - β_1²/(... - β_k² g)) with coefficients (n_probes, k)."""
+def _continued_fraction(
+    alpha: HostArray, beta: HostArray, z: HostArray, g: HostArray, slope: HostArray
+) -> tuple[HostArray, HostArray]:
+    """1/(α_1 - z - β_1²/(... - β_k² g)) and its derivative, given g and g'; coefficients (n_probes, k)."""
     for k in range(alpha.shape[1] - 1, -1, -1):
-        g = 1.0 / (alpha[:, k] - z - beta[:, k] ** 2 * g)
-    return g
+        square = beta[:, k] ** 2
+        g, slope = 1.0 / (alpha[:, k] - z - square * g), 1.0 + square * slope
+        slope = slope * g**2
+    return g, slope
 
 
 def _upper(z: Any) -> HostArray:
