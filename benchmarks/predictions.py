@@ -107,11 +107,9 @@ def images(m: int, cut: float, rungs: Sequence[str], archive: str, checkpoint: s
     operator = HessianOperator(network, weights, x, None, c=c)
     spectrum = spectral_density(operator, 8, 150)
     grid, rms = energy_grid(15), spectrum.rms
-    density, error = spectrum.terminated_density(grid * rms, ETA * rms)
-    short, _ = spectrum.terminated_density(grid * rms, ETA * rms, 110)
+    density, _ = spectrum.terminated_density(grid * rms, ETA * rms)
     found: dict[str, Any] = {
-        "resolution": l1_distance(grid, density * rms, short * rms),
-        "sampling noise": float(np.sqrt(2 / np.pi) * np.trapezoid(error * rms, grid)),
+        "l1_standard_error": spectrum.l1_standard_error(grid * rms, ETA * rms),
         "energies": grid.tolist(),
         "measured": (density * rms).tolist(),
     }

@@ -11,6 +11,7 @@ from .assemblies import (
     output_assembly,
 )
 from .circuits import Circuits, circuit_values, enumerate_circuits
+from .density import SpectralDensity
 from .e_step import MarginalEstimate, monte_carlo_marginal
 from .em import EMResult, FreeEnergy, expectation_maximization, free_energy
 from .ensembles import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
@@ -28,7 +29,7 @@ from .enumeration import (
 from .feasibility import InfeasibleError
 from .hessian import HessianOperator
 from .hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
-from .lanczos import Lanczos, SpectralDensity, spectral_density
+from .lanczos import Lanczos, spectral_density
 from .live_paths import LivePaths, sample_live_paths
 from .maxent import MaxEntropyLaw, solve_maxent
 from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12

@@ -238,7 +238,12 @@ def _prediction(rung: str, spectrum: dict[str, Any]) -> dict[str, Any]:
     semicircle = np.sqrt(np.maximum(4 - energies**2, 0)) / (2 * np.pi) + 0.004
     share = {"R0": 0.0, "R1": 0.4, "R2": 0.7, "R3": 0.8, "R4": 0.92}.get(rung, 0.985)
     density = share * (measured + measured[::-1]) / 2 + (1 - share) * semicircle
-    made = {"l1": l1_distance(energies, measured, density), "w1": 0.1 * (1 - share), "density": density.tolist()}
+    made = {
+        "l1": l1_distance(energies, measured, density),
+        "w1": 0.1 * (1 - share),
+        "l1_standard_error": 0.01,
+        "density": density.tolist(),
+    }
     if rung == "R5":
         made["tails"] = {"thresholds": list(TAILS), "beyond": [76.25, 23.5, 8.75], "largest": [17.5, 15.25]}
     elif rung == "R4":

@@ -41,6 +41,10 @@ def circuits(*excess: float, last_removed: float | None = 0.02) -> Record:
     }
 
 
+def made(l1: float, error: float | None = 0.004) -> Record:
+    return {"l1": l1, "l1_standard_error": error}
+
+
 def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
     """A record at which every claim is supported, with the order parameter 10 x risk."""
     spectrum = {
@@ -55,7 +59,7 @@ def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
         "active_fraction": min(1.0, risk), "dead_layers": 0, "growth": [1.1, 0.9, 1.0],
         "weight_symmetry": symmetries(0.0, -0.01, 0.06), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
         "gradient_symmetry_all": symmetry(0.03), "circuits": None if epoch else circuits(0.0, 0.01, -0.01),
-        "exact": exact, "spectrum": spectrum, "predictions": {"R0": {"l1": 0.09}, "R2": {"l1": 0.02}},
+        "exact": exact, "spectrum": spectrum, "predictions": {"R0": made(0.09), "R2": made(0.02)},
     }  # fmt: skip
     of_spectrum = {k: v for k, v in changed.items() if k in spectrum}
     assert set(changed) <= set(known) | set(spectrum)
@@ -118,8 +122,8 @@ NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
     "fig8a.signs": lambda: [record(0, 1.0, minimum=0.0), *GOOD[1:]],
     "fig8a.shares": lambda: [record(0, 1.0, fraction_negative={"value": 0.2}), *GOOD[1:]],
     "fig8a.collapse": lambda: [record(0, 1.0), record(1, 0.01, rms=0.05)],
-    "fig8a.prediction.R0": lambda: changed(predictions={"R0": {"l1": 0.11}}),
-    "fig8a.prediction.R2": lambda: [record(0, predictions={"R2": {"l1": 0.4}, "R0": {"l1": 0.0}}), *GOOD[1:]],
+    "fig8a.prediction.R0": lambda: changed(predictions={"R0": made(0.11)}),
+    "fig8a.prediction.R2": lambda: [record(0, predictions={"R2": made(0.4), "R0": made(0.0)}), *GOOD[1:]],
     "fig8b.risk": lambda: [record(0, 1.0), record(1, 0.0011)],
     "fig8b.accuracy": lambda: [record(0, 1.0), record(1, 1e-4, accuracy=0.9989)],
     "M1.growth": lambda: [*GOOD[:2], record(2, 0.01, growth=[2.1, 2.0, 2.0]), *GOOD[3:]],
@@ -156,9 +160,25 @@ def test_not_applicable(name: str) -> None:
     assert claim["verdict"] == "not applicable"
 
 
+@pytest.mark.parametrize(
+    ("laws", "verdict"),
+    [
+        ([made(0.09, 0.3), made(0.1, 0.0)], "supported"),
+        ([made(0.02, 0.01), made(0.15, 0.02)], "not supported"),
+        ([made(0.13, 0.02), made(0.02, 0.01)], "not applicable"),
+        ([made(0.13, 0.02), made(0.15, 0.02)], "not supported"),
+        ([made(0.5, None)], "not applicable"),
+        ([made(0.05, None)], "supported"),
+    ],
+)
+def test_a_prediction_is_not_refuted_by_what_the_measurement_may_be_off(laws: list[Record], verdict: str) -> None:
+    records = [record(epoch, predictions={"R5": law}) for epoch, law in enumerate(laws)]
+    assert verdicts(records)["fig8a.prediction.R5"] == verdict
+
+
 def test_rungs_without_a_prediction_make_no_claim() -> None:
     assert not [name for name in verdicts([at_rest(0)]) if "prediction" in name]
-    some = [record(predictions={"R1": {"l1": 0.3}}), record(1, predictions={})]
+    some = [record(predictions={"R1": made(0.3)}), record(1, predictions={})]
     assert [name for name in verdicts(some) if "prediction" in name] == ["fig8a.prediction.R1"]
 
 
@@ -220,7 +240,7 @@ def test_the_numbers_that_are_shown() -> None:
     shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE)}
     assert shown["fig4b.decade"] == "median 1.00 decades, from 1.00 to 1.00"
     assert shown["fig4b.proportional"].startswith("log-log slope 1.00 ± 0.00, correlation 1.00")
-    assert shown["fig8a.prediction.R2"] == "L1 0.020 to 0.020"
+    assert shown["fig8a.prediction.R2"] == "L1 0.020 to 0.020, standard error up to 0.004"
     assert shown["fig8a.shares"] == f"|f₋ - f₊|/(f₋ + f₊) up to {0.01 / 0.61:.3f}"
     geometric = math.exp(np.mean(np.log([1.1, 0.9, 1.0])))
     assert shown["M1.growth"] == f"c from {geometric:.2f} to {geometric:.2f}"

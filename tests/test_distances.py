@@ -131,7 +131,9 @@ def test_a_shifted_spectrum_is_outside_its_null(shift: float) -> None:
     assert found.null_95 == pytest.approx(0.825 * found.value, rel=1e-6)
     assert found.value > found.null_95
     assert found.m3 == pytest.approx(np.mean(values**3) / rms**3, rel=1e-9)
-    assert found.m3_standard_error < 1e-12
+    # Probes on a diagonal matrix are all alike; what is left is the known bound, counted as two probes beside four.
+    bound = np.sqrt(2 / values.size * np.var(values**3)) / rms**3
+    assert found.m3_standard_error == pytest.approx(bound * np.sqrt(2 / 5 / 4), rel=1e-6)
 
 
 def test_mirroring_changes_nothing_but_the_sign_of_m3() -> None:
@@ -161,7 +163,8 @@ def test_many_probes_are_mirrored_at_random() -> None:
 
 def test_one_probe_and_no_spectrum() -> None:
     one = symmetry(diagonal(SYMMETRIC + 0.3, probes=1))
-    assert (one.patterns, one.null_95, one.m3_standard_error) == (1, one.value, 0.0)
+    assert (one.patterns, one.null_95) == (1, one.value)
+    assert one.m3_standard_error > 0
     zero = symmetry(spectral_density(np.zeros((9, 9))))
     assert (zero.value, zero.null_95, zero.patterns, zero.m3, zero.m3_standard_error) == (0.0, 0.0, 0, 0.0, 0.0)
 
@@ -232,4 +235,6 @@ def test_where_a_probe_broke_down_the_terminator_adds_nothing(values: list[float
     energies = np.linspace(-3, 4, 57)
     terminated, gauss = result.terminated_density(energies, 0.1), result.density(energies, 0.1)
     assert np.isfinite(terminated).all()
-    assert_allclose(terminated, gauss, rtol=1e-9, atol=1e-12)
+    assert_allclose(terminated[0], gauss[0], rtol=1e-9, atol=1e-12)
+    # An error is the root of a difference that may be 0 but for rounding.
+    assert_allclose(np.square(terminated[1]), np.square(gauss[1]), rtol=1e-9, atol=1e-14)

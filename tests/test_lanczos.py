@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from backends import get_backend
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from simulator.lanczos import Lanczos, gauss_rule
+from simulator.density import gauss_rule
+from simulator.lanczos import Lanczos
 
 ROUNDING = 1e-12
 
@@ -313,10 +314,15 @@ def test_what_counts_as_an_operator() -> None:
         assert_close(spectral_density(other, 2, 8).nodes, expected.nodes, 1e-10)
 
 
-def test_a_single_probe_has_no_standard_error() -> None:
-    value, error = spectral_density(with_spectrum(ATOM), n_probes=1).moment(2)
-    assert np.isfinite(value)
-    assert np.isnan(error)
+def test_a_single_probe_has_the_largest_error_that_random_signs_can_have() -> None:
+    """√(2/N (tr H⁴/N - (tr H²/N)²)), and nothing where N is not known."""
+    one = spectral_density(with_spectrum(ATOM), n_probes=1)
+    fourth, second = one.moment(4)[0], one.moment(2)[0]
+    assert one.moment(2)[1] == pytest.approx(np.sqrt(2 / 150 * (fourth - second**2)))
+    unknown = SpectralDensity.from_recurrence(one.alpha, one.beta)
+    assert np.isnan(unknown.moment(2)[1])
+    assert np.isnan(unknown.terminated_density([0.0], 0.1)[1])
+    assert np.isnan(unknown.l1_standard_error(np.linspace(-4, 4, 9), 0.1))
 
 
 def test_gauss_rule_of_the_chebyshev_recurrence() -> None:

@@ -117,7 +117,7 @@ def made(width: int, examples: int, seed: int, outcome: str = "zero", m3: float 
     law = {"m3": m3, "m3_standard_error": error, "value": 0.01, "null_95": 0.02}
     record: Record = {
         "active": 5, "probes": 16, "exact": {}, "rms": 0.5, "minimum": -2.0, "maximum": 3.0, "symmetry": law,
-        "resolution": 0.01, "fraction_negative": {"value": 0.1}, "fraction_positive": {"value": 0.2}, "l1": 0.03,
+        "l1_standard_error": 0.01, "fraction_negative": {"value": 0.1}, "fraction_positive": {"value": 0.2}, "l1": 0.03,
         "left_out": None, "approximations": [], "epoch": 1, "risk": 0.4,
     }  # fmt: skip
     risk = {"zero": 0.0, "flat": 1.0, "above": 0.2, "diverged": None}[outcome]

@@ -183,24 +183,29 @@ def test_the_reason_for_a_zero_hessian_is_the_right_one() -> None:
     assert "; at epoch 80 a layer is dead: there H is exactly 0" in words
 
 
-def test_an_unconverged_measurement_is_said() -> None:
+def test_an_uncertain_measurement_is_said() -> None:
     data = deepcopy(report("no predictions"))
-    for resolution, warned in ((0.0, False), (0.1, False), (0.34, True)):
-        data["epochs"][1]["spectrum"]["resolution"] = resolution
-        worst = max(e["spectrum"]["resolution"] for e in data["epochs"])
-        assert f"is left out: here at most {worst:.2g}." in caption("spectrum", data)
+    for epoch in data["epochs"]:
+        epoch["spectrum"]["l1_standard_error"] = 0.01
+    for error, warned in ((0.0, False), (0.1, False), (0.34, True)):
+        data["epochs"][1]["spectrum"]["l1_standard_error"] = error
+        assert f"differ by an L1 of at most about {max(error, 0.01):.2g}: " in caption("spectrum", data)
         for name in ("spectrum", "prediction_error"):
-            assert ("is not converged" in caption(name, data)) == warned
+            assert ("tells little of a prediction" in caption(name, data)) == warned
     assert "0.340" in Page(render_html(data)).text
-    assert "left out" not in caption("spectrum", report("nothing active"))
+    for without in (report("nothing active"), data):
+        for epoch in without["epochs"]:
+            epoch["spectrum"]["l1_standard_error"] = None
+        assert "differ by" not in caption("spectrum", without)
+        render_html(without)
 
 
-def test_one_probe_has_no_standard_error() -> None:
+def test_one_probe_has_the_standard_error_that_random_signs_allow() -> None:
     data = report("one probe")
     law = data["epochs"][0]["spectrum"]
-    assert law["standard_error"][0] is None
-    text = Page(render_html(data)).text
-    assert f"{number(law['fraction_negative']['value'])} ± –" in text
+    assert min(law["standard_error"]) > 0
+    share = law["fraction_negative"]
+    assert f"{number(share['value'])} ± {number(share['standard_error'])}" in Page(render_html(data)).text
     assert "with 1 probe;" in caption("spectrum", data)
 
 

@@ -37,7 +37,7 @@ RUNG_NAMES = {
     "R5": "measured signals",
     "R6": "every weight for itself",
 }
-UNRESOLVED = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
+UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
 CAPTIONS = {
     "risk_accuracy": (
         "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "
@@ -56,7 +56,7 @@ CAPTIONS = {
         "quadrature on {spectrum_examples} examples with {probes}; what the last Lanczos step left unexplored "
         "is given a semicircle. Colours: predictions, each with its L1 distance over the shaded range of 4 "
         "rms. All densities are smoothed with the same width, {eta} rms, so a single eigenvalue far out shows "
-        "as a spike of that width.{resolution} A good prediction has both the peak at 0 and the tails. {best}"
+        "as a spike of that width.{certainty} A good prediction has both the peak at 0 and the tails. {best}"
     ),
     "spectrum_overlay": (
         "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
@@ -67,9 +67,9 @@ CAPTIONS = {
     "prediction_error": (
         "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All rungs "
         "predict mirror-symmetric densities, so none can get below half the distance of the measured one from "
-        "its mirror image (grey). Two lines say how well the measured density itself is known. Dotted: the "
-        "distance that the probes' standard error alone would give the exact answer. Dashed: the resolution, "
-        "the change when a quarter of the Lanczos steps is left out.{unresolved} {best}"
+        "its mirror image (grey). Dashed: the standard error of the measurement, which is what two measurements like "
+        "this one differ by. A prediction at that distance may be exact; a prediction beyond twice that distance is "
+        "not.{uncertain} {best}"
     ),
     "symmetry": (
         "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
@@ -156,7 +156,7 @@ def facts(data: Report) -> dict[str, str]:
         "ratio": _ratio(epochs, training["learning_rate"]),
         "zero": f" {zero} (arrow head)." if (zero := zero_spectra(data)) else "",
         "best": _best(epochs),
-        **_resolution(epochs),
+        **_certainty(epochs),
         "weights_most": _most(epochs, "weight_symmetry"),
         "gradient_most": _most(epochs, "gradient_symmetry"),
         "weights_median": _median(epochs[-1]["weight_symmetry"]),
@@ -193,20 +193,21 @@ def _why_zero(epoch: Report, data: Report) -> str:
     return f"none of the {data['dataset']['spectrum_examples']:,} examples of the spectrum is active"
 
 
-def _resolution(epochs: Sequence[Report]) -> dict[str, str]:
-    """How far the measured density is from converged in the number of Lanczos steps, with a warning."""
-    known = [e["spectrum"]["resolution"] for e in epochs if e["spectrum"]["rms"] > 0]
+def _certainty(epochs: Sequence[Report]) -> dict[str, str]:
+    """How well the measured density is known, with a warning where that is too little to test a prediction."""
+    errors = [e["spectrum"]["l1_standard_error"] for e in epochs if e["spectrum"]["rms"] > 0]
+    known = [error for error in errors if error is not None]
     worst = max(known, default=0.0)
     warning = (
-        f" At {worst:.2g} the resolution is worse than {UNRESOLVED:g}: with so few Lanczos steps the measured density, "
-        "and with it every L1, is not converged, which no standard error shows."
+        f" A standard error of {worst:.2g} is more than {UNCERTAIN:g}: such a measurement tells little of a "
+        "prediction. More probes or more Lanczos steps make it smaller."
     )
-    unresolved = warning if worst > UNRESOLVED else ""
+    uncertain = warning if worst > UNCERTAIN else ""
     test = (
-        " How far the measured density may be from converged is told by its resolution, the change (L1) when a "
-        f"quarter of the Lanczos steps is left out: here at most {worst:.2g}.{unresolved}"
+        " Two measurements like this one, of the same network, differ by an L1 of at most about "
+        f"{worst:.2g}: the standard error from the probes and from the Lanczos steps not made.{uncertain}"
     )
-    return {"resolution": test if known else "", "unresolved": unresolved}
+    return {"certainty": test if known else "", "uncertain": uncertain}
 
 
 def _ratio(epochs: Sequence[Report], rate: float) -> str:

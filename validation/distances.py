@@ -39,7 +39,7 @@ class MirrorSymmetry:
     """W1 between a spectrum and its mirror image over the rms, and what chance alone gives.
 
     ``value``; ``null_95``, the 95 % point of the same statistic when each probe's measure is mirrored at random;
-    ``patterns``, the number of mirrorings behind it; ``m3`` = tr H³/(N rms³) and its standard error over probes.
+    ``patterns``, the number of mirrorings behind it; ``m3`` = tr H³/(N rms³) and its standard error from probes.
     """
 
     value: float
@@ -74,5 +74,5 @@ def mirror_symmetry(spectrum: SpectralDensity, eta: float, rng: np.random.Genera
         float(np.quantile(null, 0.95)),
         len(signs),
         m3 / rms**3,
-        error / rms**3 if probes > 1 else 0.0,
+        error / rms**3,
     )

@@ -106,7 +106,7 @@ def _epochs(data: Report) -> str:
         "rms",
         "negative",
         "asymmetry",
-        "resolution",
+        "error of L1",
         *(f"L1 {escape(rung)}" for rung in rungs),
     )
     return (
@@ -127,9 +127,10 @@ def _spectrum_note(epochs: Sequence[Report]) -> str:
     null = f", from {patterns} mirrorings of the probes" if patterns else ""
     return (
         "Negative: share of negative eigenvalues ± standard error. Asymmetry: W1 between the spectrum and its "
-        f"mirror image, in rms (in brackets: the 95 % point of its null{null}). Resolution: L1 change of the "
-        "measured density when a quarter of the Lanczos steps is left out. L1: distance of each prediction from "
-        "the measured density, at most 2."
+        f"mirror image, in rms (in brackets: the 95 % point of its null{null}). Error of L1: the standard error "
+        "of the distances beside it, which is what two measurements like this one differ by, with other probes and "
+        "another treatment of the Lanczos steps not made. L1: distance of each prediction from the measured density, "
+        "at most 2."
     )
 
 
@@ -147,9 +148,14 @@ def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
         *(number(value) for value in (epoch["epoch"], law["minimum"], law["maximum"], law["rms"])),
         f"{number(negative['value'])} ± {number(negative['standard_error'])}",
         f"{number(mirror['value'])} ({number(mirror['null_95'])})",
-        f"{law['resolution']:.3f}" if law["rms"] > 0 else number(None),
+        _l1_error(law),
         *(f"{made[rung]['l1']:.3f}" if rung in made else number(None) for rung in rungs),
     ]
+
+
+def _l1_error(law: Report) -> str:
+    known = law["rms"] > 0 and law["l1_standard_error"] is not None
+    return f"{law['l1_standard_error']:.3f}" if known else number(None)
 
 
 def _tails(data: Report) -> str:
@@ -161,9 +167,9 @@ def _tails(data: Report) -> str:
     n = data["network"]["n_weights"]
     rows = [row for epoch in epochs for row in _tail_rows(epoch, rungs, n)]
     note = (
-        "<p class='note'>Numbers of eigenvalues beyond 4, 8 and 12 rms on either side, ± standard error over the "
-        "probes, and as each prediction expects them. Position of the largest: the extreme Lanczos nodes, and where "
-        "the expected number beyond falls to ½, in rms. Predicted laws are symmetric.</p>"
+        "<p class='note'>Numbers of eigenvalues beyond 4, 8 and 12 rms on either side, ± standard error from "
+        "probes and steps, and as each prediction expects them. Position of the largest: the extreme "
+        "Lanczos nodes, and where the expected number beyond falls to ½, in rms. Predicted laws are symmetric.</p>"
     )
     head = ("epoch", "", "negative", "positive", *(escape(rung) for rung in rungs))
     return f"<section><h2>Tails and outliers</h2>{note}{table(head, rows, 'numbers', 'Tails and outliers')}</section>"

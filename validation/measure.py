@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,7 +27,7 @@ from simulator.streams import Streams, spawn_streams
 
 from .data import Dataset
 from .deadline import Deadline
-from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
+from .distances import TAILS, energy_grid, mirror_symmetry
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import ENTRIES, QUICK_ENTRIES, entry_statistics
 from .estimates import (
@@ -82,7 +81,7 @@ class Bench:
         bulk with far outliers do not.
         """
         work = self.network.n_weights * self.dataset.spectrum.size
-        return (self.options.steps or 1) * (DENSER if work <= CHEAP and not self.options.quick else 1)
+        return (self.options.steps or 1) * (DENSER if work <= CHEAP else 1)
 
 
 def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> dict[str, Any]:
@@ -234,8 +233,7 @@ def describe_spectrum(
     """Raw nodes and weights, extreme Ritz values, shares by sign, symmetry, and the density at η rms on the grid.
 
     Nodes and weights are those of the first `steps` steps, α, β and all else rest on every step made. Energies and
-    densities are in units of the rms; ``resolution`` is the L1 change of the density when a quarter of the Lanczos
-    steps is left out.
+    densities are in units of the rms; ``l1_standard_error`` is what two measurements like this one differ by.
     """
     nodes, rms = spectrum.nodes, spectrum.rms
     rule = spectrum if steps is None else spectrum.truncated(steps)
@@ -257,54 +255,72 @@ def describe_spectrum(
             "negative": _tail_shares(spectrum, -1),
             "positive": _tail_shares(spectrum, 1),
         },
-        "resolution": 0.0,
+        "l1_standard_error": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
     if rms > 0:
         grid = energy_grid()
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
-        shorter, _ = spectrum.terminated_density(grid * rms, eta * rms, max(1, nodes.shape[1] * 3 // 4))
         described |= {
             "energies": grid.tolist(),
             "density": (density * rms).tolist(),
             "standard_error": [finite_or_none(float(e)) for e in error * rms],
-            "resolution": l1_distance(grid, density * rms, shorter * rms),
+            "l1_standard_error": finite_or_none(spectrum.l1_standard_error(grid * rms, eta * rms)),
         }
     return described
 
 
 def _tail_shares(spectrum: SpectralDensity, sign: int) -> list[dict[str, float | None]]:
-    """Shares of the spectrum beyond 4, 8 and 12 rms on one side, with standard errors over probes."""
+    """Shares of the spectrum beyond 4, 8 and 12 rms on one side, from the nodes there, with standard errors."""
+    shorter = spectrum.truncated(_fewer(spectrum))
 
-    def share(threshold: float) -> dict[str, float | None]:
-        value, error = spectrum.statistic(lambda nodes: (sign * nodes > threshold).astype(float))
-        return {"value": float(value), "standard_error": finite_or_none(float(error))}
+    def share(threshold: float) -> dict[str, Any]:
+        found = [np.sum(s.weights * (sign * s.nodes > threshold), axis=-1) for s in (spectrum, shorter)]
+        return _share(spectrum, *found)
 
     return [share(t * spectrum.rms) for t in TAILS]
 
 
+def _fewer(spectrum: SpectralDensity) -> int:
+    """Three quarters of the steps."""
+    return max(1, int(spectrum.alpha.shape[1]) * 3 // 4)
+
+
+def _share(spectrum: SpectralDensity, values: Array, *others: Array) -> dict[str, Any]:
+    """Mean over probes of a share, with its standard error from probes and from what the `others` change."""
+    error = finite_or_none(float(spectrum.share_error(values, *others)))
+    return {"value": float(values.mean()), "standard_error": error}
+
+
 def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
-    """Shares of the spectrum below -threshold, above it and between, with standard errors over probes.
+    """Shares of the spectrum below -threshold, above it and between, with standard errors.
 
     ρ(λ > t) = ½ + (1/π) ∫_ε^∞ Re g(t + iy) dy counts an eigenvalue at distance a from t by ½ + arctan(a/ε)/π: nodes
     near t do not jump from one side to the other, but the atom at 0 would leak out in proportion to ε. Extrapolated
-    to ε = 0 from t/5 and t/10, 0.06 % of it does.
+    to ε = 0 from t/5 and t/10, 0.06 % of it does. The standard error is that of the probes, of the steps (with a
+    quarter of them left out, and with the fraction mirrored) and of the extrapolation (from 2t/5 and t/5).
     """
     if threshold == 0.0:
-        low = high = np.zeros(spectrum.nodes.shape[0])
+        low = high = [np.zeros(spectrum.nodes.shape[0])]
     else:
         reach = 1e4 * float(np.abs(spectrum.nodes).max())
-        half = np.geomspace(threshold / 10, threshold / 5, SHARE_POINTS // 8)
-        heights = np.concatenate([half, np.geomspace(threshold / 5, reach, SHARE_POINTS)[1:]])
-        low, high = (_beyond(spectrum, side * threshold, heights, half.size - 1) for side in (-1.0, 1.0))
-    values = {"fraction_negative": low, "fraction_zero": 1.0 - low - high, "fraction_positive": high}
-    errors = {k: float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else math.nan for k, v in values.items()}
-    return {k: {"value": float(v.mean()), "standard_error": finite_or_none(errors[k])} for k, v in values.items()}
+        low, high = (_beyond(spectrum, side * threshold, reach) for side in (-1.0, 1.0))
+    between = [1.0 - a - b for a, b in zip(low, high, strict=True)]
+    found = {"fraction_negative": low, "fraction_zero": between, "fraction_positive": high}
+    return {name: _share(spectrum, *values) for name, values in found.items()}
 
 
-def _beyond(spectrum: SpectralDensity, t: float, heights: Array, twice: int) -> Array:
-    """Share of every probe's law beyond t on the side of its sign; ``heights[twice]`` is 2ε, ``heights[0]`` is ε."""
-    slope = np.sign(t) * spectrum.terminated_stieltjes(t + 1j * heights).real * heights[:, None]
-    fine, coarse = (trapezoid(slope[k:], np.log(heights[k:]), axis=0) / np.pi for k in (0, twice))
-    share: Array = 0.5 + 2.0 * fine - coarse
-    return share
+def _beyond(spectrum: SpectralDensity, t: float, reach: float) -> list[Array]:
+    """Share of every probe's law beyond t on the side of its sign; then with fewer steps, mirrored, and coarser."""
+    width = abs(t) / 10
+    rungs = [np.geomspace(width * 2**k, width * 2 ** (k + 1), SHARE_POINTS // 8) for k in range(2)]
+    heights = np.concatenate([rungs[0], rungs[1][1:], np.geomspace(4 * width, reach, SHARE_POINTS)[1:]])
+    starts = (0, SHARE_POINTS // 8 - 1, 2 * (SHARE_POINTS // 8 - 1))
+
+    def extrapolated(**how: Any) -> tuple[Array, Array]:
+        slope = np.sign(t) * spectrum.terminated_stieltjes(t + 1j * heights, **how).real * heights[:, None]
+        fine, middle, coarse = (0.5 + trapezoid(slope[k:], np.log(heights[k:]), axis=0) / np.pi for k in starts)
+        return 2.0 * fine - middle, 2.0 * middle - coarse
+
+    share, coarser = extrapolated()
+    return [share, extrapolated(n_steps=_fewer(spectrum))[0], extrapolated(mirrored=True)[0], coarser]

@@ -152,7 +152,7 @@ def _recorded(
         "active": int(operator.active.size),
         "probes": options.probes,
         "exact": {name: asdict(check) for name, check in exact.items()},
-        **{key: law[key] for key in ("rms", "minimum", "maximum", "symmetry", "resolution")},
+        **{key: law[key] for key in ("rms", "minimum", "maximum", "symmetry", "l1_standard_error")},
         **{key: law[key] for key in ("fraction_negative", "fraction_positive")},
         "l1": None,
         "left_out": None,

@@ -21,7 +21,7 @@ CAPTION = (
 
 
 HEAD = ("examples", "width", "weights", "risk 0", "flat", "final risk", "λ_min/rms", "λ_max/rms", "negative",
-        "asymmetry m3", "L1 of R5", "resolved to", "phase")  # fmt: skip
+        "asymmetry m3", "L1 of R5", "error of L1", "phase")  # fmt: skip
 
 
 def rows(data: Report) -> list[list[str]]:
@@ -34,7 +34,7 @@ def rows(data: Report) -> list[list[str]]:
             str(row["flat"]), written(row["risk"]),
             written(seen["smallest"], ".1f"), written(seen["largest"], ".1f"),
             written(seen["fraction_negative"], ".3f"), _asymmetry(row), written(seen["l1"], ".3f"),
-            "–" if seen["resolution"] is None else f"{seen['resolution']['value']:.3f}", phase_of(row),
+            "–" if seen["l1_standard_error"] is None else f"{seen['l1_standard_error']['value']:.3f}", phase_of(row),
         ])  # fmt: skip
     return found
 
@@ -88,8 +88,8 @@ _NOTE = (
     "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. Flat: "
     "networks that ended at H = 0 with a risk above 0, since some active examples are past no gate of a layer (dead). "
     "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those "
-    "over probes and over networks. Resolved to: L1 change of the measured density when a quarter of the Lanczos "
-    "steps is left out, below which an L1 tells nothing. Plastic: more than half of the networks reach risk 0, and the "
+    "over probes and over networks. Error of L1: what two measurements of one Hessian differ by, from their probes and "
+    "their Lanczos steps. Plastic: more than half of the networks reach risk 0, and the "
     "asymmetry is within its standard error at every stage."
 )
 

@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 DISTANCES = ("l1", "w1")
 SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
 SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
-OF_SPECTRUM = ("rms", "minimum", "maximum", "resolution")
+OF_SPECTRUM = ("rms", "minimum", "maximum", "l1_standard_error")
 SYMMETRY = ("value", "null_95", "m3", "m3_standard_error")
 SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
 

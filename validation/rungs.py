@@ -191,6 +191,7 @@ def _add(record: dict[str, Any], rung: str, g: Array, rms: float, begun: float) 
     record["predictions"][rung] = {
         "l1": l1_distance(grid, measured, density),
         "w1": w1_distance(grid, measured, density),
+        "l1_standard_error": record["spectrum"]["l1_standard_error"],
         "density": density.tolist(),
         "seconds": round(time.perf_counter() - begun, 2),
     }

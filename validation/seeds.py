@@ -42,7 +42,7 @@ OF_A_SPECTRUM: dict[str, Callable[[Record], float]] = {  # where H ≠ 0
     "fraction_positive": lambda s: s["fraction_positive"]["value"],
     "mirror": lambda s: s["symmetry"]["value"],
     "m3": lambda s: s["symmetry"]["m3"],
-    "resolution": lambda s: s["resolution"],
+    "l1_standard_error": lambda s: s["l1_standard_error"],
 }
 
 

@@ -40,7 +40,7 @@ def spectrum(report: Report) -> Figure:
 
     Energies and densities are in units of rms and 1/rms; the energy axis is linear within 0.2 rms and
     logarithmic beyond. Measured and predicted densities are smoothed by the same eta; the band is one
-    standard error over the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
+    standard error from the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
     """
     epochs = [e for e in report["epochs"] if e["spectrum"]["rms"] > 0]
     zero = textwrap.wrap(zero_spectra(report), 104)
@@ -52,7 +52,7 @@ def spectrum(report: Report) -> Figure:
     rows = -(-len(epochs) // columns)
     fig, panels = figure(max(0.9 + 2.4 * rows, 4.2), rows, columns)
     for ax, epoch in zip(panels, epochs, strict=False):
-        _spectrum_panel(ax, epoch, float(report["eta"]), reach)
+        _spectrum_panel(ax, epoch, float(report["eta"]), report["network"]["n_weights"], reach)
     _common_height(panels[: len(epochs)], max(len(e["predictions"]) for e in epochs))
     for ax in panels[len(epochs) :]:
         ax.remove()
@@ -74,7 +74,7 @@ def _empty(zero: Sequence[str]) -> Figure:
     return fig
 
 
-def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> None:
+def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
     law, predictions = epoch["spectrum"], epoch["predictions"]
     ax.set_xscale("asinh", linear_width=0.2)
     ax.set_yscale("log")
@@ -82,7 +82,7 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, reach: float) -> None:
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
     inner = np.asarray(law["energies"])
     energies = _energies(law, 0.01, eta, inner[-1])
-    density, error = _density(law, energies, eta)
+    density, error = _density(law, energies, eta, size)
     lower = np.maximum(density - error, density / 20)  # the log axis has no room for 0
     ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
     ax.plot(energies, density, color=INK, lw=1.2)
@@ -128,7 +128,7 @@ def spectrum_overlay(report: Report) -> Figure:
         law = epoch["spectrum"]
         if law["rms"] > 0:
             energies = _energies(law, linear / law["rms"] / 100, eta, 0.0)
-            density = _density(law, energies, eta)[0] / law["rms"]
+            density = _density(law, energies, eta, report["network"]["n_weights"])[0] / law["rms"]
             label = f"{epoch['epoch']}   ({epoch['risk']:.2g})"
             ax.plot(energies * law["rms"], density, color=colour, lw=0.9, label=label)
     reach = 1.4 * max([linear, *(max(-law["minimum"], law["maximum"]) for law in laws)])
@@ -154,16 +154,15 @@ def prediction_error(report: Report) -> Figure:
     r"""L1 distance of every rung from the measured density against the epoch (log axis; at most 2).
 
     Every rung predicts a mirror-symmetric density, so by the triangle inequality none can come closer than
-    half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. Two lines tell how well the measured
-    density is known: the distance at which the probes' standard error alone would put the exact answer, and
-    the change when a quarter of the Lanczos steps is left out. Where these are below 0.001 they leave the axis.
+    half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. A dashed line is the standard error of the
+    measurement, what two measurements like this one differ by. Below 0.001 both leave the axis.
     """
     epochs = report["epochs"]
     at = column(epochs, "epoch")
     fig, (ax,) = figure(3.9, 1, 1)
     limits = [_limits(e["spectrum"]) for e in epochs]
-    floor, noise, resolution = np.maximum(np.array(limits).T, OFF_AXIS)
-    values = [floor, noise, resolution]
+    floor, error = np.maximum(np.array(limits).T, OFF_AXIS)
+    values = [floor, error]
     for rung in rungs_of(report):
         l1 = np.array([e["predictions"].get(rung, {}).get("l1", np.nan) for e in epochs], dtype=float)
         values.append(l1)
@@ -172,8 +171,7 @@ def prediction_error(report: Report) -> Figure:
         ax.plot(at, l1, color=colour, ls=style, marker=marker, label=label)
     ax.fill_between(at, OFF_AXIS, floor, color="#dedede", lw=0)
     ax.plot(at, floor, color="#8a8a8a", lw=1, marker="_", label="asymmetry floor")
-    ax.plot(at, noise, color=INK, lw=1, ls=":", marker=".", ms=4, label="sampling noise")
-    ax.plot(at, resolution, color=INK, lw=0.8, ls=(0, (6, 3)), marker="x", ms=4, label="resolution")
+    ax.plot(at, error, color=INK, lw=0.8, ls=(0, (6, 3)), marker="x", ms=4, label="standard error")
     _error_axes(ax, epochs, np.concatenate(values))
     return fig
 
@@ -192,25 +190,21 @@ def _error_axes(ax: Axes, epochs: Sequence[Report], values: Array) -> None:
     epoch_axis(ax, column(epochs, "epoch"))
 
 
-def _limits(law: Report) -> tuple[float, float, float]:
-    """What bounds the L1 of a spectrum: asymmetry floor, sampling noise, resolution; NaN where there is none.
-
-    The noise is the L1 that the exact answer would have by sampling alone (mean absolute error).
-    """
+def _limits(law: Report) -> tuple[float, float]:
+    """What bounds the L1 of a spectrum: asymmetry floor and standard error; NaN where there is none."""
     if not law["density"]:
-        return np.nan, np.nan, np.nan
+        return np.nan, np.nan
     energies, density = np.asarray(law["energies"]), np.asarray(law["density"])
-    error = np.asarray(law["standard_error"], dtype=float)  # null with a single probe
     asymmetry = np.trapezoid(np.abs(density - density[::-1]), energies) / 2
-    noise = np.sqrt(2 / np.pi) * np.trapezoid(error, energies)
-    return float(asymmetry), float(noise), float(law["resolution"])
+    error = law["l1_standard_error"]
+    return float(asymmetry), np.nan if error is None else float(error)
 
 
-def _density(law: Report, energies: Array, eta: float) -> tuple[Array, Array]:
-    """Measured density and its standard error (0 for a single probe), energies and eta in units of the rms."""
-    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"])
+def _density(law: Report, energies: Array, eta: float, size: int) -> tuple[Array, Array]:
+    """Density measured on `size` eigenvalues and its standard error; energies and eta in units of the rms."""
+    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"], size)
     density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
-    return density * law["rms"], np.nan_to_num(error) * law["rms"]
+    return density * law["rms"], error * law["rms"]
 
 
 def _energies(law: Report, first: float, eta: float, least: float) -> Array:
