@@ -26,9 +26,10 @@ from simulator import (
 )
 from simulator.streams import spawn_streams
 
+from .bulk import describe_bulk
 from .data import Dataset
 from .deadline import Deadline
-from .distances import TAILS, energy_grid, l1_distance, mirror_symmetry
+from .distances import TAILS, l1_distance, mirror_symmetry, spectral_grid
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import ENTRIES, QUICK_ENTRIES, entry_statistics
 from .estimates import (
@@ -262,8 +263,9 @@ def describe_spectrum(
         "resolution": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
+    described["bulk"] = describe_bulk(spectrum)
     if rms > 0:
-        grid = energy_grid()
+        grid = spectral_grid(eta)
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
         shorter, _ = spectrum.terminated_density(grid * rms, eta * rms, max(1, nodes.shape[1] * 3 // 4))
         described |= {
