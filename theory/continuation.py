@@ -85,10 +85,14 @@ class Continuation:
         g = -self._rational(points**2) / points
         low, high = self._bounds(points)
         held: Complex = g.real + 1j * np.clip(np.nan_to_num(g.imag, nan=0.0), low, high)
-        place = np.searchsorted(np.sort_complex(self.points), points)
-        order = np.argsort(self.points)
-        known = order[np.minimum(place, len(order) - 1)]
+        known = self._nearest(points)
         return np.where(self.points[known] == points, self.values[known], held)
+
+    def _nearest(self, points: Complex) -> Index:
+        """The place of each point among those that were solved, of some other one where it is not there."""
+        order = np.argsort(self.points)
+        place: Index = order[np.minimum(np.searchsorted(self.points[order], points), len(order) - 1)]
+        return place
 
     def _fitted(self) -> Transform:
         """-z g(z) as a rational function of w = z²: (1/N) Σ w/(w - λ²), so that mirror images are one."""
@@ -113,6 +117,12 @@ class Continuation:
             high[part] = (self.values.imag * factor).min(axis=1)
         return low, high
 
+    def miss(self, points: Complex) -> Real:
+        """|Δg| of the function at points (k,) in units of the rms, Re ≥ 0, which are solved and used from then on."""
+        before = self._right(points)
+        self.solve(points)
+        return np.asarray(np.abs(self.values[self._nearest(points)] - before))
+
     def refine(self, targets: Complex, weights: Real, accuracy: float, limit: int | None = None) -> float:
         """Solves at as many of the targets as Σ weights |Δg| ≤ accuracy takes, and estimates that sum.
 
@@ -134,9 +144,7 @@ class Continuation:
         )
         error = 0.0 if not chosen.size else np.inf
         while chosen.size:
-            before = self._right(targets[chosen])
-            self.solve(targets[chosen])
-            error, left = path.book(chosen, np.abs(self._right(targets[chosen]) - before), fresh), left - len(chosen)
+            error, left = path.book(chosen, self.miss(targets[chosen]), fresh), left - len(chosen)
             fresh = False
             chosen = path.middles(min(left, max(CHECKS, path.solved.sum() // 3)), accuracy)
             if error <= accuracy:

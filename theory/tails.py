@@ -20,10 +20,12 @@ from .signals import Real
 
 NODES = 12
 """Gauss-Legendre nodes in arctan(y/t): the mass of the semicircle beyond 1.95 rms comes out to 1e-5."""
-RAY = 0.015
+RAY = 0.014
 """Angle from the real axis of the ray on which g is sampled: that of the lowest node of `mass_beyond`."""
-TARGETS = 72
+TARGETS = 144
 """Points of that ray."""
+CHECKS = tuple(complex(r * np.cos(a), r * np.sin(a)) for r, a in ((1.0, 0.25), (2.5, 0.6), (7.0, 0.25), (20.0, 0.6)))
+"""Points off the ray, in rms, at which the continued law is tried."""
 
 
 def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
@@ -74,12 +76,13 @@ def expected_positions(transform: Transform, n: int, rms: float, count: int = 1,
 
 
 def continued(
-    law: Transform | Continuation, rms: float | None = None, accuracy: float = 5e-4, reach: float = 60.0
+    law: Transform | Continuation, rms: float | None = None, accuracy: float = 1e-3, reach: float = 60.0
 ) -> Continuation:
     """g of a symmetric law everywhere above the real axis out to `reach` rms, from few values: masses, positions.
 
     law       z -> g(z) with `rms` given, or a `Continuation` that knows values already, which is carried on
-    accuracy  of g along the ray at `RAY` from the real axis, relative and on the mean
+    accuracy  of g along the ray at `RAY` from the real axis, relative and in the integral over log|z|; five times as
+              much at `CHECKS` far above it
 
     An error of g at one place is one of the density there: masses, being integrals, come out a hundred times better.
     Raises `ConvergenceError` where the accuracy is not reached with every point of the ray solved.
@@ -89,7 +92,9 @@ def continued(
             raise ValueError("rms is missing, expected the rms of the law; pass it, or a Continuation that knows it")
         law = Continuation(law, rms)
     targets = np.geomspace(0.3, reach, TARGETS) * np.exp(1j * RAY)
-    error = law.refine(targets, np.abs(targets) / TARGETS, accuracy)
+    error = law.refine(targets, np.abs(targets) * np.log(reach / 0.3) / TARGETS, accuracy)
+    far = float((np.abs(CHECKS) * law.miss(np.array(CHECKS))).max())
+    error = max(error, 0.2 * far)
     if error > accuracy:
         raise ConvergenceError(
             f"the rational function through {len(law.points)} values of g is off by {error:.3g} at points left out, "
