@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -139,3 +140,20 @@ def test_tails_and_the_mirror_image_scale(scale: float) -> None:
     one, two = (mirror_symmetry(law, 0.05 * law.rms, np.random.default_rng(0)) for law in (spectrum, other))
     assert two.value == pytest.approx(one.value, rel=1e-6)
     assert two.m3 == pytest.approx(one.m3, rel=1e-6)
+
+
+@pytest.mark.parametrize("widths", [[6, 1, 1], [6, 1, 1, 1], [6, 2, 1, 1], [6, 8, 8, 1]])
+def test_the_time_of_tiny_networks_is_that_of_the_calls(widths: list[int]) -> None:
+    """Arithmetic alone said 1e-7 s where calls of the library take milliseconds: hundreds of times too little."""
+    network = mlp(widths)
+    for seed in range(20):
+        law = rung_law(network, X, C, "R6", network.init(seed))
+        if law.equations[0] is not None and law.equations[0].rms > 0.0:
+            break
+    equation = law.equations[0]
+    assert equation is not None
+    z = equation.rms * (np.linspace(0.0, 4.0, 32) + 0.05j)
+    law(z)
+    begun = time.process_time()
+    law(z)
+    assert (time.process_time() - begun) / 30.0 < law.seconds(32) < 1.0
