@@ -91,7 +91,7 @@ class Problem:
         z = law.equations[0].rms * (np.linspace(-4, 4, LAW_POINTS) + 0.5j) if law.equations[0] is not None else None
         assert z is not None
         law(z)
-        return estimates.law_bytes(law.memory, len(z))
+        return estimates.law_bytes(law.memory, len(z) // 2 + 1)
 
     def entries(self) -> float:
         size = {"n": ENTRIES, "resamples": RESAMPLES}

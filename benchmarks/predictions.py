@@ -76,7 +76,7 @@ def solve(
     law = law_of(equation, scale * (grid + 1j * ETA))
     return {
         "seconds": time.perf_counter() - begun,
-        "estimate": estimate_seconds(equation, len(grid)),
+        "estimate": estimate_seconds(equation, len(grid) // 2 + 1),
         "sweeps": law.iterations,
         "sites": [layer.n_sites for layer in signals.layers],
         "density": (law.g.imag / np.pi * scale).tolist(),

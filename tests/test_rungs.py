@@ -11,7 +11,7 @@ from cases import IMAGES, Case
 
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
-from theory import ConvergenceError
+from theory import Continuation, ConvergenceError
 from validation import predict, predict_spectrum, rungs
 from validation.distances import l1_distance
 from validation.measure import describe_spectrum
@@ -91,7 +91,8 @@ def test_outliers_of_the_mean_directions_are_predicted() -> None:
         ]
     )
     rms = float(np.sqrt(np.mean(spectra**2)))
-    tails = rungs.tails(lambda z: predict_spectrum(network, x, c, z, "R3"), network.n_weights, rms)
+    law = Continuation(lambda z: predict_spectrum(network, x, c, z, "R3"), rms)
+    tails = rungs.tails(law, network.n_weights)
     counts = [np.mean(np.sum(spectra > t * rms, axis=1)) for t in tails["thresholds"]]
     largest = np.mean(spectra[:, :-6:-1], axis=0) / rms
     assert abs(tails["beyond"][0] - counts[0]) < 6
@@ -162,7 +163,7 @@ def test_what_the_budget_needs_is_approximated_and_said(monkeypatch: pytest.Monk
     """Directions of the inner layers are left out before a rung is; the examples that were asked for are counted."""
     monkeypatch.setattr(rungs, "SIGNAL_RUNGS", {"R5": "mean_field"})
     monkeypatch.setattr(rungs, "tails", lambda *_: {})
-    monkeypatch.setattr(rungs, "NODES", rungs.energy_grid(10))
+    monkeypatch.setattr(rungs, "bulk_distances", lambda *_: {})
     problem = smooth_images()
     whole = recorded(*problem, epoch=1)
     assert whole["predictions"]["R5"]["approximations"] == []

@@ -12,6 +12,7 @@ Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), t
 
 from .arc_cosine_law import EntryCovariance, arc_cosine_law, entry_covariance
 from .brackets import mean_bracket, second_moment_bracket
+from .continuation import Continuation
 from .covariance import (
     Covariance,
     DenseCovariance,
@@ -46,6 +47,7 @@ from .symmetry import (
 from .tails import continued, expected_positions, mass_beyond
 
 __all__ = [
+    "Continuation",
     "ConvergenceError",
     "Covariance",
     "DenseCovariance",

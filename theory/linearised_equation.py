@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from .arrays import HOST, Array, ArrayLibrary, identity
 from .fixed_point import FixedPoint, solve_fixed_point
 from .inner_layer import InnerLayer, forward_kernels, leading_directions
-from .linearised import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer, independent_columns, minus_inverse
+from .linearised import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer, minus_inverse
 from .signals import Complex, NetworkSignals, Real
-from .sites import SiteMaps, on_above, seen_by
+from .sites import SiteMaps
 
 DESCENT = 4.0
 """Ratio of successive Im z when a point is approached from above."""
 ROUGH = 0.05
 """Tolerance of the points on that approach."""
+NOTHING = 1e-40
+"""An rms below this, with signals of order one, is rounding of H = 0."""
 
 
 def unknown_shapes(signals: NetworkSignals, closure: str) -> list[tuple[int, ...]]:
@@ -57,12 +59,16 @@ def bytes_per_point(signals: NetworkSignals, closure: str) -> float:
 class LinearisedEquation:
     """The map of one network's signals under one closure; see `theory.linearised` for the equations.
 
+    Everything inside is in units in which the signals are of order one (`NetworkSignals.normalised`): ``unit`` is κ,
+    and a point z of the spectrum is κ z here. `signals` are those normalised ones. `rms` alone is in the units of z.
+
     cut      inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
     library  where the equation is swept: its operands are moved there once, states stay there
     """
 
     def __init__(self, signals: NetworkSignals, closure: str, cut: float = 0.0, library: ArrayLibrary = HOST) -> None:
         _check(signals, closure, cut)
+        signals, self.unit = signals.normalised()
         self.signals, self.closure, self.library, self.xp = signals, closure, library, library.xp
         layers = signals.layers
         self.depth = len(layers) + 1
@@ -149,15 +155,22 @@ class LinearisedEquation:
             total = total + part
         return self._join([resolvent, *self._fields(responses), *new_links]), total
 
+    @cached_property
+    def _two_layer_form(self) -> Array:
+        """S_b^T S_b (k, r, r) of the inputs S_b = F_b^T D_b c that each neuron sees of a network of two layers."""
+        seen = self.first.seen
+        return self.library.asarray(self.xp.matmul(self.xp.matrix_transpose(seen), seen), "float64")
+
     def _two_layers(self, z: Array) -> tuple[Array, Array]:
-        """L = 2, exact: both layers of weights are eliminated, P and R are functions of z."""
-        layer, top, xp = self.signals.layers[0], self.signals.top, self.xp
-        seen = seen_by(on_above(layer, independent_columns(layer.inputs)), top)
-        turned, point = seen.transpose(0, 2, 1), xp.reshape(z, (-1, 1, 1, 1))
-        forms = [self.library.asarray(form, "float64") for form in (turned @ seen, seen @ turned)]
-        sides = [minus_inverse(xp, z, -form / point) for form in forms]
-        first = xp.mean(xp.linalg.trace(sides[1]), axis=1)
-        return xp.reshape(sides[0], (z.shape[0], -1)), self._ends_trace(z, first, sides[0])
+        """L = 2, exact: both layers of weights are eliminated, P and R are functions of z.
+
+        P = -(z - S S^T/z)^{-1} has the eigenvalues of R = -(z - S^T S/z)^{-1} and -1/z for the p - r others.
+        """
+        xp = self.xp
+        resolvent = minus_inverse(xp, z, -self._two_layer_form / xp.reshape(z, (-1, 1, 1, 1)))
+        p, r = self.first.seen.shape[1:]
+        first = xp.mean(xp.linalg.trace(resolvent), axis=1) - (p - r) / z
+        return xp.reshape(resolvent, (z.shape[0], -1)), self._ends_trace(z, first, resolvent)
 
     def _ends_trace(self, z: Array, first: Array, last: Array) -> Array:
         """N_1 g_1 + N_L g_L from tr P (n_z,) of a neuron of layer 1 and the resolvents R of the last weights."""
@@ -210,28 +223,42 @@ class LinearisedEquation:
     def operations(self) -> float:
         """Floating-point operations of one sweep at one z, roughly."""
         k, p, r = self.first.seen.shape
+        if self.depth == 2:
+            return float(40.0 * k * r**3)
         size = min(p, r) if self.first.basis is not None else p
         total = 12.0 * k * size * size * (r + size)
-        if self.first.gated is not None and self.depth > 2:
+        if self.first.gated is not None:
             total += self.first.gated.operations
         total += sum(layer.operations() for layer in self.inner)
         return float(total + 4.0 * self.n_unknowns)
 
+    def calls(self) -> float:
+        """Calls of the array library in one sweep and the step that follows it, roughly, whatever the sizes are."""
+        if self.depth == 2:  # no iteration: the second sweep finds what the first one did
+            return 20.0
+        return 60.0 + 60.0 * self.depth + sum(layer.calls() for layer in self.inner)
+
     @cached_property
     def rms(self) -> float:
-        """√(tr H²/N) of the law, to a relative 1e-5: g(z) = -1/z - rms²/z³ - ... far from the spectrum."""
+        """√(tr H²/N) of the law, to a relative 1e-5; 0 where H = 0."""
+        return self.own_rms / self.unit
+
+    @cached_property
+    def own_rms(self) -> float:
+        """The rms in the units of the equation: g(z) = -1/z - rms²/z³ - ... far from the spectrum."""
         height = 1e4
-        for _ in range(8):
+        while height > NOTHING:
             z = np.array([1j * height])
             state = self.start(z)
             for _ in range(self.depth):  # every field has then seen the ends of the network
                 state, trace = self.sweep(z, state)
             # |1 + z g| = rms²/|z|²: near enough to stand above rounding, far enough for the next term not to matter.
             ratio = float(abs(1.0 + z[0] * self.library.to_numpy(trace)[0] / self.signals.n_weights))
-            if ratio == 0.0 or 1e-10 < ratio < 1e-6:
-                break
-            height *= 1e4 * math.sqrt(ratio)
-        return height * math.sqrt(ratio)
+            if 1e-10 < ratio < 1e-6:
+                return height * math.sqrt(ratio)
+            # Of a ratio that is all rounding only so much is known: the rms is at most 1e-4 of this height.
+            height *= max(1e4 * math.sqrt(ratio), 1e-4)
+        return 0.0
 
     def _scale(self, state: Array) -> Array:
         """The largest unknown of each kind, at every z, in the place of all of that kind; 1 where they are 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ SWEEPS = 12
 """Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
 RATE = 1.5e10
 """Floating-point operations a second assumed in such estimates: two cores on matrices of a hundred rows."""
+CALL = 2e-5
+"""Seconds that a call of the array library takes on small arrays."""
+POINT = 2e-5
+"""Seconds that a point takes besides arithmetic and calls."""
 WORKING_SET = 1 << 30
 """Bytes that the points solved together may take."""
 
@@ -67,31 +72,39 @@ def law_of(
 ) -> LinearisedLaw:
     """`linearised_law` of an equation that is there already: what it holds does not depend on z.
 
-    Mirror images z and -z̄ are solved once: g(-z̄) = -conj g(z).
+    Mirror images z and -z̄ are solved once: g(-z̄) = -conj g(z). Where H = 0 the law is -1/z.
     """
     points = upper_half_plane(z)
-    flat = points.ravel()
-    folded, place = np.unique(np.abs(flat.real) + 1j * flat.imag, return_inverse=True)
+    if equation.own_rms == 0.0:
+        return LinearisedLaw(-1.0 / points, 0.0, 0)
+    flat: Complex = points.ravel() * equation.unit
+    folded, place = np.unique(_right(flat), return_inverse=True)
     g, residual, iterations, converged = _points(equation, folded, tolerance, max_iterations)
     if not converged.all():
         worst = int(np.argmax(residual))
         raise ConvergenceError(
-            f"the linearised equations have residual {residual[worst]:.3g} at z = {folded[worst]:.6g} after "
+            f"the linearised equations have residual {residual[worst]:.3g} at z = "
+            f"{folded[worst] / equation.unit:.6g} after "
             f"{iterations[worst]} sweeps, expected at most {tolerance:.3g}; raise Im z or max_iterations"
         )
-    g = np.where(flat.real < 0.0, -g[place].conj(), g[place])
-    return LinearisedLaw(g.reshape(points.shape), float(residual.max()), int(iterations.max()))
+    unfolded: Complex = np.where(flat.real < 0.0, -g[place].conj(), g[place]).astype(np.complex128) * equation.unit
+    return LinearisedLaw(unfolded.reshape(points.shape), float(residual.max()), int(iterations.max()))
+
+
+def _right(z: Complex) -> Complex:
+    """Every z or its mirror image -z̄, whichever has Re z ≥ 0."""
+    return np.asarray(np.abs(z.real) + 1j * z.imag)
 
 
 def _points(
     equation: LinearisedEquation, z: Complex, tolerance: float, max_iterations: int
 ) -> tuple[Complex, Real, NDArray[np.int64], NDArray[np.bool_]]:
-    """g, residual, sweeps and whether it converged at every z.
+    """g, residual, sweeps and whether it converged at every z, in the units of the equation.
 
     Solved in groups that fit into memory, each started from its neighbour's outermost solution.
     """
-    rms, to_numpy = equation.rms, equation.library.to_numpy
-    group = max(1, int(WORKING_SET // bytes_per_point(equation.signals, equation.closure)))
+    rms, to_numpy = equation.own_rms, equation.library.to_numpy
+    group = _group(equation)
     order = np.argsort(-np.abs(z))
     g, residual = np.empty(len(z), dtype=np.complex128), np.empty(len(z))
     iterations, converged = np.empty(len(z), dtype=np.int64), np.empty(len(z), dtype=np.bool_)
@@ -118,7 +131,7 @@ def _again(
     """The points that have not converged, approached from above."""
     xp, put = equation.xp, equation.library.asarray
     rest, kept = np.flatnonzero(~found.converged), np.flatnonzero(found.converged)
-    again = equation.follow(z[rest], equation.rms, tolerance, max_iterations)
+    again = equation.follow(z[rest], equation.own_rms, tolerance, max_iterations)
     parts = xp.concat([xp.take(found.value, put(kept, "int64"), axis=0), again.value], axis=0)
     value = xp.take(parts, put(np.argsort(np.concatenate([kept, rest])), "int64"), axis=0)
     residual, iterations, converged = found.residual.copy(), found.iterations.copy(), found.converged.copy()
@@ -128,5 +141,18 @@ def _again(
 
 
 def estimate_seconds(equation: LinearisedEquation, n_points: int) -> float:
-    """About how long `law_of` will take on a CPU at n_points energies symmetric about 0, said in advance."""
-    return SWEEPS * (n_points / 2 + 1) * equation.operations() / RATE
+    """About how long `law_of` will take on a CPU at n_points that are no mirror images of one another, said in advance.
+
+    Arithmetic, and what the calls of a sweep cost however small their arrays are: once for each group of points that
+    are solved together.
+    """
+    if n_points < 1:
+        return 0.0
+    arithmetic = SWEEPS * n_points * equation.operations() / RATE
+    groups = math.ceil(n_points / _group(equation))
+    return arithmetic + groups * SWEEPS * equation.calls() * CALL + POINT * n_points
+
+
+def _group(equation: LinearisedEquation) -> int:
+    """Points that are solved together."""
+    return max(1, int(WORKING_SET // bytes_per_point(equation.signals, equation.closure)))

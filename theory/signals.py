@@ -7,7 +7,8 @@ on, behind its own pools, S'_l sites. Everything is a plain array, so that the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,37 @@ class NetworkSignals:
     def silent(self) -> bool:
         """Whether H = 0: one linear layer, or no active example."""
         return not self.layers or not np.any(self.top)
+
+    def normalised(self) -> tuple[NetworkSignals, float]:
+        """Signals of the same law in other units, all of order one, and κ: g(z) = κ g'(κ z), rms = rms'/κ, exactly.
+
+        Inputs of layer l times a_l, back-propagated signals that layer l sees times κ/a_l and s_l² times (a_l/a_{l-1})²
+        multiply A^l by a_l², B^l by (κ/a_l)² and z by κ, which leaves every equation as it stands. a_l and κ are powers
+        of 2, so that no digit changes; squares of signals of 1e-200 are no longer 0.
+        """
+        if self.silent:
+            return self, 1.0
+        units = list[float]()
+        for layer in self.layers:
+            size = float(np.abs(layer.inputs).max(initial=0.0))
+            units.append(_inverse_power(size) if size > 0.0 else (units[-1] if units else 1.0))
+        kappa = units[-1] * _inverse_power(float(np.abs(self.top).max()))
+        before = [units[0], *units[:-1]]
+        layers = [
+            replace(
+                layer,
+                inputs=layer.inputs * unit,
+                errors=None if layer.errors is None else layer.errors * (kappa / below),
+                variance=layer.variance * (unit / below) ** 2,
+            )
+            for layer, unit, below in zip(self.layers, units, before, strict=True)
+        ]
+        return NetworkSignals(tuple(layers), self.top * (kappa / units[-1]), self.sizes), kappa
+
+
+def _inverse_power(size: float) -> float:
+    """The power of 2 that brings a positive number into [1/2, 1)."""
+    return math.ldexp(1.0, -math.frexp(size)[1])
 
 
 def gather_columns(columns: Real, offsets: Index | None) -> Real:

@@ -10,29 +10,22 @@ whose integrand is smooth unless an atom sits at t.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import AAA
 from scipy.optimize import brentq
 
+from .continuation import Continuation, Transform
 from .dyson import ConvergenceError
-from .signals import Complex, Real
+from .signals import Real
 
-Transform = Callable[[Complex], Complex]
 NODES = 12
 """Gauss-Legendre nodes in arctan(y/t): the mass of the semicircle beyond 1.95 rms comes out to 1e-5."""
-RAYS = (0.015, 0.08, 0.25, 0.7, 1.3)
-"""Angles from the real axis at which g is sampled to be continued."""
-PER_RAY, N_CHECKS, CHECK_RAY = 14, 4, 0.035
-ROUNDING = 1e-5
-"""Relative error that the values of g may have: solved by iteration."""
-CONTINUATION_POINTS = len(RAYS) * PER_RAY + N_CHECKS
-"""Values of g that `continued` asks for at first."""
-REFINEMENTS = 3
-"""Times that the energies on the rays may lie twice as close, the first time included."""
+RAY = 0.014
+"""Angle from the real axis of the ray on which g is sampled: that of the lowest node of `mass_beyond`."""
+TARGETS = 144
+"""Points of that ray."""
+CHECKS = tuple(complex(r * np.cos(a), r * np.sin(a)) for r, a in ((1.0, 0.25), (2.5, 0.6), (7.0, 0.25), (20.0, 0.6)))
+"""Points off the ray, in rms, at which the continued law is tried."""
 
 
 def mass_beyond(transform: Transform, thresholds: ArrayLike) -> Real:
@@ -82,45 +75,29 @@ def expected_positions(transform: Transform, n: int, rms: float, count: int = 1,
     return np.exp(found[::-1])
 
 
-def continued(transform: Transform, rms: float, accuracy: float = 5e-3, reach: float = 60.0) -> Transform:
-    """g of a symmetric law everywhere above the real axis with |z| between rms and `reach` rms, from few values.
+def continued(
+    law: Transform | Continuation, rms: float | None = None, accuracy: float = 1e-3, reach: float = 60.0
+) -> Continuation:
+    """g of a symmetric law everywhere above the real axis out to `reach` rms, from few values: masses, positions.
 
-    -z g(z) is analytic in the upper half-plane: a rational function through its values on a few rays (adaptive
-    Antoulas-Anderson; Nakatsukasa, Sète & Trefethen, SIAM J. Sci. Comput. 40, 2018) continues it to all of it.
-    g(-z̄) = -conj g(z) doubles the values. `transform` is asked for `CONTINUATION_POINTS` values, and for twice and
-    four times as many where the function is off by more than `accuracy`, relative to g, at points left out.
+    law       z -> g(z) with `rms` given, or a `Continuation` that knows values already, which is carried on
+    accuracy  of g along the ray at `RAY` from the real axis, relative and in the integral over log|z|; five times as
+              much at `CHECKS` far above it
 
     An error of g at one place is one of the density there: masses, being integrals, come out a hundred times better.
-    Raises `ConvergenceError` where the accuracy is not reached.
+    Raises `ConvergenceError` where the accuracy is not reached with every point of the ray solved.
     """
-
-    def sampled(energies: Real, rays: Sequence[float]) -> tuple[Complex, Complex]:
-        places = np.outer(rms * energies, np.exp(1j * np.array(rays))).ravel()
-        return places, places * transform(places)
-
-    checks, expected = sampled(np.geomspace(1.0, 0.5 * reach, N_CHECKS), (CHECK_RAY,))
-    energies = np.geomspace(0.8, reach, PER_RAY)
-    points, values = sampled(energies, RAYS)
-    for refinement in range(REFINEMENTS):
-        if refinement:
-            between = np.sqrt(energies[1:] * energies[:-1])
-            more, there = sampled(between, RAYS)
-            energies = np.sort(np.concatenate([energies, between]))
-            points, values = np.concatenate([points, more]), np.concatenate([values, there])
-        rational = _rational(points, values, 2 * len(energies))
-        error = float(np.abs(rational(checks) / expected - 1.0).max())
-        if error <= accuracy:
-            return lambda z: rational(np.ravel(z)).reshape(np.shape(z)) / z
-    raise ConvergenceError(
-        f"the rational function through {len(points)} values of g is off by {error:.3g} at points left out, expected "
-        f"at most {accuracy:.3g}; solve for g at every point instead"
-    )
-
-
-def _rational(points: Complex, values: Complex, terms: int) -> Transform:
-    """The rational function through values and their mirror images."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points left out tell how far it is off
-        both = np.concatenate([points, -points.conj()]), np.concatenate([values, values.conj()])
-        found: Transform = AAA(*both, rtol=ROUNDING, max_terms=terms)
-    return found
+    if not isinstance(law, Continuation):
+        if rms is None:
+            raise ValueError("rms is missing, expected the rms of the law; pass it, or a Continuation that knows it")
+        law = Continuation(law, rms)
+    targets = np.geomspace(0.3, reach, TARGETS) * np.exp(1j * RAY)
+    error = law.refine(targets, np.abs(targets) * np.log(reach / 0.3) / TARGETS, accuracy)
+    far = float((np.abs(CHECKS) * law.miss(np.array(CHECKS))).max())
+    error = max(error, 0.2 * far)
+    if error > accuracy:
+        raise ConvergenceError(
+            f"the rational function through {len(law.points)} values of g is off by {error:.3g} at points left out, "
+            f"expected at most {accuracy:.3g}; solve for g at every point instead"
+        )
+    return law

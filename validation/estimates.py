@@ -81,8 +81,8 @@ def moments_bytes(operator: HessianOperator) -> float:
 
 
 def law_bytes(per_point: float, n_points: int) -> float:
-    """Linearised equations at n_points energies: mirror images once, in groups that fit the theory's working set."""
-    return LIBRARIES + per_point * max(1, min(n_points // 2 + 1, WORKING_SET // max(per_point, 1.0)))
+    """Linearised equations at n_points, in groups that fit the theory's working set."""
+    return LIBRARIES + per_point * max(1, min(n_points, WORKING_SET // max(per_point, 1.0)))
 
 
 def entries_bytes(network: Network, ops: Backend, examples: int, n: int, resamples: int) -> float:

@@ -26,6 +26,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
+        _bulk(data),
         _tails(data),
         _symmetry_tests(data),
         _approximated(data),
@@ -158,6 +159,40 @@ def _l1_error(law: Report) -> str:
     return f"{law['l1_standard_error']:.3f}" if known else number(None)
 
 
+def _bulk(data: Report) -> str:
+    """A row per recorded epoch: distances that see the bulk around 0, prediction by prediction."""
+    rungs = [r for r in rungs_of(data) if any("l1_fine" in e["predictions"].get(r, {}) for e in data["epochs"])]
+    if not rungs:
+        return ""
+    note = (
+        "<p class='note'>Most eigenvalues lie so close to 0 that the smoothing of the figures lays them on the atom "
+        "there. Fine L1: the same distance, smoothed with {fine_eta:g} rms. Log distance: between the laws of log|λ| "
+        "on either side of 0, from {least:g} rms on, smoothed with {width:g} in the logarithm; eigenvalues that are 0 "
+        "have no part in it. Both are at most about 2. Noise: what the probes alone would give the exact law. Solved: "
+        "what is left, at most, between the points where a law was solved, in L1 and in fine L1.</p>"
+    )
+    seen = next(e["spectrum"]["bulk"] for e in data["epochs"] if e["spectrum"]["bulk"]["sizes"])
+    head = ("epoch", "", "noise", *(escape(rung) for rung in rungs))
+    rows = [row for e in data["epochs"] if e["spectrum"]["rms"] > 0 for row in _bulk_rows(e, rungs)]
+    said = note.format(least=seen["sizes"][0], **seen)
+    return f"<section><h2>The bulk around 0</h2>{said}{table(head, rows, 'numbers', 'The bulk around 0')}</section>"
+
+
+def _bulk_rows(epoch: Report, rungs: Sequence[str]) -> list[list[str]]:
+    made, law = [epoch["predictions"].get(rung, {}) for rung in rungs], epoch["spectrum"]["bulk"]
+    rows = [
+        [name, number(law[noise], 2) if noise else number(None), *(number(p.get(key), 3) for p in made)]
+        for name, noise, key in (("fine L1", "fine_noise", "l1_fine"), ("log distance", "log_noise", "log_distance"))
+    ]
+    errors = [
+        f"{number(p['interpolation_error'], 1)}, {number(p['fine_interpolation_error'], 1)}"
+        if p.get("l1_fine") is not None
+        else number(None)
+        for p in made
+    ]
+    return [[number(epoch["epoch"]), *row] for row in (*rows, ["solved", number(None), *errors])]
+
+
 def _tails(data: Report) -> str:
     """A row per recorded epoch and threshold: eigenvalues beyond, measured and predicted; then the largest."""
     epochs = [e for e in data["epochs"] if e["spectrum"]["rms"] > 0]
@@ -229,16 +264,25 @@ def _approximated(data: Report) -> str:
 
 def _left_out(data: Report) -> str:
     """Predictions that were not made, with the reason."""
-    said = [
-        (rung, str(reason), epoch["epoch"])
-        for epoch in data["epochs"]
-        for rung, reason in epoch.get("left_out", {}).items()
-    ] + [
-        (rung, f"tails only: {made['tails_left_out']}", epoch["epoch"])
-        for epoch in data["epochs"]
-        for rung, made in epoch["predictions"].items()
-        if "tails_left_out" in made
-    ]
+    said = (
+        [
+            (rung, str(reason), epoch["epoch"])
+            for epoch in data["epochs"]
+            for rung, reason in epoch.get("left_out", {}).items()
+        ]
+        + [
+            (rung, f"fine L1 and log distance only: {made['bulk_left_out']}", epoch["epoch"])
+            for epoch in data["epochs"]
+            for rung, made in epoch["predictions"].items()
+            if "bulk_left_out" in made
+        ]
+        + [
+            (rung, f"tails only: {made['tails_left_out']}", epoch["epoch"])
+            for epoch in data["epochs"]
+            for rung, made in epoch["predictions"].items()
+            if "tails_left_out" in made
+        ]
+    )
     return _by_rung("Predictions left out", "reason", said)
 
 

@@ -25,9 +25,10 @@ from simulator import (
 )
 from simulator.streams import Streams, spawn_streams
 
+from .bulk import describe_bulk
 from .data import Dataset
 from .deadline import Deadline
-from .distances import TAILS, energy_grid, mirror_symmetry
+from .distances import TAILS, mirror_symmetry, spectral_grid
 from .empirical import CIRCUITS, QUICK_CIRCUITS, circuit_laws, gradient_histograms, symmetry, weight_histograms
 from .entries import ENTRIES, QUICK_ENTRIES, entry_statistics
 from .estimates import (
@@ -258,8 +259,9 @@ def describe_spectrum(
         "l1_standard_error": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
+    described["bulk"] = describe_bulk(spectrum)
     if rms > 0:
-        grid = energy_grid()
+        grid = spectral_grid(eta)
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
         described |= {
             "energies": grid.tolist(),

@@ -14,6 +14,7 @@ from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
 from simulator.losses import get_loss
 
 from .console import printable
+from .distances import LEAST_ETA
 from .interchange import file_digest
 from .memory import parse_size
 from .plain_options import OptionError, PlainOptions
@@ -89,6 +90,11 @@ class Options(PlainOptions):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
         if self.eta > MOST_ETA:
             raise OptionError(f"--eta {self.eta!r}: expected at most {MOST_ETA:g}, in units of the rms")
+        if self.eta < LEAST_ETA:
+            raise OptionError(
+                f"--eta {self.eta!r}: expected at least {LEAST_ETA:g}, in units of the rms: densities are compared on "
+                "a grid with steps of half of it"
+            )
         if not (math.isfinite(self.save_seconds) and self.save_seconds >= 0):
             raise OptionError(f"--save-seconds {self.save_seconds!r}: expected a number >= 0")
         if self.stop_after is not None and not self.stop_after > 0:

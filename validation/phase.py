@@ -22,6 +22,7 @@ from .cluster import check_cluster, cluster, completed, default_workers
 from .command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from .console import bar, say
 from .data import load_dataset
+from .distances import LEAST_ETA
 from .finishing import finish
 from .job import environment, package_version
 from .locking import locked
@@ -75,6 +76,8 @@ class PhaseOptions(CellOptions):
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if self.eta < LEAST_ETA:
+            raise OptionError(f"--eta {self.eta!r}: expected at least {LEAST_ETA:g}, in units of the rms")
         if not 0 <= self.momentum < 1:
             raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
 

@@ -13,7 +13,7 @@ import numpy as np
 from backends import Backend, get_backend
 from simulator import HessianOperator, Network, TrainingDivergedError, evaluate, mlp, spectral_density, train_epochs
 from simulator.streams import Streams, spawn_streams
-from theory import ConvergenceError
+from theory import Continuation, ConvergenceError
 
 from .data import Dataset, load_dataset
 from .distances import l1_distance
@@ -21,7 +21,7 @@ from .facts import check_facts
 from .measure import describe_spectrum
 from .plain_options import PlainOptions
 from .predict import rung_law
-from .rungs import NODES, SMOOTH, approximations, on_grid, too_much
+from .rungs import POINTS, approximations, density_of, solve_density, too_much
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
@@ -174,14 +174,14 @@ def _predicted(
 ) -> Record:
     """L1 of R5 on at most `prediction_examples` of the active examples, or why there is none."""
     grid, rms, most = np.array(law["energies"]), law["rms"], options.prediction_examples
-    nodes = NODES if options.eta >= SMOOTH else grid
     try:
         rung = rung_law(network, data.x, operator.c, RUNG, weights, rng, operator.backend, examples=most)
-        reason = too_much(rung, len(nodes), options.prediction_seconds)
+        reason = too_much(rung, POINTS, options.prediction_seconds)
         if reason is not None:
             return {"left_out": reason}
-        g = on_grid(rung, rms * (nodes + 1j * options.eta), grid, rms)
+        known = Continuation(rung, rms)
+        solve_density(known, grid, options.eta)
     except (ValueError, ConvergenceError) as error:
         return {"left_out": str(error)}
-    distance = l1_distance(grid, np.array(law["density"]), g.imag / np.pi * rms)
+    distance = l1_distance(grid, np.array(law["density"]), density_of(known, grid, options.eta))
     return {"l1": distance, "approximations": approximations(rung, operator.c, most)}

@@ -27,6 +27,7 @@ RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
 MEMORY = 8e9  # bytes that one energy may take
+MOST_POINTS = 1000  # at which a law is solved, however quick it is
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
 
 
@@ -129,8 +130,13 @@ class SignalLaw:
         return SignalLaw(self.signals, self.closure, self.backend, cut, self.stretch)
 
     def seconds(self, n_points: int) -> float:
-        """About how long n_points energies will take."""
+        """About how long n_points will take that are no mirror images of one another."""
         return sum(estimate_seconds(one, n_points) for one in self.equations if one is not None)
+
+    def affordable(self, budget: float) -> int:
+        """At how many points it can be solved in so many seconds."""
+        each = self.seconds(1)
+        return int(min(budget / each, MOST_POINTS)) if each > 0.0 else MOST_POINTS
 
     @property
     def memory(self) -> float:
@@ -185,10 +191,22 @@ def rung_law(
     if reference.too_large:
         raise ValueError(f"the second moment of all active examples is out of reach: {reference.too_large}")
     law.stretch = tuple(
-        1.0 if one is None or of_all is None else one.rms / of_all.rms
-        for one, of_all in zip(law.equations, reference.equations, strict=True)
+        _stretch(one, of_all, rung) for one, of_all in zip(law.equations, reference.equations, strict=True)
     )
     return law
+
+
+def _stretch(part: LinearisedEquation | None, whole: LinearisedEquation | None, rung: str) -> float:
+    """rms of the law of a sample over that of all examples; 1 where H = 0 for both."""
+    own, right = (0.0 if one is None else one.rms for one in (part, whole))
+    if own == right == 0.0:
+        return 1.0
+    if own == 0.0 or right == 0.0:
+        raise ValueError(
+            f"{rung} has H = 0 on the sampled examples and rms {right:.3g} on all active ones, so that no stretch "
+            "leads from one to the other: use more --prediction-examples"
+        )
+    return own / right
 
 
 def predict_spectrum(

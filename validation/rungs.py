@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from backends import Backend
 from simulator import Network
 from simulator.streams import Seed, spawn_streams
-from theory import ConvergenceError, continued, expected_positions, mass_beyond
-from theory.tails import CONTINUATION_POINTS
+from theory import Continuation, ConvergenceError, continued, expected_positions, mass_beyond
 
-from .distances import TAILS, energy_grid, l1_distance, w1_distance
+from .bulk import LEAST_POINTS, bulk_distances
+from .distances import TAILS, l1_distance, trapezoid_weights, w1_distance
 from .moments import HessianMoments
 from .predict import (
     MOMENT_RUNGS,
@@ -28,9 +28,9 @@ from .predict import (
 
 Array = np.ndarray[Any, Any]
 LARGEST = 5  # eigenvalues whose positions are predicted
-NODES = energy_grid(30)  # where R4w to R6 are solved; the law, smooth on the scale of η, is interpolated between them
-SMOOTH = 0.04  # rms: the least η at which NODES are close enough
-BEND = 0.1  # rms: nodes are even in E below it and in log E beyond
+POINTS = 32  # at which a law has to be solved for a density, typically; mirror images count once
+ACCURACY = 5e-4  # of a density between these points, in L1
+FEW = 100  # energies on one side up to which a law that is quick to solve is solved at all of them
 CUT = 1e-3  # directions of inner layers left out where the whole equations take too long: changes densities by 0.3 %
 
 
@@ -38,18 +38,10 @@ def predict_moments(
     record: dict[str, Any], moments: HessianMoments, rms: float, eta: float, keep: Callable[[], object] = lambda: None
 ) -> None:
     """Add R0, R1 and R2 to a record's predictions; `keep` is called before each; those that are there stay."""
-    z = _points(record, rms, eta)
     for rung in MOMENT_RUNGS:
-        if _is_there(record, rung):
-            continue
-        keep()
-        begun = time.perf_counter()
-        try:
-            g = predict_from_moments(moments, z, rung)
-        except ConvergenceError as error:
-            record["left_out"][rung] = f"its equations did not converge: {error}"
-            continue
-        _add(record, rung, g, rms, begun)
+        if not _is_there(record, rung):
+            keep()
+            _quick(record, rung, partial(predict_from_moments, moments, rung=rung), rms, eta)
 
 
 def predict_signals(
@@ -75,13 +67,10 @@ def predict_signals(
     before each rung; those that are in the record already stay, and every rung has a random stream of its own. `refuse`
     may give another reason to leave out a rung at so many energies.
     """
-    # Nodes lie 0.02 rms apart near 0: a smaller η would show structure between them.
-    nodes = NODES if eta >= SMOOTH else np.array(record["spectrum"]["energies"])
-    z = rms * (nodes + 1j * eta)
     if not record["fresh"]:
         record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
     elif not _is_there(record, "R3"):
-        _arc_cosine(record, network, x, c, rms, eta)
+        _quick(record, "R3", lambda z: predict_spectrum(network, x, c, z, "R3"), rms, eta, network.n_weights)
     for rung, stream in zip(SIGNAL_RUNGS, spawn_streams(seed, len(SIGNAL_RUNGS)), strict=True):
         if _is_there(record, rung):
             continue
@@ -91,13 +80,13 @@ def predict_signals(
         except ValueError as error:
             record["left_out"][rung] = str(error)
             continue
-        if law.too_large is None and law.seconds(len(z)) > budget:
+        if law.too_large is None and law.seconds(POINTS) > budget:
             law = law.coarser(CUT)
-        reason = too_much(law, len(z), budget) or refuse(rung, law, len(z))
+        reason = too_much(law, POINTS, budget) or refuse(rung, law, POINTS)
         if reason is not None:
             record["left_out"][rung] = reason
             continue
-        _solve(record, rung, law, z, rms, budget)
+        _solve(record, rung, law, rms, eta, budget)
         if rung in record["predictions"]:
             record["predictions"][rung]["approximations"] = approximations(law, c, examples)
 
@@ -107,7 +96,7 @@ def _is_there(record: dict[str, Any], rung: str) -> bool:
 
 
 def too_much(law: SignalLaw, n_points: int, budget: float) -> str | None:
-    """Why a rung is not to be solved: its time or its memory, said in advance; None where it may be."""
+    """Why a rung is not to be solved at so many points: its time or its memory, said in advance; None where it may."""
     if law.too_large is not None:
         return law.too_large
     seconds = law.seconds(n_points)
@@ -129,55 +118,78 @@ def approximations(law: SignalLaw, c: Array, examples: int | None) -> list[str]:
     return said
 
 
-def _points(record: dict[str, Any], rms: float, eta: float) -> Array:
-    z: Array = rms * (np.array(record["spectrum"]["energies"]) + 1j * eta)
-    return z
-
-
-def _arc_cosine(record: dict[str, Any], network: Network, x: Array, c: Array, rms: float, eta: float) -> None:
-    def law(z: Array) -> Array:
-        return predict_spectrum(network, x, c, z, "R3")
-
-    begun = time.perf_counter()
+def _quick(
+    record: dict[str, Any], rung: str, law: Callable[[Array], Array], rms: float, eta: float, n: int | None = None
+) -> None:
+    """A rung that takes seconds; with its tails where `n`, the number of weights, is given."""
+    begun, known = time.perf_counter(), Continuation(law, rms)
+    energies = np.array(record["spectrum"]["energies"])
     try:
-        _add(record, "R3", law(_points(record, rms, eta)), rms, begun)
-        _add_tails(record, "R3", law, network.n_weights, rms)
-    except (ValueError, ConvergenceError) as error:
-        record["left_out"]["R3"] = str(error)
+        error = solve_density(known, energies, eta, 0.0 if np.sum(energies >= 0) <= FEW else ACCURACY)
+        _add(record, rung, known, eta, error, begun)
+        _add_bulk(record, rung, known, None)
+        if n is not None:
+            _add_tails(record, rung, known, n)
+    except ConvergenceError as problem:
+        record["left_out"].setdefault(rung, f"its equations did not converge: {problem}")
+    except ValueError as problem:
+        record["left_out"].setdefault(rung, str(problem))
 
 
-def _solve(record: dict[str, Any], rung: str, law: SignalLaw, z: Array, rms: float, budget: float) -> None:
-    begun = time.perf_counter()
+def _solve(record: dict[str, Any], rung: str, law: SignalLaw, rms: float, eta: float, budget: float) -> None:
+    begun, known = time.perf_counter(), Continuation(law, rms)
+    most = max(POINTS, law.affordable(budget))
     try:
-        _add(record, rung, on_grid(law, z, np.array(record["spectrum"]["energies"]), rms), rms, begun)
-        seconds = law.seconds(2 * CONTINUATION_POINTS)  # none is another's mirror image
-        if seconds <= budget:
-            _add_tails(record, rung, law, law.signals[0].n_weights, rms)
-        else:
-            record["predictions"][rung]["tails_left_out"] = (
-                f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}"
-            )
-    except ConvergenceError as error:
-        record["left_out"][rung] = f"its equations did not converge: {error}"
+        error = solve_density(known, np.array(record["spectrum"]["energies"]), eta, limit=most)
+        _add(record, rung, known, eta, error, begun)
+    except ConvergenceError as problem:
+        record["left_out"][rung] = f"its equations did not converge: {problem}"
+        return
+    made, seconds = record["predictions"][rung], law.seconds(LEAST_POINTS)
+    late = f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}" if seconds > budget else None
+    if late is None:
+        _add_bulk(record, rung, known, most)
+        _add_tails(record, rung, known, law.signals[0].n_weights)
+    else:
+        made |= {"bulk_left_out": late, "tails_left_out": late}
 
 
-def on_grid(law: SignalLaw, z: Array, grid: Array, rms: float) -> Array:
-    """g of a law solved at the points z, interpolated to the energies `grid` (in rms) at the same η."""
-    between = CubicSpline(np.arcsinh(z.real / (BEND * rms)), law(z))
-    g: Array = between(np.arcsinh(grid / BEND))
-    return g
+def solve_density(
+    law: Continuation, energies: Array, eta: float, accuracy: float = ACCURACY, limit: int | None = None
+) -> float:
+    """Solves a law at as many of the energies (symmetric about 0, in rms) as its density smoothed by η takes.
+
+    The error left between them, in L1; `accuracy` 0 solves at every energy.
+    """
+    half = energies[energies >= 0.0]
+    return law.refine(half + 1j * eta, 2.0 * trapezoid_weights(half) / np.pi, accuracy, limit)
 
 
-def _add_tails(record: dict[str, Any], rung: str, law: Callable[[Array], Array], n: int, rms: float) -> None:
+def density_of(law: Continuation, energies: Array, eta: float) -> Array:
+    """The density in units of 1/rms at energies and η in units of the rms, never negative and finite."""
+    density: Array = law(law.rms * (energies + 1j * eta)).imag / np.pi * law.rms
+    assert np.isfinite(density).all()
+    assert (density >= 0.0).all()
+    return density
+
+
+def _add_bulk(record: dict[str, Any], rung: str, law: Continuation, limit: int | None) -> None:
     try:
-        record["predictions"][rung]["tails"] = tails(law, n, rms)
+        record["predictions"][rung] |= bulk_distances(record["spectrum"], law, limit)
+    except ConvergenceError as problem:
+        record["predictions"][rung]["bulk_left_out"] = str(problem)
+
+
+def _add_tails(record: dict[str, Any], rung: str, law: Continuation, n: int) -> None:
+    try:
+        record["predictions"][rung]["tails"] = tails(law, n)
     except (ConvergenceError, ValueError) as error:
         record["predictions"][rung]["tails_left_out"] = str(error)
 
 
-def tails(law: Callable[[Array], Array], n: int, rms: float) -> dict[str, Any]:
+def tails(law: Continuation, n: int) -> dict[str, Any]:
     """Expected numbers of n eigenvalues beyond 4, 8 and 12 rms on either side, and of the largest, in rms."""
-    g = continued(law, rms)
+    g, rms = continued(law), law.rms
     return {
         "thresholds": list(TAILS),
         "beyond": np.maximum(n * mass_beyond(g, rms * np.array(TAILS)), 0.0).tolist(),
@@ -185,13 +197,14 @@ def tails(law: Callable[[Array], Array], n: int, rms: float) -> dict[str, Any]:
     }
 
 
-def _add(record: dict[str, Any], rung: str, g: Array, rms: float, begun: float) -> None:
+def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error: float, begun: float) -> None:
     grid, measured = np.array(record["spectrum"]["energies"]), np.array(record["spectrum"]["density"])
-    density = g.imag / np.pi * rms
+    density = density_of(law, grid, eta)
     record["predictions"][rung] = {
         "l1": l1_distance(grid, measured, density),
         "w1": w1_distance(grid, measured, density),
         "l1_standard_error": record["spectrum"]["l1_standard_error"],
+        "interpolation_error": error,
         "density": density.tolist(),
         "seconds": round(time.perf_counter() - begun, 2),
     }
