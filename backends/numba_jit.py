@@ -41,6 +41,7 @@ def njit(*, parallel: bool = False, cache: bool = False, **options: Any) -> Call
         if not parallel:
             return kernel
         serial = functools.cache(lambda: _compiled(_renamed(function), False, cache, options))
+        numba_threads.KERNELS.append((kernel, serial))
 
         @functools.wraps(function)
         def launch(*arguments: Any) -> Any:

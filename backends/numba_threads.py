@@ -120,11 +120,19 @@ def watch_forks() -> None:
         os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)
 
 
+KERNELS: list[tuple[Any, Callable[[], Any]]] = []  # every parallel kernel, and what gives its serial version
+
 _HELD: list[Any] = []  # locks that the forking thread holds meanwhile
 
 
 def _before() -> None:
-    """No fork while another thread starts threads or compiles: its locks would stay locked in the child for ever."""
+    """No fork while another thread starts threads or compiles: its locks would stay locked in the child for ever.
+
+    What has run here is compiled for children first: once, not by every child while somebody waits for it.
+    """
+    for kernel, serial in KERNELS:
+        for signature in kernel.signatures:
+            serial().compile(signature)
     held = [_PROCESS.starting]
     if compiler := sys.modules.get("numba.core.compiler_lock"):
         held.append(compiler.global_compiler_lock)
