@@ -10,6 +10,7 @@ is a sum of kernels of half width φ in log(λ/t), to which the atom at 0 gives 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from simulator import SpectralDensity
 from theory import Continuation
 
 from .distances import l1_distance, spectral_grid, trapezoid_weights
+from .storage import finite_or_none
 
 Array = np.ndarray[Any, Any]
 FINE_ETA = 0.01
 """η, in rms, of the finer comparison of densities."""
+SIDES = {"negative": -1, "positive": 1}
 WIDTH = 0.2
 """φ, the half width of the kernel in log|λ|."""
 SIZES = np.geomspace(1e-3, 60.0, 81)
@@ -45,40 +48,49 @@ def log_density(transform: Any, sign: int) -> Array:
 
 
 def describe_bulk(spectrum: SpectralDensity) -> dict[str, Any]:
-    """The measured law of log|λ| on either side, and what sampling alone makes of both distances.
+    """The measured law of log|λ| on either side, and the standard errors of both distances.
 
-    ``sizes`` |λ| in rms, ``negative`` and ``positive`` densities of log|λ|; ``log_noise`` and ``fine_noise`` are the
-    distances that probes alone would give the exact law (mean absolute error), None for a single probe. Empty laws
-    for the zero spectrum.
+    ``sizes`` |λ| in rms, ``negative`` and ``positive`` densities of log|λ|; ``l1_fine_standard_error`` and
+    ``log_standard_error``: what two measurements like this one differ by, from probes and from steps, None where
+    nothing tells. Empty laws for the zero spectrum.
     """
     described: dict[str, Any] = {
         "fine_eta": FINE_ETA, "width": WIDTH, "sizes": [], "negative": [], "positive": [],
-        "fine_noise": None, "log_noise": None,
+        "l1_fine_standard_error": None, "log_standard_error": None,
     }  # fmt: skip
     rms = spectrum.rms
     if rms == 0.0:
         return described
     sides = _measured_sides(spectrum)
-    described |= {"sizes": SIZES.tolist()} | {name: side.mean(axis=1).tolist() for name, side in sides.items()}
-    probes = len(spectrum.alpha)
-    if probes > 1:
-        grid = spectral_grid(FINE_ETA)
-        error = spectrum.terminated_density(grid * rms, FINE_ETA * rms)[1] * rms
-        weights = trapezoid_weights(np.log(SIZES))
-        spread = sum(weights @ side.std(axis=1, ddof=1) for side in sides.values()) / np.sqrt(probes)
-        described["fine_noise"] = float(np.sqrt(2.0 / np.pi) * trapezoid_weights(grid) @ error)
-        described["log_noise"] = float(np.sqrt(2.0 / np.pi) * spread)
-    return described
+    fine = spectrum.l1_standard_error(spectral_grid(FINE_ETA) * rms, FINE_ETA * rms)
+    return described | {
+        "sizes": SIZES.tolist(),
+        **dict(zip(SIDES, sides.mean(axis=-1).tolist(), strict=True)),
+        "l1_fine_standard_error": finite_or_none(fine),
+        "log_standard_error": finite_or_none(_log_standard_error(spectrum, sides)),
+    }
 
 
-def _measured_sides(spectrum: SpectralDensity) -> dict[str, Array]:
-    """Densities of log|λ| of every probe, (sizes, probes)."""
+def _log_standard_error(spectrum: SpectralDensity, sides: Array) -> float:
+    """`SpectralDensity.l1_standard_error` for the laws of log|λ|, ``sides`` (2, sizes, probes); NaN for one probe."""
+    probes, steps = sides.shape[-1], spectrum.alpha.shape[1]
+    if probes < 2:
+        return math.nan
+    weights = trapezoid_weights(np.log(SIZES))
+    scatter = np.sqrt(2.0 / np.pi) * np.sum(sides.std(axis=-1, ddof=1) @ weights) / np.sqrt(probes)
+    others = _measured_sides(spectrum, max(1, steps * 3 // 4)), _measured_sides(spectrum, mirrored=True)
+    changes = [np.sum(np.abs((other - sides).mean(axis=-1)) @ weights) for other in others]
+    return float(np.sqrt(2.0 * scatter**2 + np.sum(np.square(changes))))
+
+
+def _measured_sides(spectrum: SpectralDensity, n_steps: int | None = None, mirrored: bool = False) -> Array:
+    """Densities of log|λ| of every probe on either side, (2, sizes, probes)."""
     rms = spectrum.rms
 
     def transform(z: Array) -> Array:
-        return rms * spectrum.terminated_stieltjes(rms * z)
+        return rms * spectrum.terminated_stieltjes(rms * z, n_steps, mirrored)
 
-    return {"negative": log_density(transform, -1), "positive": log_density(transform, 1)}
+    return np.stack([log_density(transform, sign) for sign in SIDES.values()])
 
 
 def fine_density(spectrum: dict[str, Any]) -> Array:
@@ -118,7 +130,7 @@ def bulk_distances(spectrum: dict[str, Any], law: Continuation, limit: int | Non
     side, weights = log_density(transform, 1), trapezoid_weights(np.log(SIZES))
     return {
         "l1_fine": l1_distance(grid, fine_density(spectrum), transform(grid + 1j * FINE_ETA).imag / np.pi),
-        "log_distance": sum(float(weights @ np.abs(bulk[name] - side)) for name in ("negative", "positive")),
+        "log_distance": sum(float(weights @ np.abs(bulk[name] - side)) for name in SIDES),
         "log_density": side.tolist(),
         "fine_interpolation_error": error,
     }

@@ -168,11 +168,12 @@ def _bulk(data: Report) -> str:
         "<p class='note'>Most eigenvalues lie so close to 0 that the smoothing of the figures lays them on the atom "
         "there. Fine L1: the same distance, smoothed with {fine_eta:g} rms. Log distance: between the laws of log|λ| "
         "on either side of 0, from {least:g} rms on, smoothed with {width:g} in the logarithm; eigenvalues that are 0 "
-        "have no part in it. Both are at most about 2. Noise: what the probes alone would give the exact law. Solved: "
-        "what is left, at most, between the points where a law was solved, in L1 and in fine L1.</p>"
+        "have no part in it. Both are at most about 2. Error: the standard error of the distances beside it, from "
+        "probes and from steps. Solved: what is left, at most, between the points where a law was solved, in L1 and in "
+        "fine L1.</p>"
     )
     seen = next(e["spectrum"]["bulk"] for e in data["epochs"] if e["spectrum"]["bulk"]["sizes"])
-    head = ("epoch", "", "noise", *(escape(rung) for rung in rungs))
+    head = ("epoch", "", "error", *(escape(rung) for rung in rungs))
     rows = [row for e in data["epochs"] if e["spectrum"]["rms"] > 0 for row in _bulk_rows(e, rungs)]
     said = note.format(least=seen["sizes"][0], **seen)
     return f"<section><h2>The bulk around 0</h2>{said}{table(head, rows, 'numbers', 'The bulk around 0')}</section>"
@@ -181,8 +182,11 @@ def _bulk(data: Report) -> str:
 def _bulk_rows(epoch: Report, rungs: Sequence[str]) -> list[list[str]]:
     made, law = [epoch["predictions"].get(rung, {}) for rung in rungs], epoch["spectrum"]["bulk"]
     rows = [
-        [name, number(law[noise], 2) if noise else number(None), *(number(p.get(key), 3) for p in made)]
-        for name, noise, key in (("fine L1", "fine_noise", "l1_fine"), ("log distance", "log_noise", "log_distance"))
+        [name, number(law[error], 2), *(number(p.get(key), 3) for p in made)]
+        for name, error, key in (
+            ("fine L1", "l1_fine_standard_error", "l1_fine"),
+            ("log distance", "log_standard_error", "log_distance"),
+        )
     ]
     errors = [
         f"{number(p['interpolation_error'], 1)}, {number(p['fine_interpolation_error'], 1)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -199,11 +200,11 @@ def tails(law: Continuation, n: int) -> dict[str, Any]:
 
 def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error: float, begun: float) -> None:
     grid, measured = np.array(record["spectrum"]["energies"]), np.array(record["spectrum"]["density"])
-    density = density_of(law, grid, eta)
+    density, noise = density_of(law, grid, eta), record["spectrum"]["l1_standard_error"]
     record["predictions"][rung] = {
         "l1": l1_distance(grid, measured, density),
         "w1": w1_distance(grid, measured, density),
-        "l1_standard_error": record["spectrum"]["l1_standard_error"],
+        "l1_standard_error": None if noise is None else math.hypot(noise, error),
         "interpolation_error": error,
         "density": density.tolist(),
         "seconds": round(time.perf_counter() - begun, 2),
