@@ -37,7 +37,6 @@ from simulator import (
     train_epochs,
     vgg12,
 )
-from simulator.streams import spawn_streams
 from theory.linearised_equation import LinearisedEquation
 from theory.linearised_law import estimate_seconds, law_of
 from validation import ladder_spectra
@@ -122,15 +121,14 @@ def images(m: int, cut: float, rungs: Sequence[str], archive: str, checkpoint: s
 
 def digits(epochs: Sequence[int]) -> dict[str, Any]:
     """mlp:64x64x64 on the digits, 200 spectrum examples, as in `make compare`: rungs against dense eigenvalues."""
-    streams = spawn_streams(0, 3)
-    data, network = load_dataset("digits", seed=streams[0]), mlp([64, 64, 64, 64, 1])
-    weights = network.init(streams[1])
+    data, network = load_dataset("digits", seed=0), mlp([64, 64, 64, 64, 1])
+    weights = network.init(0)
     x, y, found = data.x[data.spectrum], data.y[data.spectrum], dict[str, Any]()
     if 0 in epochs:
         found["epoch 0"] = against_eigenvalues(network, weights, x, y)
     for state in train_epochs(
         network, weights, data.x, data.y, epochs=max(epochs), batch_size=128, learning_rate=0.01, momentum=0.9,
-        seed=streams[2],
+        seed=0,
     ):  # fmt: skip
         if state.epoch in epochs:
             found[f"epoch {state.epoch}"] = against_eigenvalues(network, state.weights, x, y)

@@ -20,7 +20,6 @@ from enumeration import machine
 from scipy.linalg import eigvalsh
 
 from simulator import HessianOperator, train_epochs
-from simulator.streams import spawn_streams
 from validation.distances import l1_distance
 from validation.job import prepare
 from validation.measure import measure
@@ -37,12 +36,11 @@ def quick_run(seed: int, network: str) -> list[dict[str, Any]]:
         Options(quick=True, data="digits", network=network, seed=seed, prediction_seconds=BUDGET).completed()
     )
     options, data, rows = bench.options, bench.dataset, []
-    init, batches = spawn_streams(seed, 3)[1:]
     x, y = data.x[data.spectrum], data.y[data.spectrum]
-    weights = bench.network.init(init)
+    weights = bench.network.init(seed)
     trained = train_epochs(
         bench.network, weights, data.x, data.y, epochs=options.epochs or 0, batch_size=options.batch_size,
-        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=batches,
+        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=seed,
         backend=bench.backend,
     )  # fmt: skip
     for epoch, at in chain([(0, weights)], ((state.epoch, state.weights) for state in trained)):
