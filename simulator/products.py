@@ -17,6 +17,7 @@ from scipy import sparse
 from backends import Array, Backend, HostArray, get_backend
 
 from .hessian import HessianOperator
+from .streams import Streams
 
 # Relative rounding errors, the distance of 1 from the next number.
 PRECISIONS = {"float64": 2.0**-52, "float32": 2.0**-23, "tf32": 2.0**-10, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -199,7 +200,7 @@ def _length(ops: Backend, w: Array) -> float:
 
 def _splitting_vector(n: int) -> HostArray:
     """A unit vector (n,) of numbers of many sizes, whose roundings differ from those of any other vector's."""
-    rng = np.random.default_rng(0)
+    rng = Streams(0)("verification")
     vector = rng.standard_normal(n) * 2.0 ** rng.uniform(-SPLIT, SPLIT, n)
     unit: HostArray = vector / np.linalg.norm(vector)
     return unit

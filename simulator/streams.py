@@ -38,6 +38,7 @@ PURPOSES = {
     "permutations": "the null law of coupled entries, by round",
     # of spectra and predictions
     "lanczos": "probes of stochastic Lanczos quadrature, by probe; in a run by epoch",
+    "verification": "the vector on which products are verified, always the same",
     "hutchinson": "probes of row second moments, by layer; in a run by epoch",
     "prediction examples": "the active examples that a prediction is computed on",
     "fresh networks": "networks, or on-sets of wide layers, that a prediction draws",

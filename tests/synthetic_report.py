@@ -26,6 +26,7 @@ from validation.symmetry import false_discoveries
 Array = NDArray[np.float64]
 
 ETA, STEPS = 0.05, 60
+EIGENVALUES = 500  # of the random matrices whose spectra stand in for measured ones
 CLAIMS = [
     ("E1", "theory", "Diagonal blocks of the Hessian are 0.", 1.1e-16, "≤ 1e-10", "holds"),
     ("E3", "theory", "H theta = (L - 1) grad R (Euler).", "relative error ≤ 3.2e-15", 1e-12, "holds"),
@@ -223,7 +224,7 @@ def _zeros(probes: int) -> SpectralDensity:
     return SpectralDensity(none, weights, none, none)
 
 
-def _measured(rng: np.random.Generator, rms: float, probes: int, n: int = 500) -> SpectralDensity:
+def _measured(rng: np.random.Generator, rms: float, probes: int, n: int = EIGENVALUES) -> SpectralDensity:
     """Lanczos on a random symmetric matrix of the given rms eigenvalue."""
     scale = np.exp(1.4 * rng.normal(size=n)) * (rng.random(n) > 0.3)
     half = rng.normal(size=(n, n))

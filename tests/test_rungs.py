@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import IMAGES, Case
+from cases import IMAGES, Case, he_weights
 
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
@@ -86,7 +86,7 @@ def test_outliers_of_the_mean_directions_are_predicted() -> None:
     x, c = rng.standard_normal((40, 12)), rng.choice([-1.0, 1.0], 40) / 40
     spectra = np.array(
         [
-            np.linalg.eigvalsh(HessianOperator(network, network.init(s), x, None, c=c).dense())
+            np.linalg.eigvalsh(HessianOperator(network, he_weights(network, s), x, None, c=c).dense())
             for s in range(2 if REDUCED else 8)
         ]
     )

@@ -185,6 +185,7 @@ AGAIN = {
     "examples": "a quick run selects its data twice",
     "entry statistics": "the same entries at every epoch",
     "entry pairs": "the same entries at every epoch",
+    "verification": "the same vector in every run of Lanczos quadrature",
     "permutations": "the same entries at every epoch",
     "fresh networks": "a sample of the examples and all of them, in the same networks",
     "weights": "the fresh networks",

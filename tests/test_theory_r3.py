@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import Array
+from cases import Array, he_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linearised_oracle import arc_cosine_kernels
@@ -140,7 +140,10 @@ def ensemble_error(depth: int, n: int, seeds: int, *rungs: str) -> list[float]:
     x, y = small_digits(60)
     network, c = mlp([16, *[n] * (depth - 1), 1]), -y / len(y)
     spectra = np.stack(
-        [np.linalg.eigvalsh(HessianOperator(network, network.init(s), x, None, c=c).dense()) for s in range(seeds)]
+        [
+            np.linalg.eigvalsh(HessianOperator(network, he_weights(network, s), x, None, c=c).dense())
+            for s in range(seeds)
+        ]
     )
     return [l1_error(spectra, lambda z, rung=rung: predict_spectrum(network, x, c, z, rung)) for rung in rungs]
 

@@ -135,10 +135,10 @@ def test_training_lowers_the_risk_and_float32_follows(backend: str) -> None:
 @pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
 @pytest.mark.parametrize("learning_rate", [1e30, 1e80])
 def test_divergence_names_the_epoch(learning_rate: float, loss: str, dtype: str, backend: str) -> None:
-    """The epoch of the error is the one after the last finite state. Other networks die from such a step instead."""
+    """The epoch of the error is the one after the last finite state."""
     run = train_epochs(
-        *DENSE[4].problem, epochs=40, batch_size=2, learning_rate=learning_rate, momentum=0.9, loss=loss,
-        backend=get_backend(backend, dtype),
+        *DENSE[2].problem, epochs=40, batch_size=2, learning_rate=learning_rate, momentum=0.9, loss=loss,
+        backend=get_backend(backend, dtype), seed=21,  # in another order the batches may switch off every gate instead
     )  # fmt: skip
     states: list[Epoch] = []
     with pytest.raises(TrainingDivergedError, match="use a smaller learning rate") as caught:
