@@ -173,12 +173,12 @@ def test_stretching_a_subsample_brings_it_nearer() -> None:
     whole = rung_law(network, x, c, "R6", weights)
     rms = LinearisedEquation(whole.signals[0], "cavity").rms
     z = rms * (grid + 1j * ETA)
-    for seed in range(4):
-        part = rung_law(network, x, c, "R6", weights, seed=seed, examples=15)
+    for seed in range(12):
+        part = rung_law(network, x, c, "R6", weights, seed=seed, examples=8)
         plain = SignalLaw(part.signals, part.closure, part.backend)
         densities = [law(z).imag / np.pi * rms for law in (whole, part, plain)]
         gains.append(l1_distance(grid, densities[0], densities[1]) - l1_distance(grid, densities[0], densities[2]))
-    assert np.mean(gains) < -0.01
+    assert np.mean(gains) < -2.0 * np.std(gains, ddof=1) / np.sqrt(len(gains))
 
 
 @pytest.mark.parametrize("rung", RUNGS)
