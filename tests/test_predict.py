@@ -169,7 +169,7 @@ def test_a_subsample_has_the_second_moment_of_all_examples(rung: str) -> None:
 
 def test_stretching_a_subsample_brings_it_nearer() -> None:
     network, weights, x, c, _ = smooth_problem(1)
-    grid, gains = energy_grid(15), []
+    grid, gains = energy_grid(8), []
     whole = rung_law(network, x, c, "R6", weights)
     rms = LinearisedEquation(whole.signals[0], "cavity").rms
     z = rms * (grid + 1j * ETA)

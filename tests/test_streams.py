@@ -194,7 +194,7 @@ AGAIN = {
 """Streams that a run makes more than once on purpose."""
 
 
-SLOW = ("bounds", "exact", "ladder")
+SLOW = ("compare", "bounds", "exact", "ladder")
 
 
 @pytest.mark.parametrize(
