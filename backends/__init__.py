@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 
-from .base import Array, Backend, BackendUnavailableError, HostArray, Step
+from .interface import Array, Backend, BackendUnavailableError, HostArray, Step
 
 __all__ = ["Array", "Backend", "BackendUnavailableError", "HostArray", "Step", "available_backends", "get_backend"]
 
 DEFAULT = "numba"
-_MODULES = {"numpy": "numpy_backend", "numba": "numba_backend", "cupy": "cupy_backend"}
+_MODULES = {"numpy": "numpy", "numba": "numba.backend", "cupy": "cupy.backend"}
 
 
 def get_backend(name: str | Backend | None = None, dtype: str = "float64", tf32: bool = False) -> Backend:

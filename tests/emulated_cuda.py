@@ -23,9 +23,9 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from backends.cupy_backend import CupyBackend
-from backends.cupy_graphs import Launch
-from backends.cupy_kernels import source
+from backends.cupy.backend import CupyBackend
+from backends.cupy.graphs import Launch
+from backends.cupy.kernels import source
 
 HEADER = Path(__file__).with_name("emulated_cuda.h")
 COMPILER = shutil.which("g++") or shutil.which("c++")

@@ -16,9 +16,9 @@ MAY_IMPORT = {
     "validation": {"backends", "simulator", "theory"},
 }
 ONLY_IN = {  # libraries that must not be needed by importing a package, and the modules that may
-    "cupy": "backends/cupy_",
-    "numba": "backends/numba_",
-    "llvmlite": "backends/numba_",
+    "cupy": "backends/cupy/",
+    "numba": "backends/numba/",
+    "llvmlite": "backends/numba/",
 }
 
 

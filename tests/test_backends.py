@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
-from backends import Backend, BackendUnavailableError, available_backends, get_backend, numba_vectors
+from backends import Backend, BackendUnavailableError, available_backends, get_backend
+from backends.numba import basis as numba_basis
 from simulator import HessianOperator
 
 NUMPY, NUMBA = get_backend("numpy"), get_backend("numba")
@@ -105,7 +106,7 @@ def test_the_three_convolutions_are_adjoint(shape: tuple[int, ...], backend: str
 @pytest.mark.parametrize("tile", [2, 4])
 def test_matrices_of_minimal_filtering(tile: int) -> None:
     """A^T [(G g) ∘ (B^T d)] is the correlation of d (n) with g (3), t numbers of it."""
-    from backends.numba_transforms import matrices
+    from backends.numba.convolution.transforms import matrices
 
     out, kernel, window = matrices(tile)
     d, g = np.random.default_rng(0).standard_normal(tile + 2), np.array([1.0, -2.0, 0.5])
@@ -117,7 +118,7 @@ def test_matrices_of_minimal_filtering(tile: int) -> None:
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s[3] % 16 == s[4] % 16 == 0 and s[5] == 3], ids=str)
 def test_every_tile(shape: tuple[int, ...], dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Direct sums and tiles of both sizes give what the reference gives, whichever is the quickest here."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     m, height, width, a, b, k = shape
     x, w, d = (m, height, width, a), (k, k, a, b), (m, height, width, b)
     fast, slow = get_backend("numba", dtype), get_backend("numpy", "float64")
@@ -296,7 +297,7 @@ def test_gates_of_dense_layers_keep_bits(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
 def test_a_large_basis(k: int, n: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
+    monkeypatch.setattr("backends.numba.backend.LARGE_BASIS", 0)
     fast = get_backend("numba", dtype)
     basis = np.linalg.qr(drawn((n, k)))[0].T.astype(dtype, order="C")
     w = drawn((n,), 0, 1).astype(dtype)
@@ -310,15 +311,15 @@ def test_walsh_hadamard_transform(size: int) -> None:
     """An even and an odd number of steps beyond the numbers of one vector."""
     x = drawn((size,)).astype("f4")
     found = x.copy()
-    numba_vectors._transform(found)
+    numba_basis._transform(found)
     assert_close(found, hadamard(size) @ x.astype(float), 1e-6)
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 9), (2, 5000), (3, 8193), (7, 20_001), (12, 4096)])
 def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors lie mixed, rounded up or down to halves; what is taken away lies along them as they lie there."""
-    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
-    ops, columns, unit = get_backend("numba", "float32"), numba_vectors.COLUMNS, 2.0 ** round(np.log2(n) / 2)
+    monkeypatch.setattr("backends.numba.backend.LARGE_BASIS", 0)
+    ops, columns, unit = get_backend("numba", "float32"), numba_basis.COLUMNS, 2.0 ** round(np.log2(n) / 2)
     vectors = np.linalg.qr(drawn((n, k)))[0].T.astype("f4", order="C")
     vectors[0] = 0.0
     vectors[0, -1] = 1.0  # a single place
@@ -329,7 +330,7 @@ def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPat
         made = np.empty_like(q)
         ops.keep(basis, row, 4 * q, 4.0, made)
         assert np.array_equal(made, q)
-    mixing = hadamard(columns) * numba_vectors.mixing()[0].astype(float)
+    mixing = hadamard(columns) * numba_basis.mixing()[0].astype(float)
     assert_close(mixing @ mixing.T, np.eye(columns), 1e-6)
     stretches = np.zeros((k, basis.shape[1]))
     stretches[:, :n] = vectors
@@ -337,7 +338,7 @@ def test_a_basis_in_half_precision(k: int, n: int, monkeypatch: pytest.MonkeyPat
     held = basis.view(np.float16).astype(float).reshape(mixed.shape) / unit
     errors = held - mixed
     assert np.all(np.abs(errors) <= 2.0**-10 * np.abs(mixed) + 1e-6)
-    assert np.max(np.abs(np.einsum("ksc,lsc->kl", errors, mixed))) < 4 * numba_vectors.OVERLAP
+    assert np.max(np.abs(np.einsum("ksc,lsc->kl", errors, mixed))) < 4 * numba_basis.OVERLAP
     w, spread = drawn((n,), 0, 1).astype("f4"), np.zeros(basis.shape[1])
     spread[:n] = w
     overlaps = np.einsum("ksc,sc->k", held, spread.reshape(-1, columns) @ mixing.T)
@@ -405,7 +406,7 @@ def test_blas_has_one_thread_while_kernels_run_and_its_own_number_afterwards() -
 @pytest.mark.parametrize("large", [0.0, np.inf])
 def test_matrix_products(large: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both backends multiply alike, probe axes broadcasting, also where a large product takes BLAS's threads back."""
-    monkeypatch.setattr("backends.numba_backend.LARGE_PRODUCT", large)
+    monkeypatch.setattr("backends.numba.backend.LARGE_PRODUCT", large)
     for first, second in itertools.product([(5, 4), (3, 5, 4)], [(4, 2), (3, 4, 2)]):
         a, b = drawn(first), drawn(second)
         assert_close(NUMPY.matmul(a, b), np.einsum("...ij,...jk->...ik", a, b), 1e-14)

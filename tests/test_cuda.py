@@ -21,9 +21,9 @@ from emulated_cuda import COMPILER, NO_COMPILER, DeviceArray, EmulatedBackend, F
 from test_backends import GATES, PROBES, SHAPES, drawn, values
 
 from backends import Backend, get_backend, reference
-from backends.cupy_backend import CupyBackend
-from backends.cupy_kernels import Variant, choose_splits, choose_variant
-from backends.cupy_namespace import Linear
+from backends.cupy.backend import CupyBackend
+from backends.cupy.kernels import Variant, choose_splits, choose_variant
+from backends.cupy.namespace import Linear
 from simulator import (
     HessianOperator,
     TrainingDivergedError,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.cupy_kernels import THREADS, Variant, source
+from backends.cupy.kernels import THREADS, Variant, source
 
 Compile = Callable[[str, tuple[str, ...], str], str]  # (text, options, architecture) -> what the compiler said
 TEXTS = {

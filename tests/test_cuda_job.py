@@ -68,7 +68,7 @@ def compare(case: str, images: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not COMPILER, reason=NO_COMPILER)
 @pytest.mark.parametrize("case", ["images in TF32"] if REDUCED else CASES)
 def test_the_main_job_on_the_host(case: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.cupy_backend.create", EmulatedBackend)
+    monkeypatch.setattr("backends.cupy.backend.create", EmulatedBackend)
     compare(case, images, tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_the_main_job_on_a_strict_device(
         backend.name = "cupy"
         return backend
 
-    monkeypatch.setattr("backends.cupy_backend.create", create)
+    monkeypatch.setattr("backends.cupy.backend.create", create)
     # The strict namespace is slow, and what is looked at is the same at every point of a law.
     for accuracy in ("validation.rungs.ACCURACY", "validation.bulk.FINE_ACCURACY"):
         monkeypatch.setattr(accuracy, 1.0)

@@ -125,7 +125,7 @@ def test_a_small_perceptron_in_one_call(
             assert a.shape == b.shape
             assert a.dtype == b.dtype == dtype
             assert_close(a, b, tolerance, max(float(np.linalg.norm(b)), 1e-30))
-    monkeypatch.setattr("backends.numba_backend.LARGE_PRODUCT", 0)
+    monkeypatch.setattr("backends.numba.backend.LARGE_PRODUCT", 0)
     assert fast.perceptron_gradient(w, x, y, loss) is None
 
 

@@ -117,7 +117,7 @@ def test_batch_size_and_memory_do_not_matter(
         kept = operator @ v
         assert_close(kept, whole, 1e-13)
         assert np.array_equal(operator @ v, kept)
-        monkeypatch.setattr("backends.base.KEPT_BYTES", operator.signal_bytes - 1)
+        monkeypatch.setattr("backends.interface.KEPT_BYTES", operator.signal_bytes - 1)
         anew = HessianOperator(*case.problem, "squared", part, backend=backend, batch_size=size)
         assert np.array_equal(anew @ v, kept)
         assert anew._kept is None

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import numba_jit
+from backends.numba import jit
 
 ROOT = Path(__file__).parents[1]
 SOURCE = """
-from backends.numba_jit import njit
+from backends.numba.jit import njit
 
 
 @njit(cache=True)
@@ -31,7 +31,7 @@ def double(x):
 
 @pytest.fixture(autouse=True)
 def said_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_jit, "_said", False)
+    monkeypatch.setattr(jit, "_said", False)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_kernel_is_made_again_when_any_kernel_changes(folder: Path, monkeypatc
     """It contains the kernels that it calls, of whose sources Numba knows nothing."""
     assert not loads(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(numba_jit, "_sources_digest", lambda: b"changed")
+        patch.setattr(jit, "_sources_digest", lambda: b"changed")
         assert not loads(folder)
         assert loads(folder)
     assert not loads(folder)
@@ -173,8 +173,8 @@ def test_the_remedy_that_the_warning_names(tmp_path: Path) -> None:
 
 def test_no_module_goes_around_the_cache_and_the_launcher() -> None:
     """A kernel that is compiled by Numba's own decorator knows nothing of forks, threads and failing disks."""
-    for module in (ROOT / "backends").glob("numba_*.py"):
-        if module.name != "numba_jit.py":
+    for module in (ROOT / "backends" / "numba").rglob("*.py"):
+        if module.name != "jit.py":
             imported = [line for line in module.read_text().splitlines() if line.startswith("from numba import")]
             assert not any("njit" in line for line in imported), module
 
@@ -183,12 +183,12 @@ def test_a_serial_version_is_kept_by_itself(tmp_path: Path, monkeypatch: pytest.
     """Of one function there are two compiled versions, which must not take each other's place on disk."""
     monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
     (tmp_path / "kernel.py").write_text(
-        "from numba import prange\nfrom backends.numba_jit import njit\n\n\n@njit(parallel=True, cache=True)\n"
+        "from numba import prange\nfrom backends.numba.jit import njit\n\n\n@njit(parallel=True, cache=True)\n"
         "def double(x, y):\n    for i in prange(x.size):\n        y[i] = 2 * x[i]\n"
     )
     x = np.arange(5.0)
     for forked in (False, True, False, True):
-        monkeypatch.setattr("backends.numba_threads._PROCESS.forked", forked)
+        monkeypatch.setattr("backends.numba.threads._PROCESS.forked", forked)
         y = np.zeros(5)
         fresh(tmp_path).double(x, y)
         assert np.array_equal(y, 2 * x)

@@ -79,7 +79,7 @@ def test_other_weights_meet_frozen_signals(case: Case, backend: str) -> None:
 
 def test_signals_too_large_to_be_kept_cannot_be_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = HessianOperator(*DENSE[4].problem)
-    monkeypatch.setattr("backends.base.KEPT_BYTES", 8)
+    monkeypatch.setattr("backends.interface.KEPT_BYTES", 8)
     with pytest.raises(ValueError, match="use fewer examples"):
         operator.with_weights(DENSE[4].weights)
 

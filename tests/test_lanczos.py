@@ -154,7 +154,7 @@ class Rounded:
 def rounded(monkeypatch: pytest.MonkeyPatch, eigenvalues: Array, kind: str) -> Rounded:
     """Such an operator whose recurrences stay on its backend: double or single precision, or bases in half of that."""
     monkeypatch.setattr("simulator.products.HessianOperator", Rounded)
-    monkeypatch.setattr("backends.numba_backend.LARGE_BASIS", 0)
+    monkeypatch.setattr("backends.numba.backend.LARGE_BASIS", 0)
     return Rounded(eigenvalues, "float64" if kind == "double" else "float32", "numba" if kind == "half" else "numpy")
 
 
@@ -192,7 +192,7 @@ def test_orthogonality_is_kept_with_few_passes(
     read = {"double": 0.45, "single": 0.75, "half": 1.1}[kind]
     assert sum(size for size in passes if size > 2) < read * steps**2
     monkeypatch.setattr("simulator.orthogonality.Orthogonality.lost", lambda *_: True)
-    monkeypatch.setattr("backends.numba_backend.NumbaBackend._halved", lambda *_: False)
+    monkeypatch.setattr("backends.numba.backend.NumbaBackend._halved", lambda *_: False)
     whole, found = spectral_density(operator, 2, steps), few.result()
     energies, scale = np.linspace(-4, 4, 41), float(np.max(np.abs(eigenvalues)))
     assert_close(found.density(energies, 0.2)[0], whole.density(energies, 0.2)[0], 200 * eps * scale)
@@ -220,7 +220,7 @@ def test_a_basis_in_half_precision_is_put_back(monkeypatch: pytest.MonkeyPatch) 
             pass
     assert np.array_equal(second.alpha, whole.alpha)
     assert np.array_equal(second.beta, whole.beta)
-    monkeypatch.setattr("backends.numba_backend.NumbaBackend._halved", lambda *_: False)
+    monkeypatch.setattr("backends.numba.backend.NumbaBackend._halved", lambda *_: False)
     with pytest.raises(ValueError, match="not of a run with these probes"):
         Lanczos(operator, 2, 30).restore(first.state())
 
@@ -283,11 +283,11 @@ def test_the_memory_budget_changes_nothing_but_the_grouping(group: int) -> None:
 
 def test_probes_share_products_while_their_bases_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     basis = 150 * 12 * 8
-    monkeypatch.setattr("backends.base.GROUP_BYTES", 3 * basis + 1)
+    monkeypatch.setattr("backends.interface.GROUP_BYTES", 3 * basis + 1)
     assert Lanczos(with_spectrum(ATOM), 7, 12).group == 3
-    monkeypatch.setattr("backends.base.GROUP_BYTES", basis - 1)
+    monkeypatch.setattr("backends.interface.GROUP_BYTES", basis - 1)
     assert Lanczos(with_spectrum(ATOM), 7, 12).group == 1
-    monkeypatch.setattr("backends.base.KEPT_BYTES", basis - 1)
+    monkeypatch.setattr("backends.interface.KEPT_BYTES", basis - 1)
     with pytest.raises(MemoryError, match="use at most 11 steps"):
         Lanczos(with_spectrum(ATOM), 7, 12)
 

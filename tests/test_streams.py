@@ -211,7 +211,7 @@ def test_every_stream_of_a_command_has_one_purpose(draws: list[Draw], command: s
 def test_random_numbers_come_from_named_streams_only() -> None:
     """No generator is made elsewhere, but for two tables and two placeholders that draw nothing."""
     made = re.compile(r"SeedSequence|default_rng\(|RandomState|np\.random\.(seed|rand|normal)\b|\.spawn\(\d")
-    allowed = {"simulator/streams.py", "backends/numba_vectors.py", "validation/exact_checks.py"}
+    allowed = {"simulator/streams.py", "backends/numba/basis.py", "validation/exact_checks.py"}
     files = [p for name in ("backends", "simulator", "theory", "validation") for p in (ROOT / name).rglob("*.py")]
     assert len(files) > 100
     found = {p.relative_to(ROOT).as_posix() for p in files if made.search(p.read_text())}

@@ -15,7 +15,8 @@ from cases import Array, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends import get_backend, numba_direct
+from backends import get_backend
+from backends.numba.convolution import ties
 from simulator import Conv, Dense, MaxPool, Network, gradient, sequential
 from simulator.propagation import propagate
 
@@ -106,7 +107,7 @@ def test_exact_layers(
 @pytest.mark.parametrize("pools", [(), (2,), (3,), (2, 2)], ids=str)
 def test_patches_of_zeros(pools: tuple[int, ...], dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A border of zeros and a hole: z is 0 there and its gates are shut, plainly and in one pass."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     rng, ops = np.random.default_rng(0), get_backend("numba", dtype)
     x, w = np.zeros((3, 12, 14, 16), dtype), rng.standard_normal((3, 3, 16, 32)).astype(dtype)
     x[:, 2:10, 3:13] = rng.standard_normal((3, 8, 10, 16))
@@ -123,7 +124,7 @@ def test_patches_of_zeros(pools: tuple[int, ...], dtype: str, tile: int, monkeyp
 @both
 def test_kernels_that_see_zeros_only(dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """z = 0 exactly where taps that are not 0 meet zeros, while the others see data."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     rng, ops = np.random.default_rng(1), get_backend("numba", dtype)
     x = np.abs(rng.standard_normal((2, 9, 11, 64))).astype(dtype)
     x[:, ::2, 1::2] = 0
@@ -142,7 +143,7 @@ def test_kernels_that_see_zeros_only(dtype: str, tile: int, monkeypatch: pytest.
 @pytest.mark.parametrize("pools", [(2,), (3,), (2, 2)], ids=str)
 def test_equal_patches_tie(pools: tuple[int, ...], dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A constant region, stripes and a chequered one: a pool takes the first site, there and behind another layer."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     rng, ops = np.random.default_rng(2), get_backend("numba", dtype)
     first, second = (rng.standard_normal(s).astype(dtype) for s in ((3, 3, 16, 16), (3, 3, 16, 32)))
     x = rng.standard_normal((3, 24, 24, 16)).astype(dtype)
@@ -172,7 +173,7 @@ def test_a_bright_pixel_spoils_no_other_site(
     size: float, dtype: str, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sites whose window does not see it are as good as without it, in every form that convolutions come in."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     rng, fast, slow = np.random.default_rng(3), get_backend("numba", dtype), get_backend("numpy", "float64")
     x, other = (rng.standard_normal((3, 12, 11, 16)).astype(dtype) for _ in range(2))
     w, v = (rng.standard_normal((*lead, 3, 3, 16, 16)).astype(dtype) for lead in ((), (3,)))
@@ -234,8 +235,8 @@ DIGITS = [
 @pytest.mark.parametrize(("numbers", "expected"), DIGITS, ids=str)
 def test_binary_digits(numbers: list[float], expected: int) -> None:
     """0.75 and 3 are 3 and 12 quarters."""
-    assert numba_direct.digits(np.array(numbers), 53) == expected
-    assert numba_direct.digits(np.array(numbers), 2) == min(expected, 3)
+    assert ties.digits(np.array(numbers), 53) == expected
+    assert ties.digits(np.array(numbers), 2) == min(expected, 3)
 
 
 # Images and kernels as functions of noise (H, W, A) and (3, 3, A, B): ordinary ones, and those of equal channels.
@@ -253,13 +254,13 @@ FAMILIES: dict[str, Any] = {
 @pytest.mark.parametrize("channels", [16, 128])
 def test_errors_stay_below_their_bound(family: str, channels: int, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of tiles in single precision, ||x|| taken over all of a small image."""
-    monkeypatch.setattr("backends.numba_winograd.tile_side", lambda *_: tile)
+    monkeypatch.setattr("backends.numba.convolution.winograd.tile_side", lambda *_: tile)
     rng, ops = np.random.default_rng(6), get_backend("numba", "float32")
     image, kernel = FAMILIES[family]
     x = image(rng.standard_normal((8, 8, channels))).astype("float32")[None]
     w = kernel(rng.standard_normal((3, 3, channels, 32))).astype("float32")
     found = ops.convolve_gated(np.ones((1, 8, 8, 32), bool), 1, (x, w))
     error = np.abs(found - get_backend("numpy").convolve((x.astype(float), w.astype(float))))
-    bound = numba_direct.largest_error("float32", channels) * numba_direct.column_norms(w)
+    bound = ties.largest_error("float32", channels) * ties.column_norms(w)
     assert error.max() > 0
     assert (error < bound * np.linalg.norm(x)).all()

@@ -31,8 +31,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .numba_jit import njit
-from .numba_tiles import INT, Vectors
+from backends.numba.jit import njit
+from backends.numba.tiles import INT, Vectors
 
 UNEVEN = 16.0
 INCOHERENT, COHERENT = 8.0, 0.35

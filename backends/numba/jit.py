@@ -24,7 +24,7 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps, loads
 
-from . import numba_threads
+from . import threads as numba_threads
 
 Function = Callable[..., Any]
 
@@ -130,9 +130,9 @@ class KernelCache(FunctionCache):
 
 @functools.cache
 def _sources_digest() -> bytes:
-    """Of every module beside this one: where they cannot be listed, a kernel's own source must do."""
+    """Of every module in this folder and below: where they cannot be listed, a kernel's own source must do."""
     found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("numba_*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         found.update(path.read_bytes())
     return found.digest()
 

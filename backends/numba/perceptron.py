@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_jit import njit
+from .jit import njit
 
 HINGE, LOGISTIC, SQUARED = range(3)
 LOSSES = {"hinge": HINGE, "logistic": LOGISTIC, "squared": SQUARED}

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .numba_jit import njit
+from .jit import njit
 
 WIDTH = 64 if llvm.get_host_cpu_features().get("avx512f") else 32 if llvm.get_host_cpu_features().get("avx2") else 16
 """Bytes of a vector register."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from .numba_jit import njit
+from .jit import njit
 
 Array = np.ndarray[Any, Any]
 LOW_BITS = 8

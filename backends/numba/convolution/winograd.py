@@ -1,7 +1,7 @@
 """3×3 convolutions in fewer products: Winograd's minimal filtering on register tiles, in tiles of 2×2 or 4×4 sites.
 
 n² = 16 (or 36) products of (tiles × channels) with (channels × channels) matrices stand for the 36 (144) of a tile,
-between two transformations (`backends.numba_transforms`). The gradient is the adjoint of the same sums,
+between two transformations (`backends.numba.convolution.transforms`). The gradient is the adjoint of the same sums,
 Σ_tiles (B^T x_a B) ∘ (A δ_b A^T), turned back by G. Every function takes the side of a tile, 2 or 4, which
 `tile_side` chooses.
 """
@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from .numba_direct import decide, equal_patches, squares_of_row, sum_marked, windows_of_tiles
-from .numba_gates import finish
-from .numba_jit import njit
-from .numba_kernels import BLOCK_BYTES, even_blocks, is_small
-from .numba_tiles import (
+from backends.numba.gates.gates import finish
+from backends.numba.jit import njit
+from backends.numba.tiles import (
     GRADIENT_SUMS,
     LANES,
     REST_SUMS,
@@ -31,15 +29,10 @@ from .numba_tiles import (
     gradient_wide,
     rows_of_tile,
 )
-from .numba_transforms import (
-    matrices,
-    tile_in_2,
-    tile_in_4,
-    tile_out_2,
-    tile_out_4,
-    tile_spread_2,
-    tile_spread_4,
-)
+
+from .direct import BLOCK_BYTES, even_blocks, is_small
+from .ties import decide, equal_patches, squares_of_row, sum_marked, windows_of_tiles
+from .transforms import matrices, tile_in_2, tile_in_4, tile_out_2, tile_out_4, tile_spread_2, tile_spread_4
 
 Array = np.ndarray[Any, Any]
 KERNEL = {(tile, np.dtype(name)): matrices(tile)[1].astype(name) for tile in (2, 4) for name in LANES}
@@ -72,7 +65,7 @@ def tile_side(
 
 
 def panels(w: Array, turned: bool, tile: int) -> Array:
-    """Kernels (..., 3, 3, A, B) transformed and packed: (..., n², panels, A·2L): see `numba_kernels.pack`."""
+    """Kernels (..., 3, 3, A, B) transformed and packed: (..., n², panels, A·2L): see `direct.pack`."""
     *lead, _, _, a, b = w.shape
     ins, outs = (b, a) if turned else (a, b)
     width = 2 * (WIDTH // w.itemsize)
@@ -194,9 +187,9 @@ def _places(block_tiles, channels):  # type: ignore[no-untyped-def]
 def convolve(  # type: ignore[no-untyped-def]
     threads, block, lanes, tile, own, w, shared, v, z, after, s, mask, x, own_w, shared_w, turned, window, norms
 ):
-    """As `numba_kernels.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty.
+    """As `direct.convolve` for 3×3 kernels, with w (n², ...) or empty and v (P, n², ...) or empty.
 
-    own_w (3, 3, ., .) and shared_w (P, 3, 3, ., .) are the kernels as they are, for direct sums (`numba_direct`),
+    own_w (3, 3, ., .) and shared_w (P, 3, 3, ., .) are the kernels as they are, for direct sums (`ties`),
     `turned` for those of the adjoint. `window`: the side of the windows in which z decides something, 0 if nowhere;
     norms (B,) then holds K u ||w_b||.
     """
@@ -255,7 +248,7 @@ def convolve(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _tiles_out(made, start, plane, z, tile, window, reaches, norms, doubts):  # type: ignore[no-untyped-def]
-    """Tiles of an image from address `start` on into z (H, W, B); see `numba_transforms` for what is in doubt."""
+    """Tiles of an image from address `start` on into z (H, W, B); see `transforms` for what is in doubt."""
     height, width, outs = z.shape
     item, line = z.itemsize, width * outs
     for ty in range(doubts.shape[0]):
@@ -318,7 +311,7 @@ def _accumulate(v, plane, e, out_plane, tiles, sites, ins, outs, sums, scratch, 
 
 @njit(parallel=True, cache=True)
 def convolve_gradient(threads, block, lanes, tile, x, shared_d, shared_x, d, sums):  # type: ignore[no-untyped-def]
-    """As `numba_kernels.convolve_gradient` for 3×3 kernels, into sums (threads, P, n², A, B)."""
+    """As `direct.convolve_gradient` for 3×3 kernels, into sums (threads, P, n², A, B)."""
     probes, ins, outs = sums.shape[1], sums.shape[3], sums.shape[4]
     m, height, width = d.shape[1:4]
     down, across = -(-height // tile), -(-width // tile)

@@ -3,7 +3,7 @@
 A "same" convolution is computed without forming patches. A block of images is copied once into a zero-padded
 channels-last buffer, in which the k horizontal neighbours of a site are k·C adjacent numbers and neighbouring rows
 and images share their padding. Sites are taken from it by a table of offsets, a register tile at a time
-(`backends.numba_tiles`); one block per thread, small enough to stay in its cache.
+(`backends.numba.tiles`); one block per thread, small enough to stay in its cache.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from .numba_gates import finish
-from .numba_jit import njit
-from .numba_tiles import (
+from backends.numba.gates.gates import finish
+from backends.numba.jit import njit
+from backends.numba.tiles import (
     COLOUR_SUMS,
     GRADIENT_SUMS,
     REGISTERS,

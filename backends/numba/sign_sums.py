@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from .numba_jit import njit
+from .jit import njit
 
 Array = np.ndarray[Any, Any]
 LANE_BITS = 7  # 128 lanes: the rows of a small network stay in the first cache

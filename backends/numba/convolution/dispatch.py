@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import numba_threads
-from .base import Array, Backend
+from backends.interface import Array, Backend
+from backends.numba import threads as numba_threads
 
 _Pairs = tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]
 _After = tuple[int, int, Array, Array]
@@ -27,7 +27,7 @@ class _Block(threading.local):
 
 
 class NumbaConvolutions(Backend):
-    """The part of `NumbaBackend` that is about images: see `backends.numba_kernels` and `backends.numba_winograd`."""
+    """The part of `NumbaBackend` that is about images: direct sums (`direct`), or Winograd's tiles (`winograd`)."""
 
     convolution_outputs = 2
 
@@ -42,27 +42,27 @@ class NumbaConvolutions(Backend):
 
     @cached_property
     def _kernels(self) -> Any:
-        from . import numba_kernels
+        from . import direct
 
-        return numba_kernels
+        return direct
 
     @cached_property
     def _gates(self) -> Any:
-        from . import numba_gates
+        from backends.numba.gates import gates
 
-        return numba_gates
+        return gates
 
     @cached_property
     def _winograd(self) -> Any:
-        from . import numba_winograd
+        from . import winograd
 
-        return numba_winograd
+        return winograd
 
     @cached_property
     def _direct(self) -> Any:
-        from . import numba_direct
+        from . import ties
 
-        return numba_direct
+        return ties
 
     @contextmanager
     def computing(self, reuse: bool = True) -> Iterator[None]:
@@ -105,7 +105,7 @@ class NumbaConvolutions(Backend):
         return w if w.flags.carray else self._kept(w, ("plain",), lambda: plain(w))
 
     def _errors(self, w: Array) -> Array:
-        """The largest error of a tile over ||x||, for every output of the kernel w: see `backends.numba_direct`."""
+        """The largest error of a tile over ||x||, for every output of the kernel w: see `ties`."""
         direct = self._direct
         largest = np.dtype(self.dtype).type(direct.largest_error(self.dtype, w.shape[-2]))
         return self._kept(w, ("errors",), lambda: largest * direct.column_norms(self._plain_kernel(w)))
@@ -236,8 +236,8 @@ class NumbaConvolutions(Backend):
         return z.reshape(*lead, *z.shape[1:])
 
     def _tile(self, kernel: int, images: tuple[int, ...], ins: int, outs: int, threads: int, more: int) -> int:
-        """The side of the tiles of a convolution, 0 for direct sums: see `numba_winograd.tile_side`."""
-        from .numba_tiles import LANES
+        """The side of the tiles of a convolution, 0 for direct sums: see `winograd.tile_side`."""
+        from backends.numba.tiles import LANES
 
         side: int = self._winograd.tile_side(kernel, images, ins, outs, LANES[self.dtype], threads, more)
         return side
@@ -246,7 +246,7 @@ class NumbaConvolutions(Backend):
         self, tile: int, kernel: int, images: tuple[int, int, int], ins: int, outs: int
     ) -> tuple[Any, tuple[int, ...]]:
         """(the module that has the kernels, their first four arguments) for tiles of a side, 0 for direct sums."""
-        from .numba_tiles import LANES
+        from backends.numba.tiles import LANES
 
         threads = numba_threads.thread_count()
         chosen, side = (self._winograd, tile) if tile else (self._kernels, kernel)

@@ -22,7 +22,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .numba_tiles import INT, Vectors
+from backends.numba.tiles import INT, Vectors
 
 Array = np.ndarray[Any, Any]
 POINTS = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from . import numba_dense
-from .numba_jit import njit
-from .numba_tiles import WIDTH
-from .numba_windows import apply_window, gate_window, spread_pair
+from backends.numba import dense
+from backends.numba.jit import njit
+from backends.numba.tiles import WIDTH
+
+from .windows import apply_window, gate_window, spread_pair
 
 NOTHING, GATE, APPLY, SPREAD = range(4)
 """What follows a convolution in the same pass: see `finish`."""
@@ -32,7 +33,7 @@ def _gate_windows(z, y, x, mask):  # type: ignore[no-untyped-def]
 def _gate_row(z, y, s, x, mask):  # type: ignore[no-untyped-def]
     """Row y of an image's gates and one s×s max-pool: z, mask (H, W, C) -> x (H//s, W//s, C)."""
     if s == 1:
-        numba_dense.gate(z[y], x[y], mask[y])
+        dense.gate(z[y], x[y], mask[y])
         return
     width, channels = x.shape[1:]
     if s == 2 and channels * z.itemsize >= WIDTH:
@@ -75,7 +76,7 @@ def _apply_windows(mask, z, y, x):  # type: ignore[no-untyped-def]
 def _apply_row(mask, z, y, s, x):  # type: ignore[no-untyped-def]
     """Row y of D z, summed over s×s windows: mask, z (H, W, C) -> x (H//s, W//s, C)."""
     if s == 1:
-        numba_dense.apply_gates(mask[y], z[y], x[y])
+        dense.apply_gates(mask[y], z[y], x[y])
         return
     width, channels = x.shape[1:]
     if s == 2 and channels * z.itemsize >= WIDTH:
@@ -108,7 +109,7 @@ def _spread_pairs(mask, d, v, z):  # type: ignore[no-untyped-def]
 def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
     """Row v of the adjoint of `_apply_row`: d (H//s, W//s, C) -> z (H, W, C)."""
     if s == 1:
-        numba_dense.apply_gates(mask[v], d[v], z[v])
+        dense.apply_gates(mask[v], d[v], z[v])
         return
     width, channels = z.shape[1:]
     y, first = v // s, 0
@@ -132,9 +133,9 @@ def finish(after, s, z, count, first, mask, x):  # type: ignore[no-untyped-def]
     for i in range(count):
         if s == 1:
             if after == GATE:
-                numba_dense.gate(z[i], x[first + i], mask[first + i])
+                dense.gate(z[i], x[first + i], mask[first + i])
             else:
-                numba_dense.apply_gates(mask[first + i], z[i], x[first + i])
+                dense.apply_gates(mask[first + i], z[i], x[first + i])
             continue
         for y in range(rows):
             if after == GATE:

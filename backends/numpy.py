@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array_api_compat.numpy as xp
 
-from .base import Backend
+from .interface import Backend
 
 
 def create(dtype: str) -> Backend:

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .numba_tiles import INT, Vectors
+from backends.numba.tiles import INT, Vectors
 
 
 class _Window(Vectors):

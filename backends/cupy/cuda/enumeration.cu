@@ -1,4 +1,4 @@
-// Sums over all gate configurations of a small network: the twin of backends/numba_enumeration.py.
+// Sums over all gate configurations of a small network: the twin of backends/numba/gate_sums.py.
 //
 // Given the gates below, those of the last hidden layer are independent, so its 2^n states are products of two tables,
 // P = P_hi P_lo and u = e^{-T} = u_hi u_lo, and a leaf costs a division and three multiply-adds:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from .numba_jit import njit
+from .jit import njit
 
 STRETCH = 1 << 13  # numbers of a weight array that a thread takes at once
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels of `backends/cuda`: which variant, on how many blocks, with which arguments.
+"""The CUDA kernels of `backends/cupy/cuda`: which variant, on how many blocks, with which arguments.
 
 Kernels are compiled by NVRTC when they are first needed and kept on disk by CuPy.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array
+from backends.interface import Array
 
 THREADS = 256  # of the kernels that pass over memory once
 BLOCKS_PER_MULTIPROCESSOR = 8  # of those kernels: they walk over what is left
@@ -145,7 +145,7 @@ class Kernels:
         return out
 
     def marginal_sums(self, matrices: list[Array], x: Array, temperature: float) -> Array:
-        """Sums (m, blocks, 3) of µ(-1), µ(+1) and the largest |T| met, as in `numba_enumeration.marginal_sums`."""
+        """Sums (m, blocks, 3) of µ(-1), µ(+1) and the largest |T| met, as in `gate_sums.marginal_sums`."""
         cupy = self._cupy
         widths = [w.shape[0] for w in matrices]
         prefixes, m = 1 << sum(widths[1:-1]), x.shape[0]

@@ -17,9 +17,10 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from .base import HostArray
-from .numba_jit import njit
-from .numba_tiles import INT, WIDTH, Vectors
+from backends.interface import HostArray
+
+from .jit import njit
+from .tiles import INT, WIDTH, Vectors
 
 SPARE = 1 << 13  # values of the bits that a single-precision mantissa has and a half-precision one has not
 COLUMNS = 4096  # of a vector that stay in the first-level cache while rows of a basis pass; a power of 2

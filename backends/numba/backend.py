@@ -16,9 +16,10 @@ from typing import Any, cast
 import array_api_compat.numpy as xp
 import numpy as np
 
-from . import numba_threads
-from .base import Array, Backend, BackendUnavailableError, HostArray
-from .numba_convolutions import NumbaConvolutions, plain, with_probes
+from backends.interface import Array, Backend, BackendUnavailableError, HostArray
+from backends.numba.convolution.dispatch import NumbaConvolutions, plain, with_probes
+
+from . import threads as numba_threads
 
 KEPT_BYTES = 1 << 30
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
@@ -32,9 +33,9 @@ class NumbaBackend(NumbaConvolutions):
 
     @cached_property
     def _dense(self) -> Any:
-        from . import numba_dense
+        from . import dense
 
-        return numba_dense
+        return dense
 
     def matmul(self, a: Array, b: Array) -> Array:
         """NumPy's product; a large one gets all of BLAS's threads back for as long as it takes."""
@@ -48,9 +49,9 @@ class NumbaBackend(NumbaConvolutions):
 
     @cached_property
     def _vectors(self) -> Any:
-        from . import numba_vectors
+        from . import basis
 
-        return numba_vectors
+        return basis
 
     def inner(self, x: Array, y: Array) -> float:
         if x.size < LONG_VECTOR:
@@ -70,7 +71,7 @@ class NumbaBackend(NumbaConvolutions):
         return 2 * k * columns * -(-n // columns) if self._halved(k, n) else super().basis_bytes(k, n)
 
     def basis(self, k: int, n: int) -> Array:
-        """A large one of single precision in half precision, mixed: see `backends.numba_vectors`."""
+        """A large one of single precision in half precision, mixed: see `backends.numba.basis`."""
         if not self._halved(k, n):
             return super().basis(k, n)
         columns = self._vectors.COLUMNS
@@ -110,9 +111,9 @@ class NumbaBackend(NumbaConvolutions):
 
     @cached_property
     def _perceptron(self) -> Any:
-        from . import numba_perceptron
+        from . import perceptron
 
-        return numba_perceptron
+        return perceptron
 
     def perceptron_gradient(
         self, weights: Sequence[Array], x: Array, y: Array, loss: str
@@ -132,15 +133,15 @@ class NumbaBackend(NumbaConvolutions):
         return parts, np.asarray(total), np.asarray(correct), np.asarray(active)
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
-        from . import numba_enumeration
+        from . import gate_sums
 
-        return numba_enumeration.log_marginals(list(matrices), x, temperature)
+        return gate_sums.log_marginals(list(matrices), x, temperature)
 
     @cached_property
     def _ensembles(self) -> Any:
-        from . import numba_ensembles
+        from . import sign_sums
 
-        return numba_ensembles
+        return sign_sums
 
     def enumerate_signs(
         self, matrices: Sequence[Array], x: Array, bits: HostArray

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from .base import Array, Step
+from backends.interface import Array, Step
 
 Launch = Callable[[], None]
 

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
-from .base import Array, Backend, BackendUnavailableError, HostArray, Step
-from .cupy_graphs import Launch, ReplayedStep
-from .cupy_kernels import ENUMERATION_GATES, ENUMERATION_INPUTS, Kernels
-from .cupy_namespace import Namespace
+from backends import reference
+from backends.interface import Array, Backend, BackendUnavailableError, HostArray, Step
+
+from .graphs import Launch, ReplayedStep
+from .kernels import ENUMERATION_GATES, ENUMERATION_INPUTS, Kernels
+from .namespace import Namespace
 
 _INSTEAD = "use --backend numba (or get_backend('numba')) on this machine"
-RANGE, SMALLEST = 300.0, 1e-250  # see `numba_enumeration`
+RANGE, SMALLEST = 300.0, 1e-250  # see `gate_sums`
 TENSOR_CORES = 80  # compute capability from which they multiply in TF32
 
 

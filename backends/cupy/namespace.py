@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .base import Array
+from backends.interface import Array
 
 LARGE = 64  # rows from which a factorisation by itself beats cuBLAS's batched one, which is made for small matrices
 

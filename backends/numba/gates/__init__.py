@@ -1,0 +1,1 @@
+"""Gates and max-pools, by themselves or behind a convolution."""
