@@ -151,7 +151,7 @@ class Backend:
     def perceptron_gradient(
         self, weights: Sequence[Array], x: Array, y: Array, loss: str
     ) -> tuple[list[Array], Array, Array, Array] | None:
-        """(∇ Σ ℓ per layer, Σ ℓ, correct, active) of a batch: see `simulator.risk.batch_gradient`, or None."""
+        """(∇ Σ ℓ per layer, Σ ℓ, correct, active) of a batch: see `simulator.passes.risk.batch_gradient`, or None."""
         return None
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
@@ -161,15 +161,15 @@ class Backend:
     def enumerate_signs(
         self, matrices: Sequence[Array], x: Array, bits: HostArray
     ) -> tuple[HostArray, HostArray, HostArray] | None:
-        """All sign patterns by a specialised kernel: see `simulator.ensembles.enumerate_patterns`, or None."""
+        """All sign patterns by a specialised kernel: see `simulator.enumeration.signs.enumerate_patterns`, or None."""
         return None
 
     def count_circuits(self, gates: HostArray, masks: HostArray, parities: HostArray) -> HostArray | None:
-        """Signs of circuits over all patterns: see `simulator.ensembles.count_circuits`, or None."""
+        """Signs of circuits over all patterns: see `simulator.enumeration.signs.count_circuits`, or None."""
         return None
 
     def count_changes(self, gates: HostArray, masks: HostArray, above: HostArray, flips: HostArray) -> HostArray | None:
-        """Gates that change with one sign: see `simulator.ensembles.count_changes`, or None."""
+        """Gates that change with one sign: see `simulator.enumeration.signs.count_changes`, or None."""
         return None
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:

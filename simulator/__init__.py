@@ -3,21 +3,24 @@
 Every function takes ``backend``: a name, a `backends.Backend`, or None for the default.
 """
 
-from .assemblies import (
+from simulator.circuits.assemblies import (
     OrderParameterPairs,
     gradient_assemblies,
     hessian_assemblies,
     order_parameter_pairs,
     output_assembly,
 )
-from .circuits import Circuits, circuit_values, enumerate_circuits
-from .density import SpectralDensity
-from .e_step import MarginalEstimate, monte_carlo_marginal
-from .em import EMResult, FreeEnergy, expectation_maximization, free_energy
-from .ensembles import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
-from .entries import HessianEntries, entry_values, hessian_entries
-from .entry_pairs import EntryPairs, sample_pairs
-from .enumeration import (
+from simulator.circuits.live import LivePaths, sample_live_paths
+from simulator.circuits.paths import count_paths, enumerate_paths, path_weights
+from simulator.circuits.sampling import (
+    AssemblyEstimate,
+    SampledCircuits,
+    estimate_assemblies,
+    sample_circuits,
+    sample_paths,
+)
+from simulator.circuits.values import Circuits, circuit_values, enumerate_circuits
+from simulator.enumeration.gates import (
     EnumerationError,
     GateLaw,
     circuit_moments,
@@ -26,17 +29,20 @@ from .enumeration import (
     gate_law,
     log_marginals,
 )
-from .feasibility import InfeasibleError
-from .hessian import HessianOperator
-from .hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
-from .lanczos import Lanczos, spectral_density
-from .live_paths import LivePaths, sample_live_paths
-from .maxent import MaxEntropyLaw, solve_maxent
-from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
-from .path_sampling import AssemblyEstimate, SampledCircuits, estimate_assemblies, sample_circuits, sample_paths
-from .paths import count_paths, enumerate_paths, path_weights
-from .risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
-from .training import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
+from simulator.enumeration.signs import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
+from simulator.hessian.entries import HessianEntries, entry_values, hessian_entries
+from simulator.hessian.entry_pairs import EntryPairs, sample_pairs
+from simulator.hessian.operator import HessianOperator
+from simulator.lanczos.density import SpectralDensity
+from simulator.lanczos.iteration import Lanczos, spectral_density
+from simulator.maxent.feasibility import InfeasibleError
+from simulator.maxent.hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
+from simulator.maxent.law import MaxEntropyLaw, solve_maxent
+from simulator.network.network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator.passes.risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
+from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
+from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
+from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
 
 __all__ = [
     "AssemblyEstimate",

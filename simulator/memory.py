@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from backends import Backend
-
-from .network import Network
+from simulator.network.network import Network
 
 USABLE = 0.8  # of the free memory: the rest is lost between blocks
 

@@ -31,7 +31,7 @@ from simulator import (
     output_assembly,
     path_weights,
 )
-from simulator import assemblies as subject
+from simulator.circuits import assemblies as subject
 
 Array = np.ndarray[Any, Any]
 few_paths = any_case.filter(lambda case: count_paths(case.network) <= 3000)

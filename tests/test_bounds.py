@@ -17,8 +17,8 @@ from scipy.stats import hypergeom
 import theory
 from backends import get_backend
 from simulator import mlp
-from simulator.assemblies import gradient_assemblies, hessian_assemblies
-from simulator.circuits import enumerate_circuits
+from simulator.circuits.assemblies import gradient_assemblies, hessian_assemblies
+from simulator.circuits.values import enumerate_circuits
 from validation import bound_claims as job_claims
 from validation import bound_figures
 from validation import bounds as command

@@ -32,8 +32,8 @@ from simulator import (
     sequential,
     vgg12,
 )
-from simulator import circuits as subject
-from simulator.enumeration import layer_matrices
+from simulator.circuits import values as subject
+from simulator.enumeration.gates import layer_matrices
 
 Array = np.ndarray[Any, Any]
 FEW = 3000

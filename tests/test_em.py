@@ -25,8 +25,8 @@ from simulator import (
     sequential,
     train,
 )
-from simulator.e_step import draw_gates, expect
-from simulator.em import complete_likelihood
+from simulator.training.e_step import draw_gates, expect
+from simulator.training.em import complete_likelihood
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
@@ -125,8 +125,8 @@ def test_training_at_a_temperature_follows_the_bound_on_average() -> None:
 
 def forward_law(network: Any, weights: list[Array], x: Array, temperature: float) -> Any:
     """All configurations weighted by µ(h|x)."""
-    from simulator.e_step import GateSample
-    from simulator.enumeration import iterate_leaves, n_gates, state_bits
+    from simulator.enumeration.gates import iterate_leaves, n_gates, state_bits
+    from simulator.training.e_step import GateSample
 
     gates = n_gates(network)
     q = np.empty((x.shape[0], 1 << gates))

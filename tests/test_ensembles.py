@@ -28,7 +28,7 @@ from simulator import (
     mlp,
     sequential,
 )
-from simulator.sign_patterns import pattern_hessian
+from simulator.enumeration.sign_passes import pattern_hessian
 from theory import mirror_distance
 
 Array = np.ndarray[Any, Any]

@@ -23,8 +23,8 @@ from simulator import (
     output,
     sample_pairs,
 )
-from simulator import entries as subject
-from simulator.entry_pairs import overlap, weight_axes
+from simulator.hessian import entries as subject
+from simulator.hessian.entry_pairs import overlap, weight_axes
 
 Array = np.ndarray[Any, Any]
 MANY = [case for case in SMALL if case.network.n_weights <= 240]

@@ -25,7 +25,7 @@ from simulator import (
     output,
     sequential,
 )
-from simulator import enumeration as subject
+from simulator.enumeration import gates as subject
 
 Array = np.ndarray[Any, Any]
 NETS = [[3, 4, 1], [3, 4, 3, 1], [2, 3, 2, 3, 1]]

@@ -13,8 +13,8 @@ from scipy.stats import skew
 
 from backends import get_backend
 from simulator import exact_marginal, free_energy
-from simulator.e_step import GateSample, draw_gates
 from simulator.streams import spawn_streams
+from simulator.training.e_step import GateSample, draw_gates
 from validation import exact_checks
 from validation.exact_cases import (
     SKEWED,

@@ -10,8 +10,8 @@ from cases import CASES, DENSE, LOSSES, SMALL, Array, Case, assert_close, he_wei
 
 from backends import get_backend
 from simulator import evaluate, gradient, mlp, order_parameter, output, risk, signal_powers
-from simulator.losses import get_loss
-from simulator.risk import batch_gradient
+from simulator.passes.losses import get_loss
+from simulator.passes.risk import batch_gradient
 
 
 @cache

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from backends import get_backend
 from simulator import HessianOperator, output, vgg12
-from simulator.propagation import propagate
+from simulator.passes.propagation import propagate
 
 PARTS = ("full", "gauss_newton", "residual")
 MIXED = [DENSE[4], IMAGES[5]]

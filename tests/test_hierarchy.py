@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import expand_multipliers, fit_hierarchy, hierarchical_logits, mlp, output, tensor_logits
-from simulator.hierarchy import hierarchical_exponent
+from simulator.maxent.hierarchy import hierarchical_exponent
 
 Array = np.ndarray[Any, Any]
 SHAPES = st.lists(st.integers(1, 4), min_size=2, max_size=5)

@@ -14,7 +14,7 @@ from cases import DENSE, IMAGES, Array, Case, assert_close
 
 from backends import get_backend
 from simulator import HessianOperator
-from simulator.propagation import backpropagate, propagate
+from simulator.passes.propagation import backpropagate, propagate
 from validation.data import Dataset, load_dataset
 from validation.ladder import DEFAULTS, LadderOptions, LadderReport, ladder, main
 from validation.ladder_cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case

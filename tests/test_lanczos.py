@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from backends import get_backend
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from simulator.density import gauss_rule
-from simulator.lanczos import Lanczos
+from simulator.lanczos.density import gauss_rule
+from simulator.lanczos.iteration import Lanczos
 
 ROUNDING = 1e-12
 
@@ -153,7 +153,7 @@ class Rounded:
 
 def rounded(monkeypatch: pytest.MonkeyPatch, eigenvalues: Array, kind: str) -> Rounded:
     """Such an operator whose recurrences stay on its backend: double or single precision, or bases in half of that."""
-    monkeypatch.setattr("simulator.products.HessianOperator", Rounded)
+    monkeypatch.setattr("simulator.lanczos.products.HessianOperator", Rounded)
     monkeypatch.setattr("backends.numba.backend.LARGE_BASIS", 0)
     return Rounded(eigenvalues, "float64" if kind == "double" else "float32", "numba" if kind == "half" else "numpy")
 
@@ -191,7 +191,7 @@ def test_orthogonality_is_kept_with_few_passes(
     # Two probes that read all at every step come to steps²; the coarser the rounding, the sooner it grows to sqrt(eps).
     read = {"double": 0.45, "single": 0.75, "half": 1.1}[kind]
     assert sum(size for size in passes if size > 2) < read * steps**2
-    monkeypatch.setattr("simulator.orthogonality.Orthogonality.lost", lambda *_: True)
+    monkeypatch.setattr("simulator.lanczos.orthogonality.Orthogonality.lost", lambda *_: True)
     monkeypatch.setattr("backends.numba.backend.NumbaBackend._halved", lambda *_: False)
     whole, found = spectral_density(operator, 2, steps), few.result()
     energies, scale = np.linspace(-4, 4, 41), float(np.max(np.abs(eigenvalues)))

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-import simulator.maxent as maxent
-from simulator.feasibility import InfeasibleError
-from simulator.maxent import MaxEntropyLaw, solve_maxent
+import simulator.maxent.law as maxent
+from simulator.maxent.feasibility import InfeasibleError
+from simulator.maxent.law import MaxEntropyLaw, solve_maxent
 
 SEEDS = st.integers(0, 2**32 - 1)
 LETTERS = "abcdf"

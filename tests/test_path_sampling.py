@@ -31,8 +31,8 @@ from simulator import (
     sample_paths,
     vgg12,
 )
-from simulator import path_sampling as subject
-from simulator.paths import AXES, axis_walk, stages
+from simulator.circuits import sampling as subject
+from simulator.circuits.paths import AXES, axis_walk, stages
 
 Array = np.ndarray[Any, Any]
 FEW = 3000
@@ -207,8 +207,8 @@ def test_the_papers_network(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = [sample_circuits(network, weights, x, 2000, order, 2, get_backend(dtype="float32")) for order in (0, 1, 2)]
     assert [d.values.shape for d in drawn] == [(2000,), (2000, 12), (2000, 66)]
     assert {d.values.dtype for d in drawn} == {np.dtype(np.float32)}
-    monkeypatch.setattr("simulator.circuits.CHUNK", 500)
-    monkeypatch.setattr("simulator.circuits.BATCH_SIZE", 3)
+    monkeypatch.setattr("simulator.circuits.values.CHUNK", 500)
+    monkeypatch.setattr("simulator.circuits.values.BATCH_SIZE", 3)
     for before in drawn:
         after = sample_circuits(network, weights, x, 2000, before.order, 2)
         assert_array_equal(after.paths, before.paths)

@@ -39,7 +39,7 @@ from simulator import (
     spectral_density,
     train,
 )
-from simulator.products import PRECISIONS
+from simulator.lanczos.products import PRECISIONS
 
 SINGLE = get_backend("numba", "float32")
 

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 from spectra import even_moments, l1_error, small_digits, transform
 
 from simulator import HessianOperator, Network, mlp, sequential, train
-from simulator.network import Conv, Dense, MaxPool
+from simulator.network.network import Conv, Dense, MaxPool
 from theory import ConvergenceError, linearised_law, population_signals
 from theory.arrays import HOST
 from theory.inner_layer import forward_kernels, leading_directions

@@ -17,7 +17,7 @@ from spectra import l1_error, small_digits
 
 from backends import get_backend
 from simulator import HessianOperator, mlp
-from simulator.propagation import backpropagate, propagate
+from simulator.passes.propagation import backpropagate, propagate
 from theory import linearised_law, population_kernels, population_signals
 from theory.population import factor
 from theory.signals import OFF

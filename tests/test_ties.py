@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from backends import get_backend
 from backends.numba.convolution import ties
 from simulator import Conv, Dense, MaxPool, Network, gradient, sequential
-from simulator.propagation import propagate
+from simulator.passes.propagation import propagate
 
 DTYPES = ("float64", "float32")
 both = pytest.mark.parametrize("dtype", DTYPES)

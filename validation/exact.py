@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.enumeration import n_gates
+from simulator.enumeration.gates import n_gates
 from simulator.streams import Streams
 
 from .command import EXIT_FACT_FAILED, Clock, OneLineParser, exit_status, stop

@@ -25,7 +25,7 @@ from simulator import (
     output,
     train_epochs,
 )
-from simulator.enumeration import iterate_leaves, layer_matrices, log_label
+from simulator.enumeration.gates import iterate_leaves, layer_matrices, log_label
 from simulator.streams import spawn_streams
 
 from .captions import Report

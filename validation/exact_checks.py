@@ -13,10 +13,10 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import circuit_moments, exact_marginal, gate_law, gradient, log_marginals, output
-from simulator.e_step import GateSample, expect
-from simulator.em import complete_likelihood
-from simulator.enumeration import iterate_leaves, layer_matrices, n_gates, state_bits
+from simulator.enumeration.gates import iterate_leaves, layer_matrices, n_gates, state_bits
 from simulator.streams import spawn_streams
+from simulator.training.e_step import GateSample, expect
+from simulator.training.em import complete_likelihood
 
 from .exact_cases import DRAWS, TEMPERATURE, Array, LearningCase, MarginalCase, Record, Run, Sizes
 

@@ -66,7 +66,7 @@ def hessian_moments(
 
 
 class MomentProbes:
-    """`hessian_moments` a few products at a time; `state` and `restore` as for `simulator.lanczos.Lanczos`."""
+    """`hessian_moments` a few products at a time; `state` and `restore` as for `simulator.Lanczos`."""
 
     def __init__(self, operator: HessianOperator, probes: int | None = None, seed: Seed = 0) -> None:
         network = operator.network

@@ -11,7 +11,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
-from simulator.losses import get_loss
+from simulator.passes.losses import get_loss
 
 from .console import printable
 from .distances import LEAST_ETA

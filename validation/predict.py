@@ -10,7 +10,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import HessianOperator, Network
-from simulator.checks import check_examples
+from simulator.inputs import check_examples
 from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
 from theory.linearised_equation import LinearisedEquation, bytes_per_point

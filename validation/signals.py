@@ -10,9 +10,9 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import Network
-from simulator.checks import check_examples, check_weights
-from simulator.network import Layer
-from simulator.propagation import backpropagate, propagate
+from simulator.inputs import check_examples, check_weights
+from simulator.network.network import Layer
+from simulator.passes.propagation import backpropagate, propagate
 from theory.signals import OFF, LayerSignals, NetworkSignals, gather_columns, scatter_columns
 
 Array = np.ndarray[Any, Any]

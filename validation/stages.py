@@ -17,7 +17,7 @@ COST = 20.0  # a state is not saved before this many times the seconds that savi
 
 
 class Resumable(Protocol):
-    """A long computation in steps: `simulator.lanczos.Lanczos`, `validation.moments.MomentProbes`."""
+    """A long computation in steps: `simulator.lanczos.iteration.Lanczos`, `validation.moments.MomentProbes`."""
 
     def advance(self) -> int: ...
 

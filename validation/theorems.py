@@ -20,7 +20,7 @@ from scipy.special import erf
 import theory
 from backends import Backend, get_backend
 from simulator import Network, SignEnsemble, enumerate_paths, enumerate_signs
-from simulator.sign_patterns import PatternSignals, pattern_gradients, pattern_hessian
+from simulator.enumeration.sign_passes import PatternSignals, pattern_gradients, pattern_hessian
 
 Array = np.ndarray[Any, Any]
 Label = Callable[[int], str]

@@ -1,4 +1,4 @@
-"""Compiled enumeration of gate configurations: the twin of `simulator.enumeration._log_marginals`.
+"""Compiled enumeration of gate configurations: the twin of `simulator.enumeration.gates._log_marginals`.
 
 The last hidden layer holds most of the leaves. Given its prefix its gates are independent, so its 2^n states are
 products of two tables, one over the low bits and one over the high bits: P = P_hi P_lo for the probability and

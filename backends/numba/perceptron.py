@@ -1,4 +1,4 @@
-"""A compiled CPU twin of `simulator.risk.batch_gradient` for small perceptrons: one call in place of eighty.
+"""A compiled CPU twin of `simulator.passes.risk.batch_gradient` for small perceptrons: one call in place of eighty.
 
 On one thread: a batch of 128 examples goes through three layers of 64 neurons and back in less time than waking another
 takes. Matrix products are BLAS's.
@@ -52,7 +52,7 @@ def _rows(x, rows):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _value_and_slope(loss, u, one):  # type: ignore[no-untyped-def]
-    """ℓ(u) in double precision and ℓ'(u) in u's, which is that of `one`: see `simulator.losses`."""
+    """ℓ(u) in double precision and ℓ'(u) in u's, which is that of `one`: see `simulator.passes.losses`."""
     zero = one - one
     if loss == HINGE:
         return np.float64(zero if u >= one else one - u), (-one if u < one else zero)

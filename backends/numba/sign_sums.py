@@ -1,4 +1,4 @@
-"""Compiled enumeration of sign patterns: the twins of `simulator.ensembles` (the sums and the two counts).
+"""Compiled enumeration of sign patterns: the twins of `simulator.enumeration.signs` (the sums and the two counts).
 
 Patterns are walked with the first layer as lanes: a block of consecutive patterns differs in signs of W_1 only, so
 that every other weight is one number for the whole block and all arithmetic runs along contiguous rows. The signs of
@@ -188,7 +188,7 @@ def _layout(matrices: Sequence[Array], counts: Sequence[int]) -> Array:
 
 
 def enumerate_signs(matrices: Sequence[Array], x: Array, bits: Array) -> tuple[Array, Array, Array]:
-    """See `simulator.ensembles.enumerate_patterns`."""
+    """See `simulator.enumeration.signs.enumerate_patterns`."""
     ends = np.cumsum([w.size for w in matrices])
     counts = [int(np.sum(part >= 0)) for part in np.split(bits, ends[:-1])]
     lane_layer = counts[0] if len(matrices) > 1 else 0
@@ -251,14 +251,14 @@ def _count_changes(gates, masks, above, flips, counts):  # type: ignore[no-untyp
 
 
 def count_circuits(gates: Array, masks: Array, parities: Array) -> Array:
-    """See `simulator.ensembles.count_circuits`."""
+    """See `simulator.enumeration.signs.count_circuits`."""
     counts = np.zeros((max(1, gates.size // CHUNK), masks.size, 2), dtype=np.int64)
     _count_circuits(gates, masks, parities, counts)
     return np.asarray(counts.sum(axis=0))
 
 
 def count_changes(gates: Array, masks: Array, above: Array, flips: Array) -> Array:
-    """See `simulator.ensembles.count_changes`. Pairs with one flip run together: they share its mirrored gates."""
+    """See `simulator.enumeration.signs.count_changes`. Pairs with one flip share its mirrored gates."""
     counts = np.zeros((max(1, gates.size // CHUNK), masks.size, 2), dtype=np.int64)
     order = np.argsort(flips, kind="stable")
     _count_changes(gates, masks[order], above[order], flips[order], counts)

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.enumeration.gates import gate_law, log_marginals
+from simulator.inputs import check_examples, check_labels, check_weights
+from simulator.network.network import Network
+from simulator.streams import Seed, Streams
 
-from .checks import check_examples, check_labels, check_weights
 from .e_step import STATE_BLOCK, GateSample, check_e_step, expect
-from .enumeration import gate_law, log_marginals
-from .network import Network
-from .streams import Seed, Streams
 
 
 def complete_likelihood(

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from backends import Backend, HostArray, get_backend
+from simulator.inputs import check_count, check_examples, check_weights
+from simulator.network.network import Network
+from simulator.streams import Seed, Streams
 
-from .checks import check_count, check_examples, check_weights
-from .circuits import check_order, circuit_values
-from .network import Network
 from .paths import AXES, AxisWalk, axis_walk, count_paths, stages
-from .streams import Seed, Streams
+from .values import check_order, circuit_values
 
 
 @dataclass(frozen=True)

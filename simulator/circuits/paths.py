@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from backends import HostArray
-
-from .enumeration import EnumerationError
-from .network import Layer, Network, Shape
+from simulator.enumeration.gates import EnumerationError
+from simulator.network.network import Layer, Network, Shape
 
 MAX_PATH_ENTRIES = 1 << 27  # neuron indices of enumerated paths: 1 GB
 AXES = (0, 1)  # rows, columns

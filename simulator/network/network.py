@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import HostArray
-
-from .streams import Seed, Streams
+from simulator.streams import Seed, Streams
 
 INIT_LAWS = ("gaussian", "uniform", "rademacher")
 Shape = tuple[int, ...]

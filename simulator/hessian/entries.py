@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.inputs import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range
+from simulator.network.network import Layer, Network
+from simulator.passes.losses import get_loss
+from simulator.passes.propagation import Signals, backpropagate, linear, propagate
+from simulator.passes.risk import BATCH_SIZE, batches, output
+from simulator.streams import Seed
 
-from .checks import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range
 from .entry_pairs import EntryPairs, kernel_overlap, sample_pairs, weight_axes
-from .losses import get_loss
-from .network import Layer, Network
-from .propagation import Signals, backpropagate, linear, propagate
-from .risk import BATCH_SIZE, batches, output
-from .streams import Seed
 
 TANGENT_BYTES = 1 << 27  # signals of one layer, of all first parameters that share a pass
 

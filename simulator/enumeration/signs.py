@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.inputs import check_examples, check_weights
+from simulator.network.network import Network
 
-from .checks import check_examples, check_weights
-from .enumeration import EnumerationError, n_gates
-from .network import Network
-from .sign_patterns import PatternSignals, pattern_gradients, propagate_patterns, signed_weights
+from .gates import EnumerationError, n_gates
+from .sign_passes import PatternSignals, pattern_gradients, propagate_patterns, signed_weights
 
 MAX_SIGNS = 24  # intact weights: 2^24 outputs take 0.13 GB
 MAX_SIGNS_DENSE = 16  # intact weights where whole rows (gradients, signals) are kept for every pattern

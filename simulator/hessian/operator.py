@@ -13,13 +13,28 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, Step, get_backend
-
-from .checks import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range, real_array
-from .losses import get_loss
-from .memory import device_memory
-from .network import Network
-from .propagation import Signals, backpropagate, linear, linear_adjoint_gated, linear_gated, linear_gradient, propagate
-from .risk import batches, output
+from simulator.inputs import (
+    check_coefficients,
+    check_count,
+    check_examples,
+    check_labels,
+    check_weights,
+    in_range,
+    real_array,
+)
+from simulator.memory import device_memory
+from simulator.network.network import Network
+from simulator.passes.losses import get_loss
+from simulator.passes.propagation import (
+    Signals,
+    backpropagate,
+    linear,
+    linear_adjoint_gated,
+    linear_gated,
+    linear_gradient,
+    propagate,
+)
+from simulator.passes.risk import batches, output
 
 PARTS = ("full", "gauss_newton", "residual")
 DENSE_LIMIT = 20_000

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.inputs import check_count, check_examples, check_labels, check_weights
+from simulator.memory import device_memory
+from simulator.network.network import Network
+from simulator.streams import Seed, Streams
 
-from .checks import check_count, check_examples, check_labels, check_weights
 from .losses import Loss, get_loss
-from .memory import device_memory
-from .network import Network
 from .propagation import Signals, assemble_gradient, backpropagate, propagate, propagate_output
-from .streams import Seed, Streams
 
 BATCH_SIZE = 128
 

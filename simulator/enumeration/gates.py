@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
-
-from .checks import check_examples, check_labels, check_weights
-from .network import Network
-from .propagation import linear
-from .risk import output
+from simulator.inputs import check_examples, check_labels, check_weights
+from simulator.network.network import Network
+from simulator.passes.propagation import linear
+from simulator.passes.risk import output
 
 MAX_CONFIGURATIONS = 1 << 36  # gate configurations times inputs: minutes with the default backend
 MAX_STATES = 1 << 26  # posterior probabilities held at once: 0.5 GB

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, Step, get_backend
+from simulator.enumeration.gates import log_marginals
+from simulator.inputs import check_count, check_examples, check_labels, check_weights
+from simulator.memory import device_memory
+from simulator.network.network import Network
+from simulator.passes.losses import get_loss
+from simulator.passes.risk import BatchGradient, batch_gradient, batches
+from simulator.streams import Seed, Streams
 
-from .checks import check_count, check_examples, check_labels, check_weights
 from .e_step import check_e_step, exact_gates
 from .em import complete_likelihood
-from .enumeration import log_marginals
-from .losses import get_loss
-from .memory import device_memory
-from .network import Network
-from .risk import BatchGradient, batch_gradient, batches
-from .streams import Seed, Streams
 
 
 class TrainingDivergedError(RuntimeError):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import Array, Backend, HostArray
-
-from .network import Network
+from simulator.network.network import Network
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from backends import HostArray
+from simulator.streams import Seed, Streams
 
-from .maxent import MAX_ENTRIES, check_observed
-from .streams import Seed, Streams
+from .law import MAX_ENTRIES, check_observed
 
 EXACT = 1e-13  # a fit this close needs no further starts
 BALANCED, MAX_PASSES = 1e-13, 10_000  # the gauge: relative norms, and passes over the layers that they may take

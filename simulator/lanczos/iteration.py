@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from backends import Array, HostArray
+from simulator.inputs import check_count
+from simulator.streams import Seed, Streams
 
-from .checks import check_count
 from .density import SpectralDensity
 from .orthogonality import Orthogonality
 from .products import Products
-from .streams import Seed, Streams
 
 SHRUNK = 0.7  # of its length: a vector that an orthogonalisation leaves shorter is orthogonalised again
 BREAKDOWN = 100  # roundings of a vector within which what is left of it is nothing

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
-
-from .checks import check_examples, check_weights
-from .enumeration import (
+from simulator.enumeration.gates import (
     check_size,
     check_temperature,
     exact_posterior,
@@ -20,8 +18,9 @@ from .enumeration import (
     relu_states,
     state_bits,
 )
-from .network import Network
-from .streams import Seed, Streams, uniform
+from simulator.inputs import check_examples, check_weights
+from simulator.network.network import Network
+from simulator.streams import Seed, Streams, uniform
 
 E_STEPS = ("zero_temperature", "monte_carlo", "exact")
 STATE_BLOCK = 1 << 20  # numbers per signal array when configurations are summed in blocks

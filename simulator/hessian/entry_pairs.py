@@ -19,10 +19,9 @@ from itertools import combinations
 import numpy as np
 
 from backends import HostArray
-
-from .checks import check_count
-from .network import Layer, Network
-from .streams import Seed, Streams
+from simulator.inputs import check_count
+from simulator.network.network import Layer, Network
+from simulator.streams import Seed, Streams
 
 Overlap = tuple[slice, slice]
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.enumeration.gates import EnumerationError
+from simulator.inputs import check_examples, check_weights
+from simulator.network.network import Network
+from simulator.passes.propagation import propagate
+from simulator.passes.risk import BATCH_SIZE, batches
 
-from .checks import check_examples, check_weights
-from .enumeration import EnumerationError
-from .network import Network
 from .paths import check_paths, count_paths, enumerate_paths, path_weights
-from .propagation import propagate
-from .risk import BATCH_SIZE, batches
 
 MAX_VALUES = 1 << 27  # values of circuits held at once: 1 GB in float64
 CHUNK = 1 << 16  # circuits of examples in flight on the device, times the slices of their order

@@ -2,7 +2,7 @@
 
 A product is as good as the arithmetic behind it, and the vector may be kept in a better one: a Hessian product of
 another library comes in single precision, a GPU multiplies with factors of 10 bits. Lanczos must know, or eigenvalues
-appear that are not there (`simulator.orthogonality`). So a precision is declared, and two more products verify it
+appear that are not there (`orthogonality`). So a precision is declared, and two more products verify it
 before the first step: a linear operator has H(q + r) = Hq + Hr, a symmetric one r^T Hq = q^T Hr.
 """
 
@@ -15,9 +15,8 @@ import numpy as np
 from scipy import sparse
 
 from backends import Array, Backend, HostArray, get_backend
-
-from .hessian import HessianOperator
-from .streams import Streams
+from simulator.hessian.operator import HessianOperator
+from simulator.streams import Streams
 
 # Relative rounding errors, the distance of 1 from the next number.
 PRECISIONS = {"float64": 2.0**-52, "float32": 2.0**-23, "tf32": 2.0**-10, "float16": 2.0**-10, "bfloat16": 2.0**-7}

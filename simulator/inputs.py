@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray
-
-from .network import Network
+from simulator.network.network import Network
 
 
 def real_array(value: Any, name: str) -> Any:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
+from simulator.inputs import check_count, check_examples, check_weights
+from simulator.network.network import Layer, Network
+from simulator.passes.propagation import linear
+from simulator.passes.risk import BATCH_SIZE, batches
+from simulator.streams import Seed, Streams
 
-from .checks import check_count, check_examples, check_weights
-from .circuits import neuron_fields
-from .network import Layer, Network
 from .paths import Stage, count_paths, stages
-from .propagation import linear
-from .risk import BATCH_SIZE, batches
-from .streams import Seed, Streams
+from .values import neuron_fields
 
 CHUNK = 1 << 20  # weights of options looked at together
 

@@ -27,8 +27,8 @@ from scipy.linalg import cho_solve
 from scipy.special import entr, expit
 
 from backends import HostArray
+from simulator.inputs import real_array
 
-from .checks import real_array
 from .feasibility import Features, InfeasibleError, face, gauge, whiten
 
 MAX_ENTRIES = 1 << 27  # of a dense array of features: 1 GiB

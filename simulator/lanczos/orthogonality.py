@@ -27,7 +27,7 @@ class Orthogonality:
     q_j^T f_k, and ||f_j|| is ``precision`` times ||H q_j||, or times ``size`` where that is more. Overlaps grow as
     eigenvalues converge; once one would exceed sqrt(precision) the vector and the one after it are to be orthogonalised
     against all (the recurrence takes two). `dtype`: of the vectors. `left`: about what overlaps orthogonalising leaves,
-    where it is more than rounding. ``precision`` and ``size`` are those of `simulator.products`, once they are known.
+    where it is more than rounding. ``precision`` and ``size`` are those of `products`, once they are known.
     """
 
     def __init__(self, n_probes: int, n_steps: int, dtype: Any, left: float = 0.0) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend
-
-from .network import Layer, Network
-from .streams import uniform
+from simulator.network.network import Layer, Network
+from simulator.streams import uniform
 
 Pair = tuple[Array, Array]
 

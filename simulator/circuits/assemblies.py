@@ -2,7 +2,7 @@
 
 The assembly of the circuits that share their removed weights is a derivative of the output, exactly: T itself (10) at
 order 0, an entry of ∇T (16) at order 1, an entry of ∇²T (18) at order 2. Here the sums are taken literally, over
-enumerated circuits; `simulator.risk` and `simulator.hessian` compute the same numbers without ever naming a circuit.
+enumerated circuits; `simulator.passes` and `simulator.hessian` compute the same numbers without ever naming a circuit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 import scipy.sparse as sparse
 
 from backends import Backend, HostArray, get_backend
+from simulator.enumeration.gates import EnumerationError
+from simulator.inputs import check_examples, check_labels
+from simulator.network.network import Network
+from simulator.passes.losses import get_loss
+from simulator.passes.risk import output
 
-from .checks import check_examples, check_labels
-from .circuits import MAX_VALUES, Circuits, enumerate_circuits
-from .enumeration import EnumerationError
-from .losses import get_loss
-from .network import Network
 from .paths import path_weights
-from .risk import output
+from .values import MAX_VALUES, Circuits, enumerate_circuits
 
 MAX_PAIRS = 1 << 32  # pairs of circuits in the order parameter: about 40 seconds
 PAIR_BLOCK = 1 << 20  # products of pairs in memory at a time

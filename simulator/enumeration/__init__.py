@@ -1,0 +1,1 @@
+"""Exact sums: over all gate configurations, and over all sign patterns of the weights."""

@@ -1,0 +1,1 @@
+"""The Hessian of the empirical risk: the operator, and chosen entries of it."""

@@ -1,0 +1,1 @@
+"""Forward and backward passes: gates, output, losses, risk and its gradient."""

@@ -1,0 +1,1 @@
+"""Training: stochastic gradient descent, the E-step, and learning as expectation-maximisation."""
