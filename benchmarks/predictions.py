@@ -37,8 +37,8 @@ from simulator import (
     train_epochs,
     vgg12,
 )
-from theory.linearised_equation import LinearisedEquation
-from theory.linearised_law import estimate_seconds, law_of
+from theory.linearised.law import estimate_seconds, law_of
+from theory.linearised.sweep import LinearisedEquation
 from validation import ladder_spectra
 from validation.data import load_dataset
 from validation.distances import TAILS, energy_grid, l1_distance

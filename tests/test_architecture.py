@@ -81,11 +81,11 @@ def test_theory_takes_arrays_never_a_backend() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import theory.dyson as d, os", {"theory", "os"}),
+        ("import theory.solvers.vector_dyson as d, os", {"theory", "os"}),
         ("from validation.data import x", {"validation"}),
         ("def f():\n    from simulator import risk", {"simulator"}),
         ("from . import risk\nfrom .theory import x", set()),
-        ("import importlib\nimportlib.import_module('theory.laws')", {"importlib", "theory"}),
+        ("import importlib\nimportlib.import_module('theory.semicircle')", {"importlib", "theory"}),
     ],
 )
 def test_the_reader_of_imports(source: str, expected: set[str]) -> None:

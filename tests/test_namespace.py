@@ -33,8 +33,8 @@ from simulator import (
     train,
 )
 from theory.arrays import HOST
-from theory.linearised_equation import LinearisedEquation
-from theory.linearised_law import law_of
+from theory.linearised.law import law_of
+from theory.linearised.sweep import LinearisedEquation
 from validation import predict_spectrum
 from validation.facts import check_facts
 from validation.signals import measure_signals

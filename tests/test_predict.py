@@ -11,7 +11,7 @@ from cases import DENSE, IMAGES, Array, Case, assert_close, he_weights
 from numpy.testing import assert_allclose, assert_array_equal
 
 from simulator import HessianOperator, Network, mlp
-from theory.linearised_equation import LinearisedEquation
+from theory.linearised.sweep import LinearisedEquation
 from validation import predict_spectrum
 from validation.distances import energy_grid, l1_distance
 from validation.moments import HessianMoments, default_moment_probes, hessian_moments

@@ -23,8 +23,8 @@ from theory import (
     solve_matrix_dyson,
     solve_vector_dyson,
 )
-from theory.linearised_equation import LinearisedEquation
-from theory.linearised_law import linearised_law
+from theory.linearised.law import linearised_law
+from theory.linearised.sweep import LinearisedEquation
 from validation.distances import mirror_symmetry
 from validation.predict import rung_law
 from validation.signals import measure_signals

@@ -14,8 +14,8 @@ from numpy.testing import assert_array_equal
 
 from simulator import HessianOperator
 from theory.arrays import HOST
+from theory.linearised.sites import SiteMaps
 from theory.signals import OFF, LayerSignals, gather_columns, scatter_columns
-from theory.sites import SiteMaps
 from validation.signals import measure_signals
 
 HIDDEN = [case for case in SMALL if case.network.depth > 1]

@@ -21,10 +21,10 @@ from simulator import HessianOperator, Network, mlp, sequential, train
 from simulator.network.network import Conv, Dense, MaxPool
 from theory import ConvergenceError, linearised_law, population_signals
 from theory.arrays import HOST
-from theory.inner_layer import forward_kernels, leading_directions
-from theory.linearised_equation import LinearisedEquation
+from theory.linearised.inner_layer import forward_kernels, leading_directions
+from theory.linearised.sites import SiteMaps
+from theory.linearised.sweep import LinearisedEquation
 from theory.signals import NetworkSignals
-from theory.sites import SiteMaps
 from validation.predict import initial_variances
 from validation.signals import measure_signals
 

@@ -19,7 +19,7 @@ from backends import get_backend
 from simulator import HessianOperator, mlp
 from simulator.passes.propagation import backpropagate, propagate
 from theory import linearised_law, population_kernels, population_signals
-from theory.population import factor
+from theory.rungs.population import factor
 from theory.signals import OFF
 from validation.predict import initial_variances
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from theory import ConvergenceError, arc_cosine_law, continued, expected_positions, mass_beyond, semicircle
-from theory.continuation import ANCHORS
-from theory.tails import CHECKS, TARGETS
+from theory.edges.tails import CHECKS, TARGETS
+from theory.solvers.continuation import ANCHORS
 
 
 def semicircle_tail(t: np.ndarray) -> np.ndarray:

@@ -10,10 +10,14 @@ map in `siegel`), the covariance operators that they take in `covariance`, eigen
 Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """
 
-from .arc_cosine_law import EntryCovariance, arc_cosine_law, entry_covariance
-from .brackets import mean_bracket, second_moment_bracket
-from .continuation import Continuation
-from .covariance import (
+from theory.edges.outliers import axis_resolvent, outliers, spectral_edge
+from theory.edges.tails import continued, expected_positions, mass_beyond
+from theory.linearised.law import LinearisedLaw, linearised_law
+from theory.rungs.arc_cosine import EntryCovariance, arc_cosine_law, entry_covariance
+from theory.rungs.population import PopulationKernels, population_kernels, population_signals
+from theory.rungs.profiles import LadderLaw, block_law, separable_law
+from theory.solvers.continuation import Continuation
+from theory.solvers.covariance import (
     Covariance,
     DenseCovariance,
     FunctionCovariance,
@@ -21,30 +25,27 @@ from .covariance import (
     KroneckerCovariance,
     ProfileCovariance,
 )
-from .dyson import ConvergenceError, DysonSolution, LowRankProfile, solve_vector_dyson
-from .fixed_point import FixedPoint, solve_fixed_point
-from .ladder import LadderLaw, block_law, separable_law
-from .laws import semicircle
-from .linearised_law import LinearisedLaw, linearised_law
-from .matrix_dyson import MatrixDysonSolution, dyson_moments, solve_matrix_dyson
-from .moments import (
+from theory.solvers.fixed_point import FixedPoint, solve_fixed_point
+from theory.solvers.matrix_dyson import MatrixDysonSolution, dyson_moments, solve_matrix_dyson
+from theory.solvers.vector_dyson import ConvergenceError, DysonSolution, LowRankProfile, solve_vector_dyson
+from theory.theorems.brackets import mean_bracket, second_moment_bracket
+from theory.theorems.moments import (
     mean_output,
     mean_output_bound,
     positive_part_bound,
     second_moment,
     shifted_second_moment_bound,
 )
-from .outliers import axis_resolvent, outliers, spectral_edge
-from .population import PopulationKernels, population_kernels, population_signals
-from .signals import LayerSignals, NetworkSignals
-from .symmetry import (
+from theory.theorems.symmetry import (
     coupling_bound,
     gate_flip_probability,
     mean_flip_probability,
     mirror_distance,
     path_flip_bound,
 )
-from .tails import continued, expected_positions, mass_beyond
+
+from .semicircle import semicircle
+from .signals import LayerSignals, NetworkSignals
 
 __all__ = [
     "Continuation",

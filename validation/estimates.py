@@ -14,7 +14,7 @@ import numpy as np
 
 from backends import Backend
 from simulator import HessianOperator, Lanczos, Network
-from theory.linearised_law import WORKING_SET
+from theory.linearised.law import WORKING_SET
 
 from .facts import FACT_EXAMPLES, UNITS
 from .moments import BLOCK, default_moment_probes

@@ -13,8 +13,8 @@ from simulator import HessianOperator, Network
 from simulator.inputs import check_examples
 from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
-from theory.linearised_equation import LinearisedEquation, bytes_per_point
-from theory.linearised_law import estimate_seconds, law_of
+from theory.linearised.law import estimate_seconds, law_of
+from theory.linearised.sweep import LinearisedEquation, bytes_per_point
 from theory.signals import NetworkSignals
 
 from .moments import HessianMoments, hessian_moments
@@ -92,7 +92,7 @@ class SignalLaw:
     The equations are built when they are first needed, once: `memory` needs shapes only, so that a case too large is
     found out before.
 
-    cut      directions of the inner layers left out (`theory.inner_layer`); 0: none
+    cut      directions of the inner layers left out (`theory.linearised.inner_layer`); 0: none
     stretch  rms of each law over that of the law it stands for: 1, but for subsampled examples
     """
 

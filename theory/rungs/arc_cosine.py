@@ -1,7 +1,7 @@
 r"""Rung R3: the Hessian of a multilayer perceptron at initialisation as a Gaussian matrix with correlated entries.
 
 The block of layers l < l' is B_(ab)(a'b') = Σ_i c_i x_{l-1,i,a} J_{i,ba'} δ_{l',i,b'}, J the Jacobian from z_l to
-x_{l'-1} and δ_{l'} = ∂T/∂z_{l'}. With the kernels q, k, d of `theory.population`, and n_l for the widths,
+x_{l'-1} and δ_{l'} = ∂T/∂z_{l'}. With the kernels q, k, d of `theory.rungs.population`, and n_l for the widths,
 
     E[J_{i,ba'} J_{k,ba'}] = p^{l→l'}_ik,   p^{l→l+1} = q^l/n_l,   p^{l→l'} = n_{l'-2} s_{l'-1}² q^{l'-1} p^{l→l'-1},
     K^{ll'} = p^{l→l'} d^{l'},   M_ll' = Σ_ik c_i c_k K^{ll'}_ik E[x_{l-1,i} x_{l-1,k}^T]     (n_{l-1}, n_{l-1}),
@@ -27,12 +27,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dyson import ConvergenceError
-from .fixed_point import FixedPoint, solve_fixed_point
-from .ladder import LadderLaw
-from .laws import upper_half_plane
+from theory.semicircle import upper_half_plane
+from theory.signals import Complex, Real
+from theory.solvers.fixed_point import FixedPoint, solve_fixed_point
+from theory.solvers.vector_dyson import ConvergenceError
+
 from .population import PopulationKernels, population_kernels
-from .signals import Complex, Real
+from .profiles import LadderLaw
 
 RANK_CUT = 1e-12
 """Singular values of X below this share of the largest are rounding."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .reals import real_array
+from .inputs import real_array
 
 Complex = NDArray[np.complex128]
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import AAA
 
-from .dyson import ConvergenceError
-from .signals import Complex, Real
+from theory.signals import Complex, Real
+
+from .vector_dyson import ConvergenceError
 
 Transform = Callable[[Complex], Complex]
 Index = NDArray[np.intp]

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.inputs import real_array
+from theory.semicircle import semicircle, upper_half_plane
+
 from .fixed_point import FixedPoint, solve_fixed_point
-from .laws import semicircle, upper_half_plane
-from .reals import real_array
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from theory.semicircle import upper_half_plane
+
 from .covariance import (
     Complex,
     Covariance,
@@ -27,9 +29,8 @@ from .covariance import (
     hermitian,
     positive,
 )
-from .dyson import ConvergenceError, solve_vector_dyson
-from .laws import upper_half_plane
 from .siegel import SECANTS, TOLERANCE, Equation, Found, imaginary, is_positive
+from .vector_dyson import ConvergenceError, solve_vector_dyson
 
 COARSE = 4
 """Number of points solved from cold; the others start between solved ones."""

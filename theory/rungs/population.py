@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .signals import OFF, LayerSignals, NetworkSignals, Real
+from theory.signals import OFF, LayerSignals, NetworkSignals, Real
 
 RANK_CUT = 1e-12
 """Eigenvalues of a kernel below this share of the largest are rounding."""

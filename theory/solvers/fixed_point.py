@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import HOST, Array, ArrayLibrary
+from theory.arrays import HOST, Array, ArrayLibrary
 
 Complex = NDArray[np.complex128]
 Step = Callable[[Array, NDArray[np.intp]], Array]

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.semicircle import semicircle
+
 from .covariance import Complex, Covariance, Real, adjoint
-from .dyson import DESCENT, INNER, ROUGH
 from .fixed_point import solve_fixed_point
-from .laws import semicircle
+from .vector_dyson import DESCENT, INNER, ROUGH
 
 TOLERANCE = 1e-10
 """Bound on the residual if none is asked for, while rounding allows it."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import HOST, ArrayLibrary
-from .dyson import ConvergenceError
-from .fixed_point import FixedPoint
-from .laws import upper_half_plane
-from .linearised_equation import LinearisedEquation, bytes_per_point
-from .signals import Complex, NetworkSignals, Real
+from theory.arrays import HOST, ArrayLibrary
+from theory.semicircle import upper_half_plane
+from theory.signals import Complex, NetworkSignals, Real
+from theory.solvers.fixed_point import FixedPoint
+from theory.solvers.vector_dyson import ConvergenceError
+
+from .sweep import LinearisedEquation, bytes_per_point
 
 SWEEPS = 12
 """Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
@@ -54,7 +55,7 @@ def linearised_law(
     """Solves the linearised equations at every z (any shape, Im z > 0): R4w, R5 ("mean_field"), R4, R6 ("cavity").
 
     cut             inner layers keep the directions of their forward kernels above this share of the largest (see
-                    `theory.inner_layer`); 0: all of them, the equations as they stand
+                    `theory.linearised.inner_layer`); 0: all of them, the equations as they stand
     tolerance       on the relative change of every unknown by one more sweep
     max_iterations  sweeps allowed for each z, and again for each stage of the approach from above to a stubborn one
     library         where to solve: NumPy, or any backend

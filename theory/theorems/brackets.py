@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .reals import real_array
+from theory.inputs import real_array
 
 Real = NDArray[np.float64]
 

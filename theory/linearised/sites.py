@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Array, ArrayLibrary, block_of, real_times, times
-from .signals import LayerSignals, Real
+from theory.arrays import Array, ArrayLibrary, block_of, real_times, times
+from theory.signals import LayerSignals, Real
 
 
 class SiteMaps:

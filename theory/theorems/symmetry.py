@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from .reals import real_array
+from theory.inputs import real_array
 
 Real = NDArray[np.float64]
 

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from .arrays import HOST, Array, ArrayLibrary, block_of, identity, real_times, times
-from .linearised import Field, Response, TopBasis, quadratic_forms, weighted
-from .signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from theory.arrays import HOST, Array, ArrayLibrary, block_of, identity, real_times, times
+from theory.signals import LayerSignals, NetworkSignals, Real, scatter_columns
+
+from .equations import Field, Response, TopBasis, quadratic_forms, weighted
 from .sites import OnSets, SiteMaps, on_below, seen_by
 
 WORTH = 0.4

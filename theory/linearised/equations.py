@@ -37,8 +37,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, ArrayLibrary, identity, times
-from .signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from theory.arrays import Array, ArrayLibrary, identity, times
+from theory.signals import LayerSignals, NetworkSignals, Real, scatter_columns
+
 from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
 
 CLOSURES = ("mean_field", "cavity")

@@ -15,11 +15,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import HOST, Array, ArrayLibrary, identity
-from .fixed_point import FixedPoint, solve_fixed_point
+from theory.arrays import HOST, Array, ArrayLibrary, identity
+from theory.signals import Complex, NetworkSignals, Real
+from theory.solvers.fixed_point import FixedPoint, solve_fixed_point
+
+from .equations import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer, minus_inverse
 from .inner_layer import InnerLayer, forward_kernels, leading_directions
-from .linearised import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer, minus_inverse
-from .signals import Complex, NetworkSignals, Real
 from .sites import SiteMaps
 
 DESCENT = 4.0
@@ -57,7 +58,7 @@ def bytes_per_point(signals: NetworkSignals, closure: str) -> float:
 
 
 class LinearisedEquation:
-    """The map of one network's signals under one closure; see `theory.linearised` for the equations.
+    """The map of one network's signals under one closure; see `theory.linearised.equations` for the equations.
 
     Everything inside is in units in which the signals are of order one (`NetworkSignals.normalised`): ``unit`` is κ,
     and a point z of the spectrum is κ z here. `signals` are those normalised ones. `rms` alone is in the units of z.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dyson import Complex, Real, Reduced, RowBlock, nonnegative, solve_reduced
-from .laws import upper_half_plane
+from theory.semicircle import upper_half_plane
+from theory.solvers.vector_dyson import Complex, Real, Reduced, RowBlock, nonnegative, solve_reduced
 
 EXACT_SHARE = 0.5
 """Share of a layer's sample given to its largest rows, each for itself: heavy tails need them."""

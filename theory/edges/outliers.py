@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from .covariance import Complex, Covariance, Function, Real, adjoint, hermitian
-from .matrix_dyson import solve_matrix_dyson
+from theory.solvers.covariance import Complex, Covariance, Function, Real, adjoint, hermitian
+from theory.solvers.matrix_dyson import solve_matrix_dyson
 
 Resolvent = Callable[[Real], Complex]
 Transform = Callable[[Complex], Complex]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dyson import nonnegative
+from .vector_dyson import nonnegative
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]

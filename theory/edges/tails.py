@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from .continuation import Continuation, Transform
-from .dyson import ConvergenceError
-from .signals import Real
+from theory.signals import Real
+from theory.solvers.continuation import Continuation, Transform
+from theory.solvers.vector_dyson import ConvergenceError
 
 NODES = 12
 """Gauss-Legendre nodes in arctan(y/t): the mass of the semicircle beyond 1.95 rms comes out to 1e-5."""

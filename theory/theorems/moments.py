@@ -1,6 +1,6 @@
 """Moment theorems M1-M4: what symmetric weights say about the signals and the output, with explicit constants.
 
-"Intact" and "broken" weights as in `theory.symmetry`. Draws are equally likely: the last axis of an array is averaged.
+"Intact" and "broken" weights as in `symmetry`. Draws are equally likely: the last axis of an array is averaged.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .reals import real_array
+from theory.inputs import real_array
 
 Real = NDArray[np.float64]
 

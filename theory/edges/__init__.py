@@ -1,0 +1,1 @@
+"""Beyond the bulk: tails, edges of the support, and outliers."""
