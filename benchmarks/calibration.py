@@ -23,9 +23,9 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from simulator import HessianOperator, SpectralDensity, mlp, spectral_density, train_epochs
+from validation.compare.record import describe_spectrum
 from validation.data import load_dataset
-from validation.distances import energy_grid, l1_distance
-from validation.measure import describe_spectrum
+from validation.statistics.distances import energy_grid, l1_distance
 
 Array = np.ndarray[Any, Any]
 PROBES, STEPS, ETAS = (1, 2, 4, 8), (15, 30, 60, 120), (0.02, 0.05, 0.1)

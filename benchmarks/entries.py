@@ -25,7 +25,7 @@ from enumeration import machine
 from backends import get_backend
 from simulator import HessianEntries, HessianOperator, hessian_entries, vgg12
 from simulator.streams import spawn_streams
-from validation.entries import describe_entries
+from validation.measurements.entries.record import describe_entries
 
 RESAMPLES = 1_000
 

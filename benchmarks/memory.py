@@ -22,14 +22,15 @@ import numpy as np
 from backends import Backend, get_backend
 from simulator import HessianOperator, Lanczos, Network, train_epochs
 from simulator.streams import spawn_streams
-from validation import estimates, memory
-from validation.entries import entry_statistics
-from validation.facts import check_facts
-from validation.measure import evaluate
-from validation.moments import MomentProbes
-from validation.options import build_network
-from validation.predict import predict_from_moments, rung_law
-from validation.symmetry import symmetry_test
+from validation.compare import estimates
+from validation.compare.options import build_network
+from validation.compare.record import evaluate
+from validation.measurements.entries.record import entry_statistics
+from validation.measurements.facts import check_facts
+from validation.measurements.moments import MomentProbes
+from validation.predictions.predict import predict_from_moments, rung_law
+from validation.run import budget as memory
+from validation.statistics.symmetry import symmetry_test
 
 CASES: dict[str, dict[str, Any]] = {
     "small": {"network": "mlp:500x500", "shape": (400,), "examples": 200, "dtype": "float64", "law": "mlp:16x16x16"},

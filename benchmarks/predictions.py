@@ -39,11 +39,11 @@ from simulator import (
 )
 from theory.linearised.law import estimate_seconds, law_of
 from theory.linearised.sweep import LinearisedEquation
-from validation import ladder_spectra
 from validation.data import load_dataset
-from validation.distances import TAILS, energy_grid, l1_distance
-from validation.predict import SIGNAL_RUNGS, rung_law, rung_signals
-from validation.rungs import tails
+from validation.ladder import spectra as ladder_spectra
+from validation.predictions.predict import SIGNAL_RUNGS, rung_law, rung_signals
+from validation.predictions.record import tails
+from validation.statistics.distances import TAILS, energy_grid, l1_distance
 
 ETA = 0.05
 PERCEPTRONS = {

@@ -20,11 +20,11 @@ from enumeration import machine
 from scipy.linalg import eigvalsh
 
 from simulator import HessianOperator, train_epochs
-from validation.distances import l1_distance
-from validation.job import prepare
-from validation.measure import measure
-from validation.options import Options
-from validation.stages import Stages
+from validation.compare.job import prepare
+from validation.compare.options import Options
+from validation.compare.record import measure
+from validation.run.stages import Stages
+from validation.statistics.distances import l1_distance
 
 RUNGS = ("R5", "R6")
 BUDGET = 8.0  # seconds for a prediction, so that a busy machine leaves none out

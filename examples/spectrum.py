@@ -13,7 +13,7 @@ import numpy as np
 from simulator import HessianOperator, mlp, spectral_density, train
 from validation import predict_spectrum
 from validation.data import load_dataset
-from validation.distances import energy_grid, l1_distance
+from validation.statistics.distances import energy_grid, l1_distance
 
 digits = load_dataset("digits", examples=600, spectrum_examples=100)
 network = mlp([64, 24, 24, 1])

@@ -15,8 +15,8 @@ from hypothesis import settings
 
 from backends import Backend, BackendUnavailableError, get_backend
 from simulator import Network
-from validation import job
-from validation.bound_claims import bound_claims
+from validation.compare import job
+from validation.compare.claims.theorems import bound_claims
 
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -51,7 +51,7 @@ def bounds_once() -> Iterator[None]:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, where a test does not look at them: the page is written without."""
-    monkeypatch.setattr("validation.finishing.draw", lambda figures, data: ({}, {}))
+    monkeypatch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
 
 
 @functools.cache

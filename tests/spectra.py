@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from validation.distances import energy_grid, l1_distance
+from validation.statistics.distances import energy_grid, l1_distance
 
 Array = np.ndarray[Any, Any]
 ETA = 0.05

@@ -21,7 +21,7 @@ from bad_input import TALLY, check_sentence, damaged, damages, explore, judged, 
 from hypothesis import strategies as st
 
 from simulator import mlp
-from validation.compare import main as compare_main
+from validation.compare.__main__ import main as compare_main
 from validation.interchange import save_weights
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
@@ -44,7 +44,7 @@ WORDS = [
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a few files to name, in which nothing but new folders may appear."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("validation.job.bound_claims", lambda *_: [])
+    monkeypatch.setattr("validation.compare.job.bound_claims", lambda *_: [])
     network = mlp([64, 8, 1])
     save_weights("w.pt", network, network.init(0))
     save_weights("w.npz", network, network.init(0))
@@ -72,7 +72,7 @@ def status_of(main: Callable[[list[str]], int], words: list[str]) -> int:
 
 def options_of(program: str) -> dict[str, bool]:
     """The options of a program, and whether each takes a value."""
-    parser = importlib.import_module(f"validation.{program}").parser()
+    parser = importlib.import_module(f"validation.{program}.__main__").parser()
     actions = [a for a in parser._actions if a.option_strings[0] not in ("-h", "--help")]
     return {a.option_strings[-1]: a.nargs != 0 for a in actions}
 
@@ -84,7 +84,7 @@ def test_any_words(program: str, examples: int, workplace: Path, monkeypatch: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"validation.{PROGRAMS[program]}", begin)
-    main = importlib.import_module(f"validation.{program}").main
+    main = importlib.import_module(f"validation.{program}.__main__").main
     names = options_of(program)
     value = st.sampled_from(WORDS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
     one = st.sampled_from(sorted(names)).flatmap(lambda n: st.tuples(st.just(n), value if names[n] else st.none()))

@@ -19,10 +19,15 @@ from backends import get_backend
 from simulator import mlp
 from simulator.circuits.assemblies import gradient_assemblies, hessian_assemblies
 from simulator.circuits.values import enumerate_circuits
-from validation import bound_claims as job_claims
-from validation import bound_figures
-from validation import bounds as command
-from validation.bound_assemblies import (
+from validation.bounds import __main__ as command
+from validation.bounds import figures as bound_figures
+from validation.bounds.__main__ import main
+from validation.bounds.figures import FIGURES
+from validation.bounds.job import BoundsReport, Sizes, bounds
+from validation.compare.claims import theorems as job_claims
+from validation.compare.claims.theorems import bound_claims, failed_theorems
+from validation.compare.options import OptionError
+from validation.measurements.ensembles.assemblies import (
     KINDS,
     Estimate,
     _Pass,
@@ -31,16 +36,19 @@ from validation.bound_assemblies import (
     measure_assemblies,
     removed_layers,
 )
-from validation.bound_checks import bracket_checks, mean_bound_check, planted_check
-from validation.bound_claims import bound_claims, failed_theorems
-from validation.bound_ensembles import check_theorems, ensembles_until_caught
-from validation.bound_figures import FIGURES
-from validation.bound_gates import measure_correlations, measure_flips
-from validation.bound_slopes import Grid, assembly_slopes, bracket_ratio, fit_slopes, log_slope, select_moments
-from validation.bounds import BoundsReport, Sizes, bounds, main
-from validation.options import OptionError
-from validation.storage import StorageError
-from validation.theorems import Bounds
+from validation.measurements.ensembles.claims import bracket_checks, mean_bound_check, planted_check
+from validation.measurements.ensembles.gates import measure_correlations, measure_flips
+from validation.measurements.ensembles.random import check_theorems, ensembles_until_caught
+from validation.measurements.ensembles.slopes import (
+    Grid,
+    assembly_slopes,
+    bracket_ratio,
+    fit_slopes,
+    log_slope,
+    select_moments,
+)
+from validation.measurements.ensembles.theorems import Bounds
+from validation.run.storage import StorageError
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")

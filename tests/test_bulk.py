@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator import SpectralDensity, spectral_density
-from validation.bulk import FINE_ETA, SIZES, WIDTH, describe_bulk, fine_density, log_density
-from validation.distances import LEAST_ETA, energy_grid, l1_distance, spectral_grid, trapezoid_weights
-from validation.options import OptionError, Options
+from validation.compare.options import OptionError, Options
+from validation.statistics.bulk import FINE_ETA, SIZES, WIDTH, describe_bulk, fine_density, log_density
+from validation.statistics.distances import LEAST_ETA, energy_grid, l1_distance, spectral_grid, trapezoid_weights
 
 LOG_WEIGHTS = trapezoid_weights(np.log(SIZES))
 

@@ -12,8 +12,8 @@ import pytest
 
 from backends import HostArray
 from simulator import HessianOperator, SpectralDensity, mlp, spectral_density
-from validation.distances import energy_grid, l1_distance
-from validation.measure import describe_spectrum
+from validation.compare.record import describe_spectrum
+from validation.statistics.distances import energy_grid, l1_distance
 
 ROOT = Path(__file__).parents[1]
 

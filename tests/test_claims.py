@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from validation.claims import FACTS, failed_facts, judge
+from validation.compare.claims.paper import FACTS, failed_facts, judge
 
 Record = dict[str, Any]
 VERDICTS = {"holds", "supported", "not supported", "not applicable"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
-from validation import cluster as module
-from validation.cluster import ClusterError, check_cluster, cluster, completed
+from validation.run import cluster as module
+from validation.run.cluster import ClusterError, check_cluster, cluster, completed
 
 
 def fatal_once(folder: str, number: int) -> int:

@@ -24,11 +24,11 @@ from cases import Array
 from PIL import Image
 
 import validation
-from validation.claims import FACTS
-from validation.compare import main
-from validation.job import Report
-from validation.options import OptionError
-from validation.storage import StorageError, json_checksum
+from validation.compare.__main__ import main
+from validation.compare.claims.paper import FACTS
+from validation.compare.job import Report
+from validation.compare.options import OptionError
+from validation.run.storage import StorageError, json_checksum
 
 ROOT = Path(__file__).parents[1]
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
@@ -221,7 +221,7 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
 
 def interrupting(at: int) -> Callable[..., Any]:
     """`measure`, stopped by Ctrl-C at its `at`-th call."""
-    measure, calls = importlib.import_module("validation.measure").measure, list[int]()
+    measure, calls = importlib.import_module("validation.compare.record").measure, list[int]()
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(1)
@@ -240,7 +240,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     """Stopped at its first, second or third record: 130, what was recorded is kept, and nothing but time differs."""
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("validation.job.measure", interrupting(at))
+        patch.setattr("validation.compare.job.measure", interrupting(at))
         status, _, err = run(**SMALL, out=folder)
     assert (status, err) == (130, f"validation.compare: interrupted: go on with --resume --out {folder}\n")
     assert [r["epoch"] for r in read(folder)["epochs"]] == [0, 1, 3][: at - 1]
@@ -269,7 +269,7 @@ def test_a_run_in_pieces_is_the_whole_run(
 ) -> None:
     """--stop-after ends a piece between two steps; with --resume the pieces come to the numbers of one run."""
     ticks = itertools.count()
-    monkeypatch.setattr("validation.deadline.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr("validation.run.deadline.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     folder, stopped = tmp_path / "run", []
     pieces = SMALL | {"stop_after": 100, "save_seconds": 1e9}  # what a piece reached is saved because it stops
     for _ in range(10):
@@ -291,7 +291,7 @@ def test_a_finished_run_resumed_is_finished(
     finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
-    monkeypatch.setattr("validation.job.measure", never)
+    monkeypatch.setattr("validation.compare.job.measure", never)
     status, out, err = run(**SMALL, out=folder, resume=True)
     assert (status, err) == (0, "")
     assert out.splitlines()[-1] == f"report: {folder / 'report.html'}"

@@ -16,7 +16,7 @@ from test_namespace import strict
 
 from backends import Backend
 from theory import continued
-from validation.compare import main
+from validation.compare.__main__ import main
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 IMAGES = "--network seq:conv4,pool,conv5,dense4 --epochs 2 --record 0,2 --batch-size 5 --examples 24 "
@@ -86,10 +86,10 @@ def test_the_main_job_on_a_strict_device(
 
     monkeypatch.setattr("backends.cupy.backend.create", create)
     # The strict namespace is slow, and what is looked at is the same at every point of a law.
-    for accuracy in ("validation.rungs.ACCURACY", "validation.bulk.FINE_ACCURACY"):
+    for accuracy in ("validation.predictions.record.ACCURACY", "validation.statistics.bulk.FINE_ACCURACY"):
         monkeypatch.setattr(accuracy, 1.0)
-    monkeypatch.setattr("validation.rungs.continued", partial(continued, accuracy=1.0))
-    monkeypatch.setattr("validation.rungs.FEW", 0)
+    monkeypatch.setattr("validation.predictions.record.continued", partial(continued, accuracy=1.0))
+    monkeypatch.setattr("validation.predictions.record.FEW", 0)
     compare(case, images, tmp_path)
 
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import trapezoid
 
 from simulator import HessianOperator, SpectralDensity, spectral_density
-from validation.distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
+from validation.statistics.distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
 
 GRID = energy_grid()
 FINE = energy_grid(2000)

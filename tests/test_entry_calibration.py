@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from backends import get_backend
-from validation.entry_coupling import LEVEL, find_coupling
-from validation.entry_cumulants import KINDS
+from validation.measurements.entries.coupling import LEVEL, find_coupling
+from validation.measurements.entries.cumulants import KINDS
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

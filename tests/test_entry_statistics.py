@@ -25,12 +25,12 @@ from backends import get_backend
 from simulator import EntryPairs, HessianOperator, hessian_entries, mlp, sample_pairs
 from simulator.streams import spawn_streams
 from validation import figures
-from validation.captions import caption
-from validation.claims import judge
-from validation.entries import describe_entries, entry_statistics
-from validation.entry_bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
-from validation.entry_claims import judge_entries
-from validation.entry_coupling import (
+from validation.compare.captions.run import caption
+from validation.compare.claims.entries import judge_entries
+from validation.compare.claims.paper import judge
+from validation.compare.figures.entries import ENTRY_FIGURES
+from validation.measurements.entries.bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
+from validation.measurements.entries.coupling import (
     SIGN_BOUND,
     cluster_share,
     coupling_size,
@@ -40,8 +40,8 @@ from validation.entry_coupling import (
     sign_p_value,
     stratum_weights,
 )
-from validation.entry_cumulants import KINDS, cross_cumulants, resolutions, standardise
-from validation.entry_figures import ENTRY_FIGURES
+from validation.measurements.entries.cumulants import KINDS, cross_cumulants, resolutions, standardise
+from validation.measurements.entries.record import describe_entries, entry_statistics
 
 Array = np.ndarray[Any, Any]
 EXPONENTS = {"covariance": (1, 1), "third": (2, 1), "fourth": (2, 2)}
@@ -338,7 +338,7 @@ def test_independent_entries_have_no_mean_square_correlation() -> None:
     pairs = sample_pairs(mlp([20, 20, 20, 1]), 200, 50)
     values = np.random.default_rng(13).standard_t(4, (400, 200))
     live = np.arange(200)
-    found = validation.entries.correlations(values, pairs, live, np.random.default_rng(0))
+    found = validation.measurements.entries.record.correlations(values, pairs, live, np.random.default_rng(0))
     assert abs(found["mean_square"]["value"]) < 4 * found["mean_square"]["standard_error"] + 1e-6
     assert found["mean_square"]["value"] < 0.1 * np.mean(np.square(found["matrix"]) - np.eye(100))
 

@@ -17,17 +17,16 @@ import numpy as np
 import pytest
 
 from backends import get_backend
-from validation import exact, exact_checks
-from validation.exact import ExactReport, main, run_exact
-from validation.exact_cases import (
-    Sizes,
-    select,
-)
-from validation.exact_figures import FIGURES
-from validation.exact_page import CAPTIONS, caption, render_exact
-from validation.markup import captioned, page, verdicts
-from validation.options import OptionError
-from validation.storage import StorageError
+from validation.compare.options import OptionError
+from validation.exact import __main__ as exact
+from validation.exact import claims as exact_checks
+from validation.exact.__main__ import main
+from validation.exact.cases import Sizes, select
+from validation.exact.figures import FIGURES
+from validation.exact.job import ExactReport, run_exact
+from validation.exact.page import CAPTIONS, caption, render_exact
+from validation.report.markup import captioned, page, verdicts
+from validation.run.storage import StorageError
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[1]
@@ -246,7 +245,7 @@ def test_pieces_of_a_page_escape_what_they_are_given() -> None:
 
 
 def test_importing_needs_no_matplotlib() -> None:
-    code = "import sys, validation.exact, validation.exact_page; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, validation.exact, validation.exact.page; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -15,8 +15,8 @@ from backends import get_backend
 from simulator import exact_marginal, free_energy
 from simulator.streams import spawn_streams
 from simulator.training.e_step import GateSample, draw_gates
-from validation import exact_checks
-from validation.exact_cases import (
+from validation.exact import claims as exact_checks
+from validation.exact.cases import (
     SKEWED,
     LearningCase,
     MarginalCase,
@@ -30,7 +30,7 @@ from validation.exact_cases import (
     mixed_xor,
     near_normal,
 )
-from validation.exact_checks import check_all, failed
+from validation.exact.claims import check_all, failed
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[1]

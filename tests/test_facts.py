@@ -15,10 +15,10 @@ from PIL import Image
 
 from backends import get_backend
 from simulator import HessianOperator, evaluate
-from validation import facts
-from validation.claims import FACTS
-from validation.compare import main
-from validation.facts import FACT_EXAMPLES, TOLERANCES, FactCheck, check_facts
+from validation.compare.__main__ import main
+from validation.compare.claims.paper import FACTS
+from validation.measurements import facts
+from validation.measurements.facts import FACT_EXAMPLES, TOLERANCES, FactCheck, check_facts
 
 ALWAYS = {"E1", "E2", "E3", "E4", "E6"}
 DEPTH2, DEPTH3, DEEP, CONV = DENSE[1], DENSE[2], DENSE[4], IMAGES[10]

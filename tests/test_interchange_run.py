@@ -15,12 +15,12 @@ from PIL import Image
 
 import validation
 from simulator import HessianOperator, evaluate, mlp, output, train
-from validation.compare import main
+from validation.compare.__main__ import main
+from validation.compare.options import build_network
 from validation.data import load_dataset
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
 from validation.interchange.torch_zip import write_torch
-from validation.options import build_network
-from validation.storage import StorageError
+from validation.run.storage import StorageError
 
 NETWORK = mlp([64, 8, 8, 1])
 SMALL: dict[str, Any] = {

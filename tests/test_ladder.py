@@ -15,12 +15,14 @@ from cases import DENSE, IMAGES, Array, Case, assert_close
 from backends import get_backend
 from simulator import HessianOperator
 from simulator.passes.propagation import backpropagate, propagate
+from validation.compare.options import OptionError
 from validation.data import Dataset, load_dataset
-from validation.ladder import DEFAULTS, LadderOptions, LadderReport, ladder, main
-from validation.ladder_cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case
-from validation.ladder_figures import figures_of
-from validation.ladder_page import render_ladder, training_rows
-from validation.ladder_spectra import (
+from validation.ladder.__main__ import main
+from validation.ladder.cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case
+from validation.ladder.figures import figures_of
+from validation.ladder.job import DEFAULTS, LadderOptions, LadderReport, ladder
+from validation.ladder.page import render_ladder, training_rows
+from validation.ladder.spectra import (
     ENERGIES,
     asymmetry,
     coarse_images,
@@ -31,9 +33,8 @@ from validation.ladder_spectra import (
     others_means,
     spread,
 )
-from validation.ladder_training import fresh_weights, measure_training
-from validation.options import OptionError
-from validation.storage import StorageError
+from validation.ladder.training import fresh_weights, measure_training
+from validation.run.storage import StorageError
 
 OPS = get_backend("numpy")
 RUN_RUNGS = ("R2", "R3", "R4", "R5", "R6")
@@ -298,7 +299,7 @@ def test_divergence_and_interruption_have_their_statuses(tmp_path: Path, monkeyp
     with redirect_stderr(io.StringIO()) as errors, redirect_stdout(io.StringIO()):
         assert main([*arguments, "--out", str(tmp_path / "a")]) == 3
         assert "diverged" in errors.getvalue()
-        monkeypatch.setattr("validation.ladder.measure_case", _interrupt)
+        monkeypatch.setattr("validation.ladder.job.measure_case", _interrupt)
         assert main([*arguments, "--out", str(tmp_path / "b")]) == 130
     assert not list((tmp_path / "a").iterdir())
 

@@ -22,15 +22,17 @@ from PIL import Image
 from synthetic_report import report
 
 import validation
-from validation import command, console, figures, finishing
-from validation.compare import main
-from validation.console import printable, say
-from validation.drawing import picture
-from validation.exact import main as exact_main
-from validation.html import render_html
-from validation.locking import held, locked
-from validation.markup import page
-from validation.storage import StorageError
+from validation import figures
+from validation.compare.__main__ import main
+from validation.compare.page import render_html
+from validation.exact.__main__ import main as exact_main
+from validation.report import write as finishing
+from validation.report.drawing import picture
+from validation.report.markup import page
+from validation.run import command, console
+from validation.run.console import printable, say
+from validation.run.folder import held, locked
+from validation.run.storage import StorageError
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -42,7 +44,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("validation.job.bound_claims", lambda *_: [])
+    monkeypatch.setattr("validation.compare.job.bound_claims", lambda *_: [])
     monkeypatch.setattr(console, "_told", set())
 
 
@@ -329,7 +331,7 @@ def test_an_unexpected_error_has_a_status_of_its_own(
 
     stderr = io.StringIO()
     with monkeypatch.context() as patch:
-        patch.setattr("validation.job.measure", fail)
+        patch.setattr("validation.compare.job.measure", fail)
         assert ran(tmp_path / "run", io.StringIO(), stderr) == 70
     kept = tmp_path / "run" / "umwelt-traceback.txt"
     assert stderr.getvalue().count("\n") == 1
@@ -344,7 +346,7 @@ def test_an_unexpected_error_leaves_a_new_folder_usable(tmp_path: Path, monkeypa
     def fail(*_: Any) -> None:
         raise IndexError("out of range")
 
-    monkeypatch.setattr("validation.exact._compute", fail)
+    monkeypatch.setattr("validation.exact.job._compute", fail)
     for _ in range(2):
         stderr = io.StringIO()
         with redirect_stderr(stderr):
@@ -357,7 +359,7 @@ def test_what_the_machine_lacks_is_status_2(error: Exception, tmp_path: Path, mo
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("validation.job.measure", fail)
+    monkeypatch.setattr("validation.compare.job.measure", fail)
     assert ran(tmp_path / "run", io.StringIO(), io.StringIO()) == 2
 
 
@@ -365,7 +367,7 @@ def test_before_a_folder_is_held_the_traceback_goes_elsewhere(tmp_path: Path, mo
     def fail(*_: Any) -> None:
         raise TypeError("odd")
 
-    monkeypatch.setattr("validation.job.prepare", fail)
+    monkeypatch.setattr("validation.compare.job.prepare", fail)
     monkeypatch.setattr(command.tempfile, "tempdir", str(tmp_path))
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -391,8 +393,8 @@ def test_a_platform_without_such_locks(
     def refuse(*_: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("validation.locking.fcntl", None)
-    monkeypatch.setattr("validation.locking.os.open", refuse)
+    monkeypatch.setattr("validation.run.folder.fcntl", None)
+    monkeypatch.setattr("validation.run.folder.os.open", refuse)
     with locked(tmp_path):
         assert held() == tmp_path
     assert "cannot be locked" in capsys.readouterr().err
@@ -438,10 +440,10 @@ def test_another_distribution_in_our_place(tmp_path: Path, monkeypatch: pytest.M
     for name in ("backends", "simulator", "theory"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("class Simulator: pass")
-    monkeypatch.setattr("validation.origin.HOME", tmp_path)
-    monkeypatch.setattr("validation.origin._found", lambda name: tmp_path / name / "__init__.py")
+    monkeypatch.setattr("validation.run.origin.HOME", tmp_path)
+    monkeypatch.setattr("validation.run.origin._found", lambda name: tmp_path / name / "__init__.py")
     with pytest.raises(ImportError, match="another distribution has put its file there"):
-        validation.origin.check_packages()
+        validation.run.origin.check_packages()
 
 
 def test_pages_and_lines_without_surrogates() -> None:

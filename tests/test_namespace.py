@@ -36,8 +36,8 @@ from theory.arrays import HOST
 from theory.linearised.law import law_of
 from theory.linearised.sweep import LinearisedEquation
 from validation import predict_spectrum
-from validation.facts import check_facts
-from validation.signals import measure_signals
+from validation.measurements.facts import check_facts
+from validation.measurements.signals import measure_signals
 
 DEVICE = array_api_strict.Device("device1")
 

@@ -15,14 +15,14 @@ from PIL import Image
 
 from backends import BackendUnavailableError, available_backends, get_backend
 from simulator import Conv, Dense, MaxPool, mlp, sequential, vgg12
-from validation.bounds import BoundsOptions
-from validation.compare import main, parser
-from validation.exact import ExactOptions
-from validation.job import compare
-from validation.ladder import LadderOptions
-from validation.options import DEFAULT_RECORDS, Options, build_network
-from validation.phase import PhaseOptions
-from validation.plain_options import OptionError
+from validation.bounds.job import BoundsOptions
+from validation.compare.__main__ import main, parser
+from validation.compare.job import compare
+from validation.compare.options import DEFAULT_RECORDS, Options, build_network
+from validation.exact.job import ExactOptions
+from validation.ladder.job import LadderOptions
+from validation.phase.job import PhaseOptions
+from validation.run.plain_options import OptionError
 
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,

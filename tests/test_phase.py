@@ -20,16 +20,17 @@ import pytest
 
 from backends import get_backend
 from simulator import HessianOperator, mlp
-from validation import phase_cell
-from validation.averages import estimate, written
-from validation.cells import CellStore
+from validation.compare.options import OptionError, seed_list
 from validation.data import load_dataset
-from validation.options import OptionError, seed_list
-from validation.phase import PhaseOptions, main
-from validation.phase_cell import CellOptions, Record, measure_cell
-from validation.phase_figures import axes_of, tiles, worst_asymmetry
-from validation.phase_page import render_phase, rows, text_table
-from validation.phase_summary import asymmetry, diagram, edge, failed_facts, late
+from validation.phase import cell as phase_cell
+from validation.phase.__main__ import main
+from validation.phase.cell import CellOptions, Record, measure_cell
+from validation.phase.figures import axes_of, tiles, worst_asymmetry
+from validation.phase.job import PhaseOptions
+from validation.phase.page import render_phase, rows, text_table
+from validation.phase.summary import asymmetry, diagram, edge, failed_facts, late
+from validation.run.cells import CellStore
+from validation.statistics.estimate import estimate, written
 
 ROOT = Path(__file__).parents[1]
 SMALL: dict[str, Any] = {"depth": 3, "updates": 400, "probes": 4, "steps": 20, "backend": "numpy"}
@@ -236,7 +237,7 @@ def test_the_page_and_its_table(report: Record) -> None:
 
 
 def test_one_network_in_one_cell_can_be_drawn(report: Record) -> None:
-    from validation.phase_figures import phase
+    from validation.phase.figures import phase
 
     lone = copy.deepcopy(report)
     lone["cells"] = [made(4, 10, 0, "flat") | {"records": []}]

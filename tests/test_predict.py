@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from simulator import HessianOperator, Network, mlp
 from theory.linearised.sweep import LinearisedEquation
 from validation import predict_spectrum
-from validation.distances import energy_grid, l1_distance
-from validation.moments import HessianMoments, default_moment_probes, hessian_moments
-from validation.predict import MOMENT_RUNGS, RUNGS, SignalLaw, predict_from_moments, rung_law
+from validation.measurements.moments import HessianMoments, default_moment_probes, hessian_moments
+from validation.predictions.predict import MOMENT_RUNGS, RUNGS, SignalLaw, predict_from_moments, rung_law
+from validation.statistics.distances import energy_grid, l1_distance
 
 ETA = 0.05
 CONV = IMAGES[10]

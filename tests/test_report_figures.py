@@ -22,12 +22,15 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from synthetic_report import CASES, EIGENVALUES, ETA, report
 
-from validation import drawing, figures, spectra, symmetry_figures
-from validation.captions import CAPTIONS, RUNG_NAMES
-from validation.drawing import TEST, TRAIN
-from validation.empirical import WEIGHT_EDGES
-from validation.entry_captions import ENTRY_CAPTIONS
-from validation.symmetry_figures import COMMON
+from validation import figures
+from validation.compare.captions.entries import ENTRY_CAPTIONS
+from validation.compare.captions.run import CAPTIONS, RUNG_NAMES
+from validation.compare.figures import laws as symmetry_figures
+from validation.compare.figures import spectrum as spectra
+from validation.compare.figures.laws import COMMON
+from validation.measurements.laws import WEIGHT_EDGES
+from validation.report import drawing
+from validation.report.drawing import TEST, TRAIN
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from synthetic_report import CASES, CLAIMS, report
 
-from validation.captions import CAPTIONS, caption
-from validation.html import render_html
-from validation.markup import CSS, captioned, number, prose, sentence, with_options
+from validation.compare.captions.run import CAPTIONS, caption
+from validation.compare.page import render_html
+from validation.report.markup import CSS, captioned, number, prose, sentence, with_options
 
 PNG = b"\x89PNG\r\n\x1a\n"
 every_case = pytest.mark.parametrize("case", CASES)
@@ -278,5 +278,5 @@ def test_options_do_not_break_at_their_hyphens() -> None:
 
 
 def test_the_page_needs_no_matplotlib() -> None:
-    code = "import sys, validation.html; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, validation.compare.page; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)

@@ -14,8 +14,8 @@ from numpy.testing import assert_array_equal
 from synthetic_report import CASES, report
 
 import validation
-from validation.job import Report
-from validation.results import arrays, to_npz, to_xarray
+from validation.compare.job import Report
+from validation.report.results import arrays, to_npz, to_xarray
 
 
 def as_numbers(value: Any) -> Any:
@@ -117,7 +117,7 @@ def test_what_is_no_report(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             to_npz(wrong, tmp_path / "r.npz")  # type: ignore[arg-type]
-    with pytest.raises(validation.storage.StorageError, match="cannot be written"):
+    with pytest.raises(validation.run.storage.StorageError, match="cannot be written"):
         to_npz(report("digits"), tmp_path / "no" / "r.npz")
     assert not list(tmp_path.iterdir())
 

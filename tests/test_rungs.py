@@ -12,10 +12,12 @@ from cases import IMAGES, Case, he_weights
 from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
 from theory import Continuation, ConvergenceError
-from validation import predict, predict_spectrum, rungs
-from validation.distances import l1_distance
-from validation.measure import describe_spectrum
-from validation.moments import hessian_moments
+from validation import predict_spectrum
+from validation.compare.record import describe_spectrum
+from validation.measurements.moments import hessian_moments
+from validation.predictions import predict
+from validation.predictions import record as rungs
+from validation.statistics.distances import l1_distance
 
 ETA = 0.05
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))

@@ -25,9 +25,9 @@ from theory import (
 )
 from theory.linearised.law import linearised_law
 from theory.linearised.sweep import LinearisedEquation
-from validation.distances import mirror_symmetry
-from validation.predict import rung_law
-from validation.signals import measure_signals
+from validation.measurements.signals import measure_signals
+from validation.predictions.predict import rung_law
+from validation.statistics.distances import mirror_symmetry
 
 SCALES = st.floats(-12.0, 12.0).map(lambda p: 10.0**p)
 Z = np.array([0.05j, 0.3 + 0.05j, 1.0 + 0.05j, 3.0 + 0.1j])

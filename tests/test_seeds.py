@@ -15,13 +15,13 @@ import pytest
 
 import validation
 from simulator import TrainingDivergedError
-from validation import job
-from validation import seeds as module
-from validation.compare import main
-from validation.job import Report
-from validation.options import OptionError
-from validation.seeds import digest, joint, run_seed
-from validation.seeds_page import render_seeds
+from validation.compare import job
+from validation.compare import seeds as module
+from validation.compare.__main__ import main
+from validation.compare.job import Report
+from validation.compare.options import OptionError
+from validation.compare.seeds import digest, joint, run_seed
+from validation.compare.seeds_page import render_seeds
 
 SMALL: dict[str, Any] = {
     "backend": "numpy", "data": "digits", "network": "mlp:6x6", "examples": 100, "spectrum_examples": 20,
@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Report:
         patch.setattr(module, "cluster", lambda *_: nullcontext())
         patch.setattr(module, "completed", here)
         patch.setattr(job, "bound_claims", lambda *_: [])
-        patch.setattr("validation.finishing.draw", lambda figures, data: ({}, {}))
+        patch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
         report = quietly(**SMALL, seeds=(3, 5), out=str(tmp_path_factory.mktemp("seeds") / "run"))
     return report
 

@@ -16,7 +16,7 @@ from simulator import HessianOperator
 from theory.arrays import HOST
 from theory.linearised.sites import SiteMaps
 from theory.signals import OFF, LayerSignals, gather_columns, scatter_columns
-from validation.signals import measure_signals
+from validation.measurements.signals import measure_signals
 
 HIDDEN = [case for case in SMALL if case.network.depth > 1]
 

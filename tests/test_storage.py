@@ -21,9 +21,9 @@ import pytest
 from cases import Array
 from numpy.testing import assert_array_equal
 
-from validation.locking import new_folder
-from validation.run_directory import CHECKPOINT_FORMAT, Checkpoint, RunDirectory
-from validation.storage import (
+from validation.run.directory import CHECKPOINT_FORMAT, Checkpoint, RunDirectory
+from validation.run.folder import new_folder
+from validation.run.storage import (
     PARTIAL,
     REPORT_SCHEMA,
     StorageError,
@@ -281,7 +281,7 @@ def test_a_folder_in_use_is_refused(run: RunDirectory) -> None:
     for resume in (False, True):
         with pytest.raises(StorageError, match=f"--out {run.root} is in use by another job"):
             RunDirectory(str(run.root)).open(IDENTITY, resume)
-    code = f"from validation.locking import new_folder\nwith new_folder({str(run.root)!r}): pass"
+    code = f"from validation.run.folder import new_folder\nwith new_folder({str(run.root)!r}): pass"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "StorageError" in done.stderr
     assert "is in use by another job" in done.stderr

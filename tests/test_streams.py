@@ -29,12 +29,12 @@ from simulator import (
     train,
 )
 from simulator.streams import PURPOSES, Streams, spawn_streams
-from validation.bounds import bounds
-from validation.entries import entry_statistics
-from validation.exact import run_exact
-from validation.ladder import ladder
-from validation.moments import hessian_moments
-from validation.phase_cell import measure_cell
+from validation.bounds.job import bounds
+from validation.exact.job import run_exact
+from validation.ladder.job import ladder
+from validation.measurements.entries.record import entry_statistics
+from validation.measurements.moments import hessian_moments
+from validation.phase.cell import measure_cell
 
 ROOT = Path(__file__).parents[1]
 NETWORK = mlp([6, 5, 4, 1])
@@ -211,7 +211,7 @@ def test_every_stream_of_a_command_has_one_purpose(draws: list[Draw], command: s
 def test_random_numbers_come_from_named_streams_only() -> None:
     """No generator is made elsewhere, but for two tables and two placeholders that draw nothing."""
     made = re.compile(r"SeedSequence|default_rng\(|RandomState|np\.random\.(seed|rand|normal)\b|\.spawn\(\d")
-    allowed = {"simulator/streams.py", "backends/numba/basis.py", "validation/exact_checks.py"}
+    allowed = {"simulator/streams.py", "backends/numba/basis.py", "validation/exact/claims.py"}
     files = [p for name in ("backends", "simulator", "theory", "validation") for p in (ROOT / name).rglob("*.py")]
     assert len(files) > 100
     found = {p.relative_to(ROOT).as_posix() for p in files if made.search(p.read_text())}

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from validation.storage import json_checksum
+from validation.run.storage import json_checksum
 
 ROOT = Path(__file__).parents[1]
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))

@@ -17,8 +17,7 @@ from scipy.stats import binom, norm
 
 from backends import get_backend
 from simulator import enumerate_circuits, mlp
-from validation import symmetry
-from validation.empirical import (
+from validation.measurements.laws import (
     CIRCUIT_EDGES,
     GRADIENT_EDGES,
     WEIGHT_EDGES,
@@ -27,7 +26,8 @@ from validation.empirical import (
     histogram,
     weight_histograms,
 )
-from validation.symmetry import (
+from validation.statistics import symmetry
+from validation.statistics.symmetry import (
     broken_symmetry,
     crossing_probability,
     crossing_quantile,

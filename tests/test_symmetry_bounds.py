@@ -21,7 +21,13 @@ from hypothesis import strategies as st
 import theory
 from backends import get_backend
 from simulator import Network, enumerate_paths, enumerate_signs, mlp
-from validation.theorems import Bounds, TheoremCheck, check_ensemble, check_gate_flips, merge_checks
+from validation.measurements.ensembles.theorems import (
+    Bounds,
+    TheoremCheck,
+    check_ensemble,
+    check_gate_flips,
+    merge_checks,
+)
 
 Array = np.ndarray[Any, Any]
 MAX_SIGNS = 12

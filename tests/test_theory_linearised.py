@@ -25,8 +25,8 @@ from theory.linearised.inner_layer import forward_kernels, leading_directions
 from theory.linearised.sites import SiteMaps
 from theory.linearised.sweep import LinearisedEquation
 from theory.signals import NetworkSignals
-from validation.predict import initial_variances
-from validation.signals import measure_signals
+from validation.measurements.signals import measure_signals
+from validation.predictions.predict import initial_variances
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 CLOSURES = {"mean_field": oracle.mean_field, "cavity": oracle.cavity}

@@ -21,7 +21,7 @@ from simulator.passes.propagation import backpropagate, propagate
 from theory import linearised_law, population_kernels, population_signals
 from theory.rungs.population import factor
 from theory.signals import OFF
-from validation.predict import initial_variances
+from validation.predictions.predict import initial_variances
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 

@@ -18,8 +18,8 @@ from spectra import l1_error, small_digits
 from simulator import Conv, Dense, HessianOperator, MaxPool, mlp, sequential
 from theory import ConvergenceError, arc_cosine_law, entry_covariance, solve_matrix_dyson
 from validation import predict_spectrum
-from validation.moments import hessian_moments
-from validation.predict import initial_variances
+from validation.measurements.moments import hessian_moments
+from validation.predictions.predict import initial_variances
 
 Z = np.array([0.02 + 0.05j, -0.7 + 0.1j, 1.9 + 0.05j, 3.0 + 2.0j])
 

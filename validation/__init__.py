@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .command import prepare_command
+from validation.run.command import prepare_command
 
 if TYPE_CHECKING:
-    from .entries import entry_statistics
+    from validation.compare.job import Report, compare
+    from validation.measurements.entries.record import entry_statistics
+    from validation.predictions.predict import predict_spectrum
+    from validation.report.results import to_npz, to_xarray
+
     from .interchange import WeightsError, load_weights, save_weights
-    from .job import Report, compare
-    from .predict import predict_spectrum
-    from .results import to_npz, to_xarray
 
 prepare_command(__name__)
 
@@ -29,11 +30,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "entries": ("entry_statistics",),
+    "measurements.entries.record": ("entry_statistics",),
     "interchange": ("WeightsError", "load_weights", "save_weights"),
-    "job": ("Report", "compare"),
-    "predict": ("predict_spectrum",),
-    "results": ("to_npz", "to_xarray"),
+    "compare.job": ("Report", "compare"),
+    "predictions.predict": ("predict_spectrum",),
+    "report.results": ("to_npz", "to_xarray"),
 }
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.console import printable
 from validation.data.errors import DataError
 from validation.data.images import SUFFIXES, Tree, image_tree, read_images
 from validation.data.selection import IntArray, Split, halves
+from validation.run.console import printable
 
 _CIFAR_FOLDER = "cifar-10-batches-py"
 _CIFAR_ARCHIVE = "cifar-10-python.tar.gz"

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from simulator import Network
+from validation.run.storage import StorageError, write_atomic
 
-from ..storage import StorageError, write_atomic
 from .entries import Array, Content, Entry, reading
 from .errors import WeightsError
 from .layout import Layout, layer_names, select

@@ -1,0 +1,1 @@
+"""`python -m validation.bounds`: every symmetry theorem and moment bound put to the test."""

@@ -1,0 +1,315 @@
+"""The words that go with a report's figures: captions with the report's own numbers, names of the rungs.
+
+Nothing here draws, so that the page needs no matplotlib.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from .entries import ENTRY_CAPTIONS, entry_facts
+
+Report = Mapping[str, Any]
+
+
+class HasData(Protocol):
+    """A finished run, such as `validation.Report`."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The content of report.json."""
+
+
+Source = Report | HasData | str | os.PathLike[str]  # where a figure takes its numbers from
+
+RUNG_NAMES = {
+    "R0": "semicircle",
+    "R1": "layer blocks",
+    "R2": "separable profile",
+    "R3": "arc-cosine kernels",
+    "R4w": "wide perceptron",
+    "R4": "fresh networks",
+    "R5": "measured signals",
+    "R6": "every weight for itself",
+}
+UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
+CAPTIONS = {
+    "risk_accuracy": (
+        "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "
+        "Thin line: mean over the mini-batches of each epoch, taken while the weights move and drawn at the "
+        "middle of the epoch. From epoch {first} to {last} the risk goes from {risk_first} to {risk_last} and "
+        "the accuracy from {accuracy_first} to {accuracy_last}."
+    ),
+    "order_parameter": (
+        "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate {rate} "
+        "is, to first order, the risk that one step of plain gradient descent removes. The paper finds it in "
+        "proportion to the risk and about one decade below it (dotted). Here the ratio is {ratio}."
+    ),
+    "spectrum": (
+        "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue; the "
+        "axis is linear within 0.2 rms and logarithmic beyond. Black: measured by stochastic Lanczos "
+        "quadrature on {spectrum_examples} examples with {probes}; what the last Lanczos step left unexplored "
+        "is given a semicircle. Colours: predictions, each with its L1 distance over the shaded range of 4 "
+        "rms. All densities are smoothed with the same width, {eta} rms, so a single eigenvalue far out shows "
+        "as a spike of that width.{certainty} A good prediction has both the peak at 0 and the tails. {best}"
+    ),
+    "spectrum_overlay": (
+        "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
+        "energies, each smoothed with {eta} of its own rms, one colour per epoch; the axis is linear around 0 "
+        "and logarithmic beyond. As the risk goes from {risk_first} to {risk_last} the rms goes from "
+        "{rms_first} to {rms_last}: as the risk vanishes the spectrum should collapse to 0.{zero}"
+    ),
+    "prediction_error": (
+        "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All rungs "
+        "predict mirror-symmetric densities, so none can get below half the distance of the measured one from "
+        "its mirror image (grey). Dashed: the standard error of the measurement, which is what two measurements like "
+        "this one differ by. A prediction at that distance may be exact; a prediction beyond twice that distance is "
+        "not.{uncertain} {best}"
+    ),
+    "symmetry": (
+        "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
+        "|p(w)−p(−w)| over the law of one layer, less the value for a symmetrised sample of the same size: "
+        "near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient exactly 0. "
+        "Largest: weights {weights_most}; gradient {gradient_most}."
+    ),
+    "weight_histograms": (
+        "Laws of the weights (fig. 3a). A panel per layer, a ridge per recorded epoch, in standard deviations of the "
+        "law that the layer was drawn from. Grey: what a law has in common with its mirror image; orange and blue: "
+        "the surplus of negative and of positive values; where a layer has few weights most of it is chance. Numbers: "
+        "broken symmetry, as in the figure above, less its value for a symmetrised sample. Largest: {weights_most}; "
+        "at the last epoch the median layer has {weights_median}.{outside}{weights_tests}"
+    ),
+    "circuits": "Laws of the circuits (fig. 3b). {circuits}",
+    "gradient_histograms": (
+        "Laws of the gradient's entries (fig. 4a). Above: all entries, in units of their rms, by epoch; dotted: the "
+        "mirror image; a straight fall would be a power law. {gradient_zeros} of the entries are exactly 0 (weights "
+        "that no active example reaches), drawn nowhere. Below: layer by layer, as shares per unit of the axis, "
+        "coloured like the weights, with the broken symmetry less its null. All entries: {gradient_range}; largest in "
+        "a layer: {gradient_most}.{gradient_tests}"
+    ),
+}
+
+
+def content(report: Source) -> Report:
+    """The numbers of a report: a mapping as it is, the `data` of a `Report`, or a report.json by its path.
+
+    The path may be that of the run's folder. Raises `TypeError` for anything else, `FileNotFoundError` where no
+    report is and `ValueError` for a file that holds none.
+    """
+    if isinstance(report, str | os.PathLike):
+        return _read(Path(report))
+    data = getattr(report, "data", report)
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"expected a report, its data or the path of a report.json, got {type(report).__name__}: "
+            "pass what validation.compare returned or wrote"
+        )
+    return data
+
+
+def _read(path: Path) -> Report:
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} does not exist: name a report.json or the folder of a run") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not JSON ({error}): name a report.json or the folder of a run") from None
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{file} holds a {type(data).__name__}, expected the mapping of a report: name a report.json")
+    return data
+
+
+def caption(name: str, report: Source) -> str:
+    """What the figure `name` shows, as plain text with the report's numbers. `KeyError`: no such figure."""
+    if name in ENTRY_CAPTIONS:
+        return ENTRY_CAPTIONS[name].format_map(entry_facts(content(report)))
+    return CAPTIONS[name].format_map(facts(content(report))).strip()
+
+
+def rungs_of(report: Report) -> list[str]:
+    """Every rung with a prediction at some recorded epoch, in order."""
+    return sorted({rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]})
+
+
+def named(rung: str) -> str:
+    """A rung with its name in brackets, where it has one."""
+    return f"{rung} ({RUNG_NAMES[rung]})" if rung in RUNG_NAMES else rung
+
+
+def facts(data: Report) -> dict[str, str]:
+    """The numbers that captions mention, as text; at least one epoch must be recorded."""
+    epochs: Sequence[Report] = data["epochs"]
+    ends, training = {"first": epochs[0], "last": epochs[-1]}, data["training"]
+    found = {
+        "examples": f"{data['dataset']['examples']:,}",
+        "test": "; squares: the test set" if any(e["test_accuracy"] is not None for e in epochs) else "",
+        "spectrum_examples": f"{data['dataset']['spectrum_examples']:,}",
+        "probes": _count(max(len(e["spectrum"]["nodes"]) for e in epochs), "probe"),
+        "eta": f"{data['eta']:g}",
+        "rate": f"{training['learning_rate']:g}",
+        "ratio": _ratio(epochs, training["learning_rate"]),
+        "zero": f" {zero} (arrow head)." if (zero := zero_spectra(data)) else "",
+        "best": _best(epochs),
+        **_certainty(epochs),
+        "weights_most": _most(epochs, "weight_symmetry"),
+        "gradient_most": _most(epochs, "gradient_symmetry"),
+        "weights_median": _median(epochs[-1]["weight_symmetry"]),
+        "outside": _outside(epochs),
+        "circuits": _circuits(epochs),
+        "gradient_zeros": _zeros(epochs),
+        "gradient_range": _range([e["gradient_symmetry_all"] for e in epochs]),
+        "weights_tests": _tests(data, "weights"),
+        "gradient_tests": _tests(data, "gradient"),
+    }
+    for when, epoch in ends.items():
+        found[when] = str(epoch["epoch"])
+        found[f"rms_{when}"] = f"{epoch['spectrum']['rms']:.2g}"
+        found |= {f"{key}_{when}": f"{epoch[key]:.3g}" for key in ("risk", "accuracy")}
+    return found
+
+
+def zero_spectra(data: Report) -> str:
+    """A sentence, without its stop, on where H is exactly 0 and why; empty if it never is."""
+    reasons: dict[str, list[int]] = {}
+    for epoch in data["epochs"]:
+        if epoch["spectrum"]["rms"] == 0:
+            reasons.setdefault(_why_zero(epoch, data), []).append(epoch["epoch"])
+    parts = [f"t epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))} {why}" for why, at in reasons.items()]
+    return f"A{'; a'.join(parts)}: there H is exactly 0" if parts else ""
+
+
+def _why_zero(epoch: Report, data: Report) -> str:
+    if epoch["active_fraction"] == 0:
+        return "no training example is active"
+    if epoch.get("dead_layers"):
+        return "a layer is dead"
+    # The risk may be above 0 on the examples that the spectrum does not look at.
+    return f"none of the {data['dataset']['spectrum_examples']:,} examples of the spectrum is active"
+
+
+def _certainty(epochs: Sequence[Report]) -> dict[str, str]:
+    """How well the measured density is known, with a warning where that is too little to test a prediction."""
+    errors = [e["spectrum"]["l1_standard_error"] for e in epochs if e["spectrum"]["rms"] > 0]
+    known = [error for error in errors if error is not None]
+    worst = max(known, default=0.0)
+    warning = (
+        f" A standard error of {worst:.2g} is more than {UNCERTAIN:g}: such a measurement tells little of a "
+        "prediction. More probes or more Lanczos steps make it smaller."
+    )
+    uncertain = warning if worst > UNCERTAIN else ""
+    test = (
+        " Two measurements like this one, of the same network, differ by an L1 of at most about "
+        f"{worst:.2g}: the standard error from the probes and from the Lanczos steps not made.{uncertain}"
+    )
+    return {"certainty": test if known else "", "uncertain": uncertain}
+
+
+def _ratio(epochs: Sequence[Report], rate: float) -> str:
+    ratios = [rate * e["order_parameter"] / e["risk"] for e in epochs if e["risk"] > 0]
+    return f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "not defined, the risk being 0"
+
+
+def _best(epochs: Sequence[Report]) -> str:
+    """A sentence on the rung with the smallest mean L1."""
+    distances: dict[str, list[float]] = {}
+    for epoch in epochs:
+        for rung, prediction in epoch["predictions"].items():
+            distances.setdefault(rung, []).append(prediction["l1"])
+    if not distances:
+        return "No prediction was made at the recorded epochs."
+    rung = min(distances, key=lambda r: sum(distances[r]) / len(distances[r]))
+    low, high = min(distances[rung]), max(distances[rung])
+    return f"The closest on average is {named(rung)}, with L1 from {low:.3f} to {high:.3f}."
+
+
+def _sizes(laws: Sequence[Report]) -> list[float]:
+    """Broken symmetry less its null, of the laws that have one."""
+    return [law["value"] - (law["null"] or 0) for law in laws if law["value"] is not None]
+
+
+def _median(laws: Sequence[Report]) -> str:
+    sizes = _sizes(laws)
+    return f"{round(median(sizes), 2) + 0.0:.2f}" if sizes else "none"
+
+
+def _range(laws: Sequence[Report]) -> str:
+    sizes = _sizes(laws)
+    return f"{min(sizes):.3f} to {max(sizes):.3f}" if sizes else "not defined"
+
+
+def _count_all(law: Report) -> int:
+    counted = sum(map(sum, (law["positive"], law["negative"], law["below"], law["above"])))
+    return int(counted + law["zeros"])
+
+
+def _outside(epochs: Sequence[Report]) -> str:
+    """A sentence on weights beyond the bins, where there are any."""
+    edge = epochs[0]["weight_histograms"]["edges"][-1]
+    shares = [
+        (sum(law["above"]) / _count_all(law), layer, e["epoch"])
+        for e in epochs
+        for layer, law in enumerate(e["weight_histograms"]["layers"], 1)
+    ]
+    worst, layer, epoch = max(shares)
+    if worst == 0:
+        return ""
+    return f" Beyond {edge:g} standard deviations lie at most {100 * worst:.2g} % (layer {layer}, epoch {epoch})."
+
+
+def _zeros(epochs: Sequence[Report]) -> str:
+    laws = [e["gradient_histograms"]["all"] for e in epochs]
+    shares = [100 * law["zeros"] / _count_all(law) for law in laws]
+    return f"{min(shares):.3g} to {max(shares):.3g} %"
+
+
+def _tests(data: Report, kind: str) -> str:
+    """A sentence on the tests of one kind, adjusted for their number."""
+    counts = data["symmetry_tests"]["kinds"].get(kind)
+    if not counts:
+        return ""
+    rate = 100 * data["symmetry_tests"]["level"]
+    return (
+        f" Symmetry is rejected in {counts['rejected']} of {_count(counts['tests'], 'test')} (false discovery rate "
+        f"{rate:g} %), which takes entries for independent and says nothing of the size."
+    )
+
+
+def _circuits(epochs: Sequence[Report]) -> str:
+    drawn = [e for e in epochs if e["circuits"]]
+    if not drawn:
+        return "None were drawn at these epochs."
+    live = ", ".join(f"{e['circuits']['live']['value']:.2g} at epoch {e['epoch']}" for e in drawn)
+    examples = _count(drawn[0]["circuits"]["examples"], "example")
+    share = f"The share of circuits that are not 0, counted exactly at {examples}: {live}."
+    orders = [(law, e["epoch"]) for e in drawn for law in e["circuits"]["orders"]]
+    if not orders:
+        return share
+    first = [f"{law['symmetry']['value'] - law['symmetry']['null']:.3f}" for law in drawn[0]["circuits"]["orders"]]
+    count = f"{drawn[0]['circuits']['count']:,}"
+    return (
+        f"Positive (blue) and negative ones (orange) over one another, {count} of each order, "
+        "drawn uniformly from those that are not 0: on all others some gate is off, or the input is 0. Order k lacks k "
+        "of its weights. While the last weight is there and its law symmetric, the circuit's law is so exactly (S1); "
+        "without it, up to the chance that a gate changes (S2, S3). "
+        f"{share} Broken symmetry less its null at epoch {drawn[0]['epoch']}, by order: {', '.join(first)}."
+    )
+
+
+def _most(epochs: Sequence[Report], key: str) -> str:
+    cells = [
+        (m["value"] - (m["null"] or 0), layer, e["epoch"])
+        for e in epochs
+        for layer, m in enumerate(e[key], 1)
+        if m["value"] is not None
+    ]
+    return "{:.2f} (layer {}, epoch {})".format(*max(cells)) if cells else "not defined"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

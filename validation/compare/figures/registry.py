@@ -1,0 +1,43 @@
+"""Every figure of a comparison by the name of its PNG, and those that a report has numbers for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from validation.compare.captions.entries import with_entries
+from validation.compare.captions.run import Source, content
+from validation.report.drawing import Draw, save_figures
+
+from .entries import ENTRY_FIGURES
+from .laws import circuits, gradient_histograms, weight_histograms
+from .spectrum import prediction_error, spectrum, spectrum_overlay
+from .training import order_parameter, risk_accuracy, symmetry
+
+FIGURES: dict[str, Draw] = {
+    "risk_accuracy": risk_accuracy,
+    "order_parameter": order_parameter,
+    "spectrum": spectrum,
+    "spectrum_overlay": spectrum_overlay,
+    "prediction_error": prediction_error,
+    "symmetry": symmetry,
+    "weight_histograms": weight_histograms,
+    "circuits": circuits,
+    "gradient_histograms": gradient_histograms,
+    **ENTRY_FIGURES,
+}
+
+
+def figures_of(report: Source) -> dict[str, Draw]:
+    """The figures that this report has numbers for, by name: those of Hessian entries only where they were measured."""
+    entries = with_entries(content(report))
+    return {name: draw for name, draw in FIGURES.items() if entries or name not in ENTRY_FIGURES}
+
+
+def save_all(report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Draw every figure of the report to `folder`/<name>.png (created if missing) and return the paths by name.
+
+    A file is either the old or the new picture, never half of one.
+    """
+    data = content(report)
+    return save_figures(figures_of(data), data, folder)

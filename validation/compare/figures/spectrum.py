@@ -1,0 +1,221 @@
+"""Figures of the Hessian spectrum: measured against predicted, through training, and how far they are apart.
+
+Every measured density is that of the Lanczos continued fraction with its terminator
+(`simulator.SpectralDensity.terminated_density`), rebuilt from the coefficients that the report keeps.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from simulator import SpectralDensity
+from validation.compare.captions.run import RUNG_NAMES, Report, rungs_of, zero_spectra
+from validation.report.drawing import (
+    INK,
+    RUNGS,
+    UNKNOWN_RUNG,
+    Array,
+    column,
+    decades,
+    epoch_axis,
+    figure,
+    plain_log_ticks,
+    styled,
+    symmetric_ticks,
+)
+
+OFF_AXIS = 1e-9  # an L1 too small to show; stands for 0 on a log axis
+
+
+@styled
+def spectrum(report: Report) -> Figure:
+    """Fig. 8a: the measured Hessian spectrum and every prediction, a panel per recorded epoch with H ≠ 0.
+
+    Energies and densities are in units of rms and 1/rms; the energy axis is linear within 0.2 rms and
+    logarithmic beyond. Measured and predicted densities are smoothed by the same eta; the band is one
+    standard error from the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
+    """
+    epochs = [e for e in report["epochs"] if e["spectrum"]["rms"] > 0]
+    zero = textwrap.wrap(zero_spectra(report), 104)
+    if not epochs:
+        return _empty(zero)
+    laws = [e["spectrum"] for e in epochs]
+    reach = max([4.5, *(1.3 * max(-law["minimum"], law["maximum"]) / law["rms"] for law in laws)])
+    columns = min(2, len(epochs))
+    rows = -(-len(epochs) // columns)
+    fig, panels = figure(max(0.9 + 2.4 * rows, 4.2), rows, columns)
+    for ax, epoch in zip(panels, epochs, strict=False):
+        _spectrum_panel(ax, epoch, float(report["eta"]), report["network"]["n_weights"], reach)
+    _common_height(panels[: len(epochs)], max(len(e["predictions"]) for e in epochs))
+    for ax in panels[len(epochs) :]:
+        ax.remove()
+    fig.supxlabel("\n".join(["E / rms", *zero]), fontsize=9)
+    fig.supylabel(rf"density $\times$ rms, smoothed with $\eta$ = {report['eta']:g} rms", fontsize=9)
+    handles = [*panels[0].lines[:1], *panels[0].collections[:1], *panels[0].patches[:1]]
+    names = ["measured (SLQ)", r"$\pm$ one standard error", "range of predictions and L1"]
+    fig.legend(handles, names, loc="outside upper center", ncols=3)
+    return fig
+
+
+def _empty(zero: Sequence[str]) -> Figure:
+    fig, (ax,) = figure(2.4, 1, 1)
+    symmetric_ticks(ax, [], 1.0)
+    ax.set(yticks=[], xlabel="E", ylabel="density")
+    ax.grid(False)
+    ax.spines["left"].set_visible(False)
+    ax.annotate("\n".join(zero), (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
+    return fig
+
+
+def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
+    law, predictions = epoch["spectrum"], epoch["predictions"]
+    ax.set_xscale("asinh", linear_width=0.2)
+    ax.set_yscale("log")
+    symmetric_ticks(ax, [t for t in (0.2, 1, 4, 16, 64, 256, 1024) if t < reach], reach)
+    ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
+    inner = np.asarray(law["energies"])
+    energies = _energies(law, 0.01, eta, inner[-1])
+    density, error = _density(law, energies, eta, size)
+    lower = np.maximum(density - error, density / 20)  # the log axis has no room for 0
+    ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
+    ax.plot(energies, density, color=INK, lw=1.2)
+    for rung, prediction in sorted(predictions.items()):
+        colour, style, _ = RUNGS.get(rung, UNKNOWN_RUNG)
+        label = f"{rung}  {prediction['l1']:.3f}"
+        ax.plot(inner, prediction["density"], color=colour, ls=style, lw=1.3, label=label)
+    ax.axvspan(inner[0], inner[-1], color="#f4f4f0", lw=0, zorder=0)
+    if predictions:
+        ax.legend(
+            title="L1 distance to the measured density",
+            loc="upper center",
+            borderpad=0,
+            ncols=3,
+            labelspacing=0.2,
+            columnspacing=1.5,
+        )
+
+
+def _common_height(panels: Sequence[Axes], predictions: int) -> None:
+    """The same limits for all panels, with room for the legend above the curves."""
+    low = min(float(ax.dataLim.minposy) for ax in panels)  # the log axis has no room for 0
+    high = max(ax.dataLim.y1 for ax in panels)
+    lines = 1 + -(-predictions // 3) if predictions else 0
+    share = 0.04 + 0.08 * lines  # of a panel's height
+    for ax in panels:
+        ax.set_ylim(low / 1.5, high * (1.5 * high / low) ** (share / (1 - share)))
+
+
+@styled
+def spectrum_overlay(report: Report) -> Figure:
+    """The paper's fig. 8a: the measured densities of all epochs over one another, in absolute energies.
+
+    Each is smoothed with eta times its own rms and drawn a little beyond its extreme Lanczos nodes. The
+    energy axis is linear around 0, up to a third of the smallest rms, and logarithmic beyond.
+    """
+    epochs, eta = report["epochs"], float(report["eta"])
+    laws = [e["spectrum"] for e in epochs]
+    linear = min((law["rms"] for law in laws if law["rms"] > 0), default=1.0) / 3
+    fig, (ax,) = figure(4.6, 1, 1)
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.88, len(epochs)))
+    for epoch, colour in zip(epochs, colours, strict=True):
+        law = epoch["spectrum"]
+        if law["rms"] > 0:
+            energies = _energies(law, linear / law["rms"] / 100, eta, 0.0)
+            density = _density(law, energies, eta, report["network"]["n_weights"])[0] / law["rms"]
+            label = f"{epoch['epoch']}   ({epoch['risk']:.2g})"
+            ax.plot(energies * law["rms"], density, color=colour, lw=0.9, label=label)
+    reach = 1.4 * max([linear, *(max(-law["minimum"], law["maximum"]) for law in laws)])
+    ax.set_xscale("asinh", linear_width=linear)
+    ax.set_yscale("log" if ax.lines else "linear")
+    _mark_zero(ax, [str(e["epoch"]) for e in epochs if e["spectrum"]["rms"] == 0])
+    symmetric_ticks(ax, decades(linear, reach), reach)
+    ax.set(xlabel="E", ylabel=rf"density (1/E), smoothed with $\eta$ = {eta:g} rms of each epoch")
+    ax.legend(title="epoch (risk)", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig
+
+
+def _mark_zero(ax: Axes, epochs: Sequence[str]) -> None:
+    """An arrow head above 0 for the epochs whose whole density is there, beside the curves and not through them."""
+    if epochs:
+        label = "\n".join([*textwrap.wrap(", ".join(epochs), 20), "(H = 0)"])
+        above = ax.get_xaxis_transform()
+        ax.plot(0, 1, transform=above, marker="^", ms=8, color=INK, ls="none", clip_on=False, label=label)
+
+
+@styled
+def prediction_error(report: Report) -> Figure:
+    r"""L1 distance of every rung from the measured density against the epoch (log axis; at most 2).
+
+    Every rung predicts a mirror-symmetric density, so by the triangle inequality none can come closer than
+    half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. A dashed line is the standard error of the
+    measurement, what two measurements like this one differ by. Below 0.001 both leave the axis.
+    """
+    epochs = report["epochs"]
+    at = column(epochs, "epoch")
+    fig, (ax,) = figure(3.9, 1, 1)
+    limits = [_limits(e["spectrum"]) for e in epochs]
+    floor, error = np.maximum(np.array(limits).T, OFF_AXIS)
+    values = [floor, error]
+    for rung in rungs_of(report):
+        l1 = np.array([e["predictions"].get(rung, {}).get("l1", np.nan) for e in epochs], dtype=float)
+        values.append(l1)
+        colour, style, marker = RUNGS.get(rung, UNKNOWN_RUNG)
+        label = f"{rung} {RUNG_NAMES.get(rung, '')}"
+        ax.plot(at, l1, color=colour, ls=style, marker=marker, label=label)
+    ax.fill_between(at, OFF_AXIS, floor, color="#dedede", lw=0)
+    ax.plot(at, floor, color="#8a8a8a", lw=1, marker="_", label="asymmetry floor")
+    ax.plot(at, error, color=INK, lw=0.8, ls=(0, (6, 3)), marker="x", ms=4, label="standard error")
+    _error_axes(ax, epochs, np.concatenate(values))
+    return fig
+
+
+def _error_axes(ax: Axes, epochs: Sequence[Report], values: Array) -> None:
+    for epoch in epochs:
+        if epoch["spectrum"]["rms"] == 0:
+            ax.axvline(epoch["epoch"], color="#999999", lw=0.8, ls="--")
+            place = (epoch["epoch"], 0.97)
+            ax.annotate("H = 0", place, xycoords=("data", "axes fraction"), rotation=90, ha="right", va="top")
+    low = max(np.nanmin(values, initial=0.2) / 2, 1e-3)
+    ax.set(ylabel="L1 distance to the measured density", yscale="log", ylim=(low, 2.4))
+    plain_log_ticks(ax, fine=3)
+    if np.isfinite(values).any():
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    epoch_axis(ax, column(epochs, "epoch"))
+
+
+def _limits(law: Report) -> tuple[float, float]:
+    """What bounds the L1 of a spectrum: asymmetry floor and standard error; NaN where there is none."""
+    if not law["density"]:
+        return np.nan, np.nan
+    energies, density = np.asarray(law["energies"]), np.asarray(law["density"])
+    asymmetry = np.trapezoid(np.abs(density - density[::-1]), energies) / 2
+    error = law["l1_standard_error"]
+    return float(asymmetry), np.nan if error is None else float(error)
+
+
+def _density(law: Report, energies: Array, eta: float, size: int) -> tuple[Array, Array]:
+    """Density measured on `size` eigenvalues and its standard error; energies and eta in units of the rms."""
+    rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"], size)
+    density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
+    return density * law["rms"], error * law["rms"]
+
+
+def _energies(law: Report, first: float, eta: float, least: float) -> Array:
+    """Energies in units of the rms, out to a little beyond the extreme nodes and at least to `least`.
+
+    Logarithmic from ±`first`, and finer around every node, where a single eigenvalue makes a spike of width
+    eta: a grid coarser than that would draw its height at random.
+    """
+    ends = [max(1.2 * end / law["rms"], least, 2 * first) for end in (-law["minimum"], law["maximum"])]
+    left, right = (np.geomspace(first, end, 400) for end in ends)
+    nodes = np.unique(SpectralDensity.from_recurrence(law["alpha"], law["beta"]).nodes) / law["rms"]
+    offsets = eta * np.array([-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4])
+    near = (nodes[:, None] + offsets).ravel()
+    grid = np.concatenate([-left, [0.0], right, near[(near > -ends[0]) & (near < ends[1])]])
+    return np.unique(grid)

@@ -1,0 +1,130 @@
+"""Figures of a training run: risk and accuracy (fig. 8b), order parameter (fig. 4b), broken symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from validation.compare.captions.run import Report
+from validation.report.drawing import (
+    INK,
+    ORDER,
+    TEST,
+    TRAIN,
+    Array,
+    column,
+    epoch_axis,
+    figure,
+    plain_log_ticks,
+    plot_with_zeros,
+    styled,
+)
+
+
+@styled
+def risk_accuracy(report: Report) -> Figure:
+    """Fig. 8b: risk (log axis) above, accuracy (share of 1) below, against the epoch.
+
+    Markers: the recorded epochs. Thin line: mean over each epoch's mini-batches, at the middle of the epoch.
+    """
+    epochs, history = report["epochs"], report["training"]["history"]
+    at, middle = column(epochs, "epoch"), np.asarray(history["epoch"], dtype=float) - 0.5
+    fig, (top, bottom) = figure(4.8, 2, 1, sharex=True)
+    thin: dict[str, Any] = {"color": TRAIN, "lw": 0.9, "alpha": 0.7, "label": "mean over the epoch's batches"}
+    dots: dict[str, Any] = {"color": TRAIN, "marker": "o", "ls": "none", "label": "training set"}
+    series = [(at, column(epochs, "risk"), dots)]
+    if len(middle):
+        series.insert(0, (middle, np.asarray(history["risk"], dtype=float), thin))
+        bottom.plot(middle, history["accuracy"], **thin)
+    plot_with_zeros(top, series)
+    top.set_ylabel(f"risk ({report['loss']})")
+    bottom.plot(at, column(epochs, "accuracy"), **dots)
+    test = column(epochs, "test_accuracy")
+    if np.isfinite(test).any():
+        bottom.plot(at, test, color=TEST, marker="s", ls="--", lw=0.9, ms=7, mfc="none", label="test set")
+    bottom.axhline(1, color=INK, lw=0.6, ls=":")
+    bottom.set(ylabel="accuracy", ylim=(min(0.45, bottom.get_ylim()[0]), 1.03))
+    fig.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    epoch_axis(bottom, np.concatenate([at, middle]))
+    return fig
+
+
+@styled
+def order_parameter(report: Report) -> Figure:
+    r"""Fig. 4b: learning rate times :math:`\|\nabla R\|^2` and the risk (log axis); their ratio below.
+
+    The dotted lines stand one decade below the risk, where the paper finds the order parameter.
+    """
+    epochs, rate = report["epochs"], float(report["training"]["learning_rate"])
+    at, risk = column(epochs, "epoch"), column(epochs, "risk")
+    order = rate * column(epochs, "order_parameter")
+    fig, (top, bottom) = figure(4.8, 2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
+    name = r"learning rate $\times\,\|\nabla R\|^2$"
+    lowered = np.where(risk > 0, risk / 10, np.nan)
+    series: list[tuple[Array, Array, dict[str, Any]]] = [
+        (at, risk, {"color": TRAIN, "marker": "o", "ms": 6, "label": "risk R"}),
+        (at, order, {"color": ORDER, "marker": "D", "ms": 4, "label": name}),
+    ]
+    plot_with_zeros(top, series, lowered)
+    top.plot(at, lowered, color=INK, lw=1, ls=":", marker="_", label="one decade below the risk", zorder=1.5)
+    top.set_ylabel(f"R and {name}")
+    fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    _ratio_panel(bottom, at, risk, order)
+    return fig
+
+
+def _ratio_panel(ax: Axes, at: Array, risk: Array, order: Array) -> None:
+    ratio = np.divide(order, risk, out=np.full_like(risk, np.nan), where=risk > 0)
+    ratio[ratio <= 0] = np.nan
+    ax.plot(at, ratio, color=INK, marker="o", ms=4)
+    ax.axhline(0.1, color=INK, lw=1, ls=":")
+    known = np.append(ratio[np.isfinite(ratio)], 0.1)
+    ax.set(ylabel="ratio of the two", yscale="log", ylim=(known.min() / 2.5, known.max() * 2.5))
+    plain_log_ticks(ax, fine=2)
+    epoch_axis(ax, at)
+
+
+@styled
+def symmetry(report: Report) -> Figure:
+    r"""Figs. 3a, 4a: broken symmetry of the weights and of the gradient, layer by epoch.
+
+    A cell is :math:`\frac12\int|p(w) - p(-w)|dw` (0 to 1) of the empirical law of one layer, less its value
+    for a symmetrised sample of the same size: intact means 0 within noise. Grey: undefined (gradient 0).
+    """
+    epochs, shapes = report["epochs"], report["network"]["weight_shapes"]
+    broken = [_excess(epochs, key) for key in ("weight_symmetry", "gradient_symmetry")]
+    fig, axes = figure(1.1 + 0.27 * max(len(shapes), 5), 1, 2, sharey=True)
+    top = max(0.1, *(np.max(b[np.isfinite(b)], initial=0.0) for b in broken))
+    step = -(-len(epochs) // 12)
+    for ax, values, title in zip(axes, broken, ("weights", "gradient"), strict=True):
+        shades = mpl.colormaps["Blues"].with_extremes(bad="#dcdcdc")
+        image = ax.imshow(np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=top, aspect="auto")
+        _annotate(ax, values, top)
+        ax.set(title=title, xlabel="epoch")
+        ax.set_xticks(range(0, len(epochs), step), [str(e["epoch"]) for e in epochs[::step]])
+        ax.grid(False)
+        ax.tick_params(length=0)
+    names = [r"$\times$".join(map(str, shape)) for shape in shapes]
+    axes[0].set_yticks(range(len(shapes)), [f"{name}   {i}" for i, name in enumerate(names, 1)])
+    axes[0].set_ylabel("layer (shape, number)")
+    fig.colorbar(image, ax=axes, label="broken symmetry less its null", fraction=0.04, pad=0.02)
+    return fig
+
+
+def _excess(epochs: Sequence[Report], key: str) -> Array:
+    """Value less null, shape (layers, epochs); NaN where a value is null."""
+    rows = [[np.nan if m["value"] is None else m["value"] - (m["null"] or 0) for m in e[key]] for e in epochs]
+    return np.array(rows, dtype=float).T
+
+
+def _annotate(ax: Axes, values: Array, top: float) -> None:
+    """Write each cell's number into it while the cells are wide enough."""
+    for (row, place), value in np.ndenumerate(values if values.shape[1] <= 12 else np.empty((0, 0))):
+        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−") if np.isfinite(value) else "n/a"
+        colour = "white" if np.isfinite(value) and value > 0.6 * top else INK
+        ax.text(place, row, text, ha="center", va="center", fontsize=7, color=colour)

@@ -1,0 +1,178 @@
+"""Options of the main job, with the defaults that depend on the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends import Backend, get_backend
+from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator.passes.losses import get_loss
+from validation.interchange import file_digest
+from validation.run.budget import parse_size
+from validation.run.console import printable
+from validation.run.plain_options import OptionError, PlainOptions
+from validation.statistics.distances import LEAST_ETA
+
+DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
+QUICK_SPECTRUM_EXAMPLES = 100
+MOST_SEEDS = 10_000
+MOST_ETA = 1000.0  # rms: nothing is left of a spectrum smoothed by more
+
+
+@dataclass(frozen=True)
+class Options(PlainOptions):
+    """What `python -m validation.compare` takes; None: a default that depends on the data or on another option."""
+
+    # One Lanczos step sees no tr H², which every scale of the report is made of.
+    LEAST = {"epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1}  # noqa: RUF012
+
+    backend: str | None = None
+    dtype: str | None = None
+    tf32: bool = False
+    data: str = "auto"
+    data_root: str = "data"
+    classes: str | None = None
+    network: str = "auto"
+    weights: str | None = None
+    weights_names: Sequence[str] | None = None
+    weights_key: str | None = None
+    examples: int | None = None
+    spectrum_examples: int | None = None
+    epochs: int | None = None
+    record: Sequence[int] | None = None
+    batch_size: int = 128
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    loss: str = "hinge"
+    probes: int = 4
+    steps: int | None = None
+    eta: float = 0.05
+    prediction_seconds: float | None = None
+    prediction_examples: int | None = None
+    entries: bool = False
+    seed: int = 0
+    out: str = "runs/compare"
+    resume: bool = False
+    save_seconds: float = 60.0
+    stop_after: float | None = None
+    memory: int | str | None = None
+    quick: bool = False
+
+    def completed(self) -> Options:
+        """Defaults that need no data filled in (`quick` shortens what was not given), values checked."""
+        epochs = (5 if self.quick else 40) if self.epochs is None else self.epochs
+        steps = (30 if self.quick else 60) if self.steps is None else self.steps
+        record = self.record
+        if record is None:
+            record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
+        seconds = (1.0 if self.quick else 60.0) if self.prediction_seconds is None else self.prediction_seconds
+        try:
+            memory = parse_size(self.memory) if isinstance(self.memory, str) else self.memory
+        except ValueError as error:
+            raise OptionError(f"--memory: {error}") from None
+        done = replace(
+            self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds
+        )
+        done.check()
+        return done
+
+    def check(self) -> None:
+        """Raise `OptionError` for a value that no run could use."""
+        self.check_integers()
+        for name in ("learning_rate", "eta", "prediction_seconds"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        if self.eta > MOST_ETA:
+            raise OptionError(f"--eta {self.eta!r}: expected at most {MOST_ETA:g}, in units of the rms")
+        if self.eta < LEAST_ETA:
+            raise OptionError(
+                f"--eta {self.eta!r}: expected at least {LEAST_ETA:g}, in units of the rms: densities are compared on "
+                "a grid with steps of half of it"
+            )
+        if not (math.isfinite(self.save_seconds) and self.save_seconds >= 0):
+            raise OptionError(f"--save-seconds {self.save_seconds!r}: expected a number >= 0")
+        if self.stop_after is not None and not self.stop_after > 0:
+            raise OptionError(f"--stop-after {self.stop_after!r}: expected a number of seconds > 0")
+        if not 0 <= self.momentum < 1:
+            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        epochs, record = self.epochs or 0, self.record or ()
+        wrong = [e for e in record if not 0 <= e <= epochs]
+        if wrong or not record or list(record) != sorted(set(record)):
+            raise OptionError(f"--record {list(record)}: expected increasing epochs between 0 and --epochs {epochs}")
+        for name in ("weights_names", "weights_key"):
+            if getattr(self, name) is not None and self.weights is None:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)!r}: it is for --weights, give the file"
+                )
+        if self.dtype not in (None, "float64", "float32"):
+            raise OptionError(f"--dtype {self.dtype!r}: expected float64 or float32")
+        try:
+            get_loss(self.loss)
+        except ValueError as error:
+            raise OptionError(f"--loss: {error}") from None
+
+    def resolve_backend(self, images: bool) -> Backend:
+        """The backend, with dtype float32 for images and float64 otherwise unless one was given."""
+        return get_backend(self.backend, self.dtype or ("float32" if images else "float64"), self.tf32)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same run: everything but where, how and in which pieces it is kept."""
+        fields = asdict(self)
+        for name in ("out", "resume", "save_seconds", "stop_after", "memory"):
+            fields.pop(name)
+        fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
+        fields = {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
+        fields["weights_names"] = None if self.weights_names is None else list(self.weights_names)
+        return fields | {"record": list(self.record or ())}
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone); `ValueError` for others."""
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    if not 1 <= int(text) <= MOST_SEEDS:
+        raise ValueError(f"{text} seeds: expected 1 to {MOST_SEEDS}")
+    return tuple(range(int(text)))
+
+
+seed_list.__name__ = "list"  # argparse says "invalid list value"
+
+
+def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:
+    """(its name, the network) from ``auto``, ``mlp:64x64``, ``vgg12[:WIDTH]`` or ``seq:conv8,pool,dense8``.
+
+    The output layer is added. `auto` is mlp:64x64x64 for vectors, vgg12:0.25 for images.
+    """
+    if text == "auto":
+        text = "vgg12:0.25" if len(input_shape) == 3 else "mlp:64x64x64"
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "mlp":
+            return text, mlp([int(np.prod(input_shape)), *(int(n) for n in rest.split("x")), 1])
+        if kind == "vgg12":
+            return text, vgg12(float(rest or 1.0), input_shape)
+        if kind == "seq":
+            return text, sequential(input_shape, [*(_layer(item) for item in rest.split(",")), Dense(1)])
+    except ValueError as error:
+        reason = str(error)
+        if "invalid literal" in reason or "could not convert" in reason:
+            reason = "expected mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
+        raise OptionError(f"--network {text!r} on inputs of shape {input_shape}: {reason}") from None
+    raise OptionError(
+        f"--network {text!r} is unknown: expected auto, mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
+    )
+
+
+def _layer(item: str) -> Conv | MaxPool | Dense:
+    for word, make in (("conv", Conv), ("pool", MaxPool), ("dense", Dense)):
+        if item.startswith(word):
+            number = item.removeprefix(word)
+            if word == "pool" and not number:
+                return MaxPool()
+            return make(int(number))
+    raise ValueError(f"layer {item!r} is unknown: use convC, pool or denseN, such as seq:conv8,pool,dense8")

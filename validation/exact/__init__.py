@@ -1,0 +1,1 @@
+"""`python -m validation.exact`: small cases where every sum over gate configurations is done."""

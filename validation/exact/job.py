@@ -1,0 +1,131 @@
+"""`python -m validation.exact`: a report on small cases where every sum over gate configurations is done.
+
+Marginals against temperature, exact EM beside its approximations, and the statements that must hold to rounding.
+From Python: ``run_exact(seed=0, out="runs/exact", quick=False, backend=None)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from backends import Backend, get_backend
+from simulator.enumeration.gates import n_gates
+from simulator.streams import Streams
+from validation.compare.job import environment, package_version
+from validation.report.write import finish
+from validation.run.command import Clock
+from validation.run.folder import new_folder
+from validation.run.plain_options import PlainOptions
+from validation.run.storage import REPORT_SCHEMA
+
+from .cases import (
+    DRAWS,
+    LEARNING_WIDTHS,
+    QUICK,
+    RATE,
+    REPEATS,
+    TEMPERATURE,
+    WRONG_LABELS,
+    LearningCase,
+    Record,
+    Sizes,
+    learn,
+    learning_case,
+    marginal_case,
+    measure_marginals,
+)
+from .claims import check_all, failed
+
+
+@dataclass(frozen=True)
+class ExactReport:
+    """A finished run: ``data`` is the content of report.json, ``path`` the folder it stands in."""
+
+    data: dict[str, Any]
+    path: Path
+
+    @property
+    def failed_checks(self) -> list[str]:
+        """Exact statements that did not hold; anything here is a bug."""
+        return failed(self.data["checks"])
+
+
+@dataclass(frozen=True)
+class ExactOptions(PlainOptions):
+    """What the command line takes."""
+
+    LEAST = {"seed": 0}  # noqa: RUF012
+
+    backend: str | None = None
+    seed: int = 0
+    out: str = "runs/exact"
+    quick: bool = False
+
+
+def run_exact(**options: Any) -> ExactReport:
+    """Compute the small cases, check them, and write report.json, report.html and figures/*.png to `out`.
+
+    Options: `backend`, `seed`, `out`, `quick`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
+    any work is done; nothing is written unless the run comes to its end.
+    """
+    chosen = ExactOptions(**options)
+    chosen.check_integers()
+    ops = get_backend(chosen.backend)
+    with new_folder(chosen.out) as folder:
+        clock = Clock()
+        data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
+        _write(folder, data, clock)
+    return ExactReport(data, folder)
+
+
+def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
+    """The content of the report, but for the time it took."""
+    case_seed, sample_seed, start_seed, run_seed, check_seed = Streams(options.seed).spawn("exact", 5)
+    marginal, learning = marginal_case(case_seed), learning_case(sizes, start_seed)
+    marginals = measure_marginals(marginal, sizes, sample_seed, ops)
+    clock.lap("marginals")
+    runs = learn(learning, sizes, run_seed, ops)
+    clock.lap("learning")
+    checks = check_all(marginals, marginal, runs, learning, sizes, check_seed, ops)
+    clock.lap("checks")
+    return {
+        "schema": REPORT_SCHEMA,
+        "kind": "exact",
+        "version": package_version("umwelt-dnn"),
+        "options": {"backend": options.backend, "quick": options.quick, **asdict(sizes)},
+        "seed": options.seed,
+        "backend": {"name": ops.name, "dtype": ops.dtype},
+        "environment": environment(),
+        "marginal": marginals,
+        "learning": _describe(learning, float(runs[0].history["entropy"][0])),
+        "runs": [run.record() for run in runs],
+        "checks": checks,
+    }
+
+
+def _describe(case: LearningCase, entropy: float) -> Record:
+    return {
+        "widths": list(LEARNING_WIDTHS),
+        "gates": n_gates(case.network),
+        "repeats": REPEATS,
+        "wrong_labels": list(WRONG_LABELS),
+        "entropy": entropy,
+        "temperature": TEMPERATURE,
+        "rate": RATE,
+        "draws": DRAWS,
+    }
+
+
+def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
+    from .page import render_exact
+
+    finish(folder, "report", data, _figures, render_exact, clock)
+
+
+def _figures() -> Mapping[str, Callable[[Any], Any]]:
+    from .figures import FIGURES
+
+    return FIGURES

@@ -1,0 +1,1 @@
+"""`python -m validation.ladder`: every rung of the predicted spectrum over widths, depths and training."""

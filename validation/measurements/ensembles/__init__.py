@@ -1,0 +1,1 @@
+"""Ensembles of random networks: the theorems and bounds against exact sums and Monte Carlo."""

@@ -1,0 +1,1 @@
+"""`python -m validation.phase`: the plasticity phase diagram."""

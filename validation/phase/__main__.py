@@ -1,0 +1,80 @@
+"""The command line of `python -m validation.phase`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from validation.compare.options import seed_list
+from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
+from validation.run.console import say
+
+from .job import PhaseOptions, PhaseReport, phase
+
+PROGRAM = "validation.phase"
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+_integers.__name__ = "list"  # argparse says "invalid list value"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line; defaults as in `PhaseOptions`."""
+    d = PhaseOptions()
+    p = OneLineParser(
+        prog=f"python -m {PROGRAM}",
+        description="The plasticity phase diagram: networks of every width on every number of examples, on Dask.",
+        allow_abbrev=False,
+    )
+    p.add_argument("--widths", type=_integers, metavar="N,...", help="of the hidden layers (2,4,6,8,16,32)")
+    p.add_argument("--examples", type=_integers, metavar="M,...", help="class-balanced (50,100,200,400,800,1600)")
+    p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (3)")
+    p.add_argument("--depth", type=int, default=d.depth, metavar="L", help="layers of weights (default 4)")
+    p.add_argument("--data", default=d.data, help="digits (default), cifar10, auto, an image FOLDER or a ZIP of one")
+    p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is (default: data)")
+    p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
+    p.add_argument("--updates", type=int, help="at most so many updates of each network (6000)")
+    p.add_argument("--batch-size", type=int, default=d.batch_size)
+    p.add_argument("--learning-rate", type=float, default=d.learning_rate)
+    p.add_argument("--momentum", type=float, default=d.momentum)
+    p.add_argument("--probes", type=int, default=d.probes, help=f"Lanczos probes (default {d.probes})")
+    p.add_argument("--steps", type=int, default=d.steps, help="Lanczos steps (default 60)")
+    p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")
+    p.add_argument("--prediction-examples", type=int, default=d.prediction_examples, metavar="K",
+                   help="R5 from at most K of the active examples, corrected (default 200)")  # fmt: skip
+    p.add_argument("--prediction-seconds", type=float, default=d.prediction_seconds, metavar="S",
+                   help="leave R5 out of a cell where it is estimated to take longer (default 60)")  # fmt: skip
+    p.add_argument("--backend", help="numba (default), numpy or cupy")
+    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
+    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
+    p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/phase")
+    p.add_argument("--resume", action="store_true", help="keep the finished cells in --out; the grid may have grown")
+    p.add_argument("--quick", action="store_true", help="a short run: a grid of 3 widths by 2 numbers of examples")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status.
+
+    0 done, 1 an exact fact failed, 2 usage or cluster, 70 unexpected error, 130 interrupted.
+    """
+    chosen = vars(parser().parse_args(arguments))
+    kept = f"finished cells are kept, go on with --resume --out {chosen['out']}"
+    return exit_status(PROGRAM, lambda: phase(**chosen), _conclude, interrupted=kept)
+
+
+def _conclude(report: PhaseReport) -> int:
+    from .page import text_table
+
+    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}")
+    if report.failed_facts:
+        message = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
+        return stop(PROGRAM, message, EXIT_FACT_FAILED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""The page of the phase diagram: the figure with its caption, the table, what was left out, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from validation.compare.captions.run import Report
+from validation.report.markup import captioned, figures_section, page, sentence, settings, table
+from validation.statistics.estimate import written
+
+from .summary import SIGNIFICANCE, approximated, left_out
+
+CAPTION = (
+    "The plasticity phase diagram. Means over {networks} at every number of examples and width of the hidden layers. "
+    "Final risk: white where all reached exactly 0, with the number that did. Eigenvalues, share of negative ones and "
+    "L1 of R5 (at most 2): of the Hessian on all examples when the risk first fell to a tenth of its start, or at the "
+    "last state with H ≠ 0 where it never did. Asymmetry: m3 over its standard error, the worst of three stages "
+    "(start, half of the first risk, a tenth of it); framed: beyond the {percent:g} % point. Grey: no number, as H = 0 "
+    "in all networks or R5 was left out. Orange: from there up most networks reach risk 0."
+)
+
+
+HEAD = ("examples", "width", "weights", "risk 0", "flat", "final risk", "λ_min/rms", "λ_max/rms", "negative",
+        "asymmetry m3", "L1 of R5", "error of L1", "phase")  # fmt: skip
+
+
+def rows(data: Report) -> list[list[str]]:
+    """The table: one row for every place of the diagram."""
+    found = []
+    for row in sorted(data["diagram"], key=lambda r: (r["examples"], r["width"])):
+        seen = row["late"]
+        found.append([
+            f"{row['examples']:,}", str(row["width"]), f"{row['weights']:,}", f"{row['zero']} of {row['networks']}",
+            str(row["flat"]), written(row["risk"]),
+            written(seen["smallest"], ".1f"), written(seen["largest"], ".1f"),
+            written(seen["fraction_negative"], ".3f"), _asymmetry(row), written(seen["l1"], ".3f"),
+            "–" if seen["l1_standard_error"] is None else f"{seen['l1_standard_error']['value']:.3f}", phase_of(row),
+        ])  # fmt: skip
+    return found
+
+
+def _asymmetry(row: Report) -> str:
+    """The worst stage, in standard errors."""
+    stages = {stage: a for stage, a in row["asymmetry"].items() if a is not None}
+    if not stages:
+        return "–"
+    stage = max(stages, key=lambda s: abs(stages[s]["value"]) / (stages[s]["standard_error"] or 1.0))
+    return f"{written(stages[stage], '.2f')} ({stage})"
+
+
+def phase_of(row: Report) -> str:
+    """Plastic, or what is in the way."""
+    if row["plastic"]:
+        return "plastic"
+    if not row["reaches_zero"]:
+        return "risk > 0"
+    return "asymmetric"
+
+
+def text_table(data: Report) -> str:
+    """The table for the terminal."""
+    body = rows(data)
+    widths = [max(len(r[i]) for r in (HEAD, *body)) for i in range(len(HEAD))]
+    lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, widths, strict=True)) for r in (HEAD, *body)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
+    """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
+    seeds = len(data["options"]["seeds"])
+    words = {"networks": f"{seeds} networks" if seeds > 1 else "one network", "percent": 100 * (1 - SIGNIFICANCE)}
+    shown = "".join(captioned(name, CAPTION.format(**words), png) for name, png in figures.items())
+    head = [escape(name).replace("_min", "<sub>min</sub>").replace("_max", "<sub>max</sub>") for name in HEAD]
+    body = [[escape(cell) for cell in row] for row in rows(data)]
+    parts = [
+        f"<section><p class='lead'>{sentence(summary(data))}</p></section>",
+        figures_section(shown, data, "The diagram"),
+        f"<section><h2>The edge</h2><p>{escape(_edge(data))}</p></section>",
+        f"<section><h2>The table</h2><p class='note'>{escape(_NOTE)}</p>"
+        + table(head, body, "numbers", "The table") + "</section>",
+        _left_out(data),
+        settings(data),
+    ]  # fmt: skip
+    return page("The plasticity phase diagram", f"Umwelt {data['version']}", parts)
+
+
+_NOTE = (
+    "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. Flat: "
+    "networks that ended at H = 0 with a risk above 0, since some active examples are past no gate of a layer (dead). "
+    "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those "
+    "over probes and over networks. Error of L1: what two measurements of one Hessian differ by, from their probes and "
+    "their Lanczos steps. Plastic: more than half of the networks reach risk 0, and the "
+    "asymmetry is within its standard error at every stage."
+)
+
+
+def counts(data: Report) -> dict[str, int]:
+    """Cells in all, those where most networks reach risk 0, and those whose asymmetry is beyond its standard error."""
+    found = data["diagram"]
+    return {
+        "cells": len(found),
+        "zero": sum(r["reaches_zero"] for r in found),
+        "plastic": sum(r["plastic"] for r in found),
+        "asymmetric": sum(r["symmetric"] is False for r in found),
+        "tested": sum(r["symmetric"] is not None for r in found),
+    }
+
+
+def summary(data: Report) -> str:
+    """What was run, how it came out, and how long it took."""
+    options, n, took = data["options"], counts(data), data["seconds"]
+    return (
+        f"Perceptrons of {options['depth']} layers, hinge loss, at most {options['updates']:,} updates of "
+        f"{options['batch_size']} examples at rate {options['learning_rate']:g}, momentum {options['momentum']:g}; "
+        f"{data['dataset']}. Most networks reach risk 0 in {n['zero']} of {n['cells']} cells; the asymmetry of the "
+        f"spectrum is beyond its standard error in {n['asymmetric']} of {n['tested']} "
+        f"({SIGNIFICANCE * n['tested']:.1f} would be by chance). {len(data['cells'])} networks took "
+        f"{took['cells_cpu']:.0f} s of processor time. Backend {data['backend']['name']} ({data['backend']['dtype']})."
+    )
+
+
+def _edge(data: Report) -> str:
+    said = [
+        f"{e['examples']:,} examples: " + ("no width of the grid" if e["width"] is None else f"width {e['width']}")
+        for e in data["edge"]
+    ]
+    return "The smallest width from which on most networks reach risk 0: " + ", ".join(said) + "."
+
+
+def _left_out(data: Report) -> str:
+    """Networks without a prediction, with reasons, and how many predictions rest on some of the examples."""
+    few = approximated(data["cells"])
+    note = ""
+    if few:
+        most = data["options"]["prediction_examples"]
+        note = (
+            f"<p class='note'>{few} predictions rest on {most} of the active examples, stretched to the second moment "
+            "of all.</p>"
+        )
+    body: Sequence[list[str]] = [
+        [str(c["width"]), f"{c['examples']:,}", str(c["seed"]), escape(why)] for c, why in left_out(data["cells"])
+    ]
+    if body:
+        note += table(("width", "examples", "seed", "reason"), body, "words", "Left out")
+    return f"<section><h2>Predictions approximated or left out</h2>{note}</section>" if note else ""

@@ -1,0 +1,208 @@
+"""Every rung of the ladder at one recorded epoch: predicted density, distances, tails, or the reason it is left out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from backends import Backend
+from simulator import Network
+from simulator.streams import Seed, spawn_streams
+from theory import Continuation, ConvergenceError, continued, expected_positions, mass_beyond
+from validation.measurements.moments import HessianMoments
+from validation.statistics.bulk import LEAST_POINTS, bulk_distances
+from validation.statistics.distances import TAILS, l1_distance, trapezoid_weights, w1_distance
+
+from .predict import MOMENT_RUNGS, SIGNAL_RUNGS, SignalLaw, predict_from_moments, predict_spectrum, rung_law
+
+Array = np.ndarray[Any, Any]
+LARGEST = 5  # eigenvalues whose positions are predicted
+POINTS = 32  # at which a law has to be solved for a density, typically; mirror images count once
+ACCURACY = 5e-4  # of a density between these points, in L1
+FEW = 100  # energies on one side up to which a law that is quick to solve is solved at all of them
+SHORT = 1.0  # seconds that this may take: narrow networks have single eigenvalues, which few points may step over
+CUT = 1e-3  # directions of inner layers left out where the whole equations take too long: changes densities by 0.3 %
+
+
+def predict_moments(
+    record: dict[str, Any], moments: HessianMoments, rms: float, eta: float, keep: Callable[[], object] = lambda: None
+) -> None:
+    """Add R0, R1 and R2 to a record's predictions; `keep` is called before each; those that are there stay."""
+    for rung in MOMENT_RUNGS:
+        if not _is_there(record, rung):
+            keep()
+            _quick(record, rung, partial(predict_from_moments, moments, rung=rung), rms, eta)
+
+
+def predict_signals(
+    record: dict[str, Any],
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    c: Array,
+    *,
+    rms: float,
+    eta: float,
+    budget: float,
+    examples: int | None,
+    seed: Seed,
+    backend: Backend,
+    keep: Callable[[], object] = lambda: None,
+    refuse: Callable[[str, SignalLaw, int], str | None] = lambda *_: None,
+) -> None:
+    """Add R3 to R6 to a record's predictions, R4w to R6 on `examples` of the active ones where they are more.
+
+    A rung that takes longer than `budget` seconds, by the estimate made in advance, is tried without the directions
+    of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate. `keep` is called
+    before each rung; those that are in the record already stay, and every rung has a random stream of its own. `refuse`
+    may give another reason to leave out a rung at so many energies.
+    """
+    if not record["fresh"]:
+        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
+    elif not _is_there(record, "R3"):
+        _quick(record, "R3", lambda z: predict_spectrum(network, x, c, z, "R3"), rms, eta, network.n_weights)
+    for rung, stream in zip(SIGNAL_RUNGS, spawn_streams(seed, len(SIGNAL_RUNGS)), strict=True):
+        if _is_there(record, rung):
+            continue
+        keep()
+        try:
+            law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples)
+        except ValueError as error:
+            record["left_out"][rung] = str(error)
+            continue
+        if law.too_large is None and law.seconds(POINTS) > budget:
+            law = law.coarser(CUT)
+        reason = too_much(law, POINTS, budget) or refuse(rung, law, POINTS)
+        if reason is not None:
+            record["left_out"][rung] = reason
+            continue
+        _solve(record, rung, law, rms, eta, budget)
+        if rung in record["predictions"]:
+            record["predictions"][rung]["approximations"] = approximations(law, c, examples)
+
+
+def _is_there(record: dict[str, Any], rung: str) -> bool:
+    return rung in record["predictions"] or rung in record["left_out"]
+
+
+def too_much(law: SignalLaw, n_points: int, budget: float) -> str | None:
+    """Why a rung is not to be solved at so many points: its time or its memory, said in advance; None where it may."""
+    if law.too_large is not None:
+        return law.too_large
+    seconds = law.seconds(n_points)
+    if seconds > budget:
+        return (
+            f"estimated at {seconds:.0f} s for {law.sites:,} sites in a layer, more than --prediction-seconds "
+            f"{budget:g}: raise it, or use fewer --spectrum-examples or --prediction-examples"
+        )
+    return None
+
+
+def approximations(law: SignalLaw, c: Array, examples: int | None) -> list[str]:
+    """What was left out to make a prediction affordable."""
+    said = []
+    if law.stretch:
+        said.append(f"{examples:,} of {np.count_nonzero(c):,} active examples, stretched to the second moment of all")
+    if law.cut:
+        said.append(f"directions of inner layers below {law.cut:g} of the largest left out")
+    return said
+
+
+def _quick(
+    record: dict[str, Any], rung: str, law: Callable[[Array], Array], rms: float, eta: float, n: int | None = None
+) -> None:
+    """A rung that takes seconds; with its tails where `n`, the number of weights, is given."""
+    begun, known = time.perf_counter(), Continuation(law, rms)
+    energies = np.array(record["spectrum"]["energies"])
+    try:
+        error = solve_density(known, energies, eta, 0.0 if np.sum(energies >= 0) <= FEW else ACCURACY)
+        _add(record, rung, known, eta, error, begun)
+        _add_bulk(record, rung, known, None)
+        if n is not None:
+            _add_tails(record, rung, known, n)
+    except ConvergenceError as problem:
+        record["left_out"].setdefault(rung, f"its equations did not converge: {problem}")
+    except ValueError as problem:
+        record["left_out"].setdefault(rung, str(problem))
+
+
+def _solve(record: dict[str, Any], rung: str, law: SignalLaw, rms: float, eta: float, budget: float) -> None:
+    begun, known = time.perf_counter(), Continuation(law, rms)
+    most = max(POINTS, law.affordable(budget))
+    try:
+        energies = np.array(record["spectrum"]["energies"])
+        half = int(np.sum(energies >= 0.0))
+        every = half <= FEW and law.seconds(half) <= SHORT
+        error = solve_density(known, energies, eta, 0.0 if every else ACCURACY, most)
+        _add(record, rung, known, eta, error, begun)
+    except ConvergenceError as problem:
+        record["left_out"][rung] = f"its equations did not converge: {problem}"
+        return
+    made, seconds = record["predictions"][rung], law.seconds(LEAST_POINTS)
+    late = f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}" if seconds > budget else None
+    if late is None:
+        _add_bulk(record, rung, known, most)
+        _add_tails(record, rung, known, law.signals[0].n_weights)
+    else:
+        made |= {"bulk_left_out": late, "tails_left_out": late}
+
+
+def solve_density(
+    law: Continuation, energies: Array, eta: float, accuracy: float = ACCURACY, limit: int | None = None
+) -> float:
+    """Solves a law at as many of the energies (symmetric about 0, in rms) as its density smoothed by η takes.
+
+    The error left between them, in L1; `accuracy` 0 solves at every energy.
+    """
+    half = energies[energies >= 0.0]
+    return law.refine(half + 1j * eta, 2.0 * trapezoid_weights(half) / np.pi, accuracy, limit)
+
+
+def density_of(law: Continuation, energies: Array, eta: float) -> Array:
+    """The density in units of 1/rms at energies and η in units of the rms, never negative and finite."""
+    density: Array = law(law.rms * (energies + 1j * eta)).imag / np.pi * law.rms
+    assert np.isfinite(density).all()
+    assert (density >= 0.0).all()
+    return density
+
+
+def _add_bulk(record: dict[str, Any], rung: str, law: Continuation, limit: int | None) -> None:
+    try:
+        record["predictions"][rung] |= bulk_distances(record["spectrum"], law, limit)
+    except ConvergenceError as problem:
+        record["predictions"][rung]["bulk_left_out"] = str(problem)
+
+
+def _add_tails(record: dict[str, Any], rung: str, law: Continuation, n: int) -> None:
+    try:
+        record["predictions"][rung]["tails"] = tails(law, n)
+    except (ConvergenceError, ValueError) as error:
+        record["predictions"][rung]["tails_left_out"] = str(error)
+
+
+def tails(law: Continuation, n: int) -> dict[str, Any]:
+    """Expected numbers of n eigenvalues beyond 4, 8 and 12 rms on either side, and of the largest, in rms."""
+    g, rms = continued(law), law.rms
+    return {
+        "thresholds": list(TAILS),
+        "beyond": np.maximum(n * mass_beyond(g, rms * np.array(TAILS)), 0.0).tolist(),
+        "largest": (expected_positions(g, n, rms, min(LARGEST, n // 4)) / rms).tolist(),
+    }
+
+
+def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error: float, begun: float) -> None:
+    grid, measured = np.array(record["spectrum"]["energies"]), np.array(record["spectrum"]["density"])
+    density, noise = density_of(law, grid, eta), record["spectrum"]["l1_standard_error"]
+    record["predictions"][rung] = {
+        "l1": l1_distance(grid, measured, density),
+        "w1": w1_distance(grid, measured, density),
+        "l1_standard_error": None if noise is None else math.hypot(noise, error),
+        "interpolation_error": error,
+        "density": density.tolist(),
+        "seconds": round(time.perf_counter() - begun, 2),
+    }

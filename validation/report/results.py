@@ -1,0 +1,194 @@
+"""A report's numbers as named arrays with named axes: for NumPy's npz, and for xarray and NetCDF."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from validation.compare.job import Report
+from validation.run.storage import StorageError, write_atomic
+
+Array = np.ndarray[Any, Any]
+Record = Mapping[str, Any]
+DISTANCES = ("l1", "w1")
+SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
+SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
+OF_SPECTRUM = ("rms", "minimum", "maximum", "l1_standard_error")
+SYMMETRY = ("value", "null_95", "m3", "m3_standard_error")
+SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array with a name for each of its axes."""
+
+    axes: tuple[str, ...]
+    values: Array
+
+
+def to_npz(report: Report | Mapping[str, Any], path: str | Path) -> None:
+    """Write the numbers of a report to an npz file, read by np.load without pickle; what has no number is NaN.
+
+    `report` is a `Report` or the content of a report.json. The arrays are those of `arrays`; ``settings`` is a text,
+    JSON, with the data, network, backend and options. An existing file is replaced.
+    """
+    data = _content(report)
+    named: dict[str, Any] = {name: variable.values for name, variable in arrays(data).items()}
+    named["settings"] = np.array(_settings(data))
+    try:
+        write_atomic(Path(path), lambda stream: np.savez(stream, **named))
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be written ({error.strerror}): name a file in a writable folder") from None
+
+
+def to_xarray(report: Report | Mapping[str, Any]) -> Any:
+    """The numbers of a report as an `xarray.Dataset`; ``.to_netcdf(path)`` writes it to NetCDF.
+
+    Axes and variables are those of `arrays`; ``epoch``, ``energy`` (in units of the rms), ``rung`` and ``claim`` are
+    coordinates, ``attrs["settings"]`` a JSON text. Needs the package xarray (`ImportError` without it; with
+    a writer of NetCDF in umwelt-dnn[xarray]).
+    """
+    try:
+        xarray = importlib.import_module("xarray")
+    except ImportError as error:
+        raise ImportError(f"xarray cannot be imported ({error}): run pip install 'umwelt-dnn[xarray]'") from None
+    data = _content(report)
+    variables = {name: (variable.axes, variable.values) for name, variable in arrays(data).items()}
+    coordinates = {name: variables.pop(name) for name in list(variables) if variables[name][0] == (name,)}
+    return xarray.Dataset(variables, coordinates, {"settings": _settings(data)})
+
+
+def _content(report: Report | Mapping[str, Any]) -> Mapping[str, Any]:
+    data = report.data if isinstance(report, Report) else report
+    if not isinstance(data, Mapping) or not {"epochs", "claims", "training", *SETTINGS} <= set(data):
+        raise ValueError("expected a Report or the content of a comparison's report.json: give what compare returns")
+    if not data["epochs"]:
+        raise ValueError("the report has no recorded epoch: expected at least one, finish the run")
+    return data
+
+
+def _settings(data: Mapping[str, Any]) -> str:
+    return json.dumps({name: data[name] for name in SETTINGS})
+
+
+def arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
+    """Every number of a report by name.
+
+    Of each epoch: scalars (epoch,); the Gauss rule ``nodes`` and ``weights`` (epoch, probe, node) and the recurrence
+    ``alpha``, ``beta`` (epoch, probe, step); ``density`` and its ``density_standard_error`` (epoch, energy); shares of
+    the spectrum beyond each ``threshold``, ``beyond_negative`` and ``beyond_positive`` (epoch, threshold); symmetry of
+    weights and gradient (epoch, layer). Of every rung ``predicted_density`` (epoch, rung, energy), ``l1``, ``w1``
+    (epoch, rung), and where tails were predicted the numbers of eigenvalues ``expected_beyond`` on a side (epoch, rung,
+    threshold) and the positions of the largest, ``expected_largest`` (epoch, rung, rank). Energies and densities are in
+    units of the rms. Of the training: ``history_...`` (update). Of the claims: ``claim``, their names, and ``verdict``
+    (claim,). Shorter rows are filled up with NaN.
+    """
+    try:
+        return _arrays(data)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the report lacks a number or has another form ({reason}): give what compare wrote") from None
+
+
+def _arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
+    records: Sequence[Record] = data["epochs"]
+    found = {"epoch": Variable(("epoch",), np.array([r["epoch"] for r in records]))}
+    found |= {name: _stacked(_values(records, name)) for name in SCALARS}
+    found |= {name: _stacked(_values(records, "spectrum", name)) for name in OF_SPECTRUM}
+    for name in SHARES:
+        found[name] = _stacked(_values(records, "spectrum", name, "value"))
+        found[f"{name}_standard_error"] = _stacked(_values(records, "spectrum", name, "standard_error"))
+    for name in SYMMETRY:
+        found[f"symmetry_{name}"] = _stacked(_values(records, "spectrum", "symmetry", name))
+    for kind in ("weight_symmetry", "gradient_symmetry"):
+        for name in ("value", "null", "null_95"):
+            rows = [[layer[name] for layer in r[kind]] for r in records]
+            found[f"{kind}_{name}"] = _stacked(rows, "layer")
+    found["growth"] = _stacked(_values(records, "growth"), "hidden_layer")
+    return found | _spectra(records) | _predictions(records) | _summary(data)
+
+
+def _values(records: Sequence[Record], *keys: str) -> list[Any]:
+    """What stands under nested keys in every record."""
+    found: list[Any] = list(records)
+    for key in keys:
+        found = [value[key] for value in found]
+    return found
+
+
+def _stacked(rows: Sequence[Any], *axes: str) -> Variable:
+    return Variable(("epoch", *axes), _filled(rows, len(axes)))
+
+
+def _filled(rows: Sequence[Any], ndim: int) -> Array:
+    """Rows of `ndim` axes stacked, float64, with NaN for None and where a row is shorter than the longest."""
+    parts = [np.array(row, dtype=np.float64) for row in rows]  # None becomes NaN
+    parts = [p if p.ndim == ndim else np.empty((0,) * ndim) for p in parts]
+    shape = tuple(max(sizes) for sizes in zip(*(p.shape for p in parts), strict=True))
+    stacked = np.full((len(parts), *shape), np.nan)
+    for row, part in enumerate(parts):
+        place: tuple[int | slice, ...] = (row, *(slice(0, n) for n in part.shape))
+        stacked[place] = part
+    return stacked
+
+
+def _spectra(records: Sequence[Record]) -> dict[str, Variable]:
+    def of(name: str, *axes: str) -> Variable:
+        return _stacked(_values(records, "spectrum", name), *axes)
+
+    energies = max((r["spectrum"]["energies"] for r in records), key=len)
+    tails = {}
+    for side in ("negative", "positive"):
+        shares = [r["spectrum"]["tails"][side] for r in records]
+        tails[f"beyond_{side}"] = _stacked([[s["value"] for s in row] for row in shares], "threshold")
+        tails[f"beyond_{side}_standard_error"] = _stacked(
+            [[s["standard_error"] for s in row] for row in shares], "threshold"
+        )
+    return tails | {
+        "threshold": Variable(("threshold",), np.array(records[0]["spectrum"]["tails"]["thresholds"])),
+        "nodes": of("nodes", "probe", "node"),
+        "weights": of("weights", "probe", "node"),
+        "alpha": of("alpha", "probe", "step"),
+        "beta": of("beta", "probe", "step"),
+        "energy": Variable(("energy",), np.array(energies, dtype=np.float64)),
+        "density": of("density", "energy"),
+        "density_standard_error": of("standard_error", "energy"),
+    }
+
+
+def _predictions(records: Sequence[Record]) -> dict[str, Variable]:
+    rungs = sorted({rung for r in records for rung in r["predictions"]})
+    found = {"rung": Variable(("rung",), np.array(rungs, dtype=np.str_))}
+    if not rungs:
+        return found
+
+    def of(name: str, none: Any, *axes: str, part: str | None = None) -> Variable:
+        made = [[r["predictions"].get(rung, {}) for rung in rungs] for r in records]
+        rows = [[(p if part is None else p.get(part, {})).get(name, none) for p in row] for row in made]
+        values = np.stack([_filled(column, len(axes)) for column in zip(*rows, strict=True)], axis=1)
+        return Variable(("epoch", "rung", *axes), values)
+
+    width = max(len(r["spectrum"]["energies"]) for r in records)
+    found |= {name: of(name, None) for name in DISTANCES}
+    found |= {"predicted_density": of("density", [None] * width, "energy")}
+    tails = [p["tails"] for r in records for p in r["predictions"].values() if "tails" in p]
+    if tails:
+        for name, axis in (("beyond", "threshold"), ("largest", "rank")):
+            none = [None] * max(len(t[name]) for t in tails)
+            found[f"expected_{name}"] = of(name, none, axis, part="tails")
+    return found
+
+
+def _summary(data: Mapping[str, Any]) -> dict[str, Variable]:
+    history, claims = data["training"]["history"], data["claims"]
+    found = {
+        f"history_{name}": Variable(("update",), np.array(values, dtype=np.float64)) for name, values in history.items()
+    }
+    found["claim"] = Variable(("claim",), np.array([c["id"] for c in claims], dtype=np.str_))
+    return found | {"verdict": Variable(("claim",), np.array([c["verdict"] for c in claims], dtype=np.str_))}

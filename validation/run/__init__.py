@@ -1,0 +1,1 @@
+"""How a run goes and what is kept of it: command lines, folders, files, memory, time."""

@@ -1,0 +1,1 @@
+"""How sure: means with standard errors, distances between spectra, tests of symmetry."""
