@@ -23,8 +23,8 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from simulator import HessianOperator, SpectralDensity, mlp, spectral_density, train_epochs
-from validation.compare.record import describe_spectrum
 from validation.data import load_dataset
+from validation.measurements.spectrum import describe_spectrum
 from validation.statistics.distances import energy_grid, l1_distance
 
 Array = np.ndarray[Any, Any]

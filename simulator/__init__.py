@@ -39,6 +39,7 @@ from simulator.maxent.feasibility import InfeasibleError
 from simulator.maxent.hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from simulator.maxent.law import MaxEntropyLaw, solve_maxent
 from simulator.network.network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator.network.text import network_from_text
 from simulator.passes.risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
@@ -97,6 +98,7 @@ __all__ = [
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",
+    "network_from_text",
     "order_parameter",
     "order_parameter_pairs",
     "output",

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import SpectralDensity, spectral_density
-from validation.compare.captions.run import RUNG_NAMES
-from validation.compare.record import describe_spectrum
 from validation.measurements.laws import CIRCUIT_EDGES, WEIGHT_EDGES, gradient_histograms, histogram, rms
 from validation.measurements.laws import symmetry as describe_symmetry
+from validation.measurements.spectrum import describe_spectrum
+from validation.predictions.rung import RUNG_NAMES
 from validation.statistics.distances import TAILS, energy_grid, l1_distance
 from validation.statistics.symmetry import false_discoveries
 

@@ -27,9 +27,9 @@ from validation.bounds.job import BoundsReport, Sizes, bounds
 from validation.compare.claims import theorems as job_claims
 from validation.compare.claims.theorems import bound_claims, failed_theorems
 from validation.compare.options import OptionError
+from validation.errors import StorageError
 from validation.measurements.ensembles.assemblies import (
     KINDS,
-    Estimate,
     _Pass,
     _share_of_broken_columns,
     broken_count,
@@ -39,16 +39,10 @@ from validation.measurements.ensembles.assemblies import (
 from validation.measurements.ensembles.claims import bracket_checks, mean_bound_check, planted_check
 from validation.measurements.ensembles.gates import measure_correlations, measure_flips
 from validation.measurements.ensembles.random import check_theorems, ensembles_until_caught
-from validation.measurements.ensembles.slopes import (
-    Grid,
-    assembly_slopes,
-    bracket_ratio,
-    fit_slopes,
-    log_slope,
-    select_moments,
-)
+from validation.measurements.ensembles.slopes import Grid, assembly_slopes, bracket_ratio, fit_slopes, select_moments
 from validation.measurements.ensembles.theorems import Bounds
-from validation.run.storage import StorageError
+from validation.statistics.estimate import Estimate
+from validation.statistics.power_law import log_slope
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")

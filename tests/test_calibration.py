@@ -12,7 +12,7 @@ import pytest
 
 from backends import HostArray
 from simulator import HessianOperator, SpectralDensity, mlp, spectral_density
-from validation.compare.record import describe_spectrum
+from validation.measurements.spectrum import describe_spectrum
 from validation.statistics.distances import energy_grid, l1_distance
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from validation.errors import StorageError
 from validation.run.cells import CellStore
-from validation.run.storage import StorageError
 
 OPTIONS = {"depth": 3, "rate": 0.01}
 RESULT = {"risk": 0.1 + 0.2, "records": [{"rms": 1e-300, "l1": None}]}

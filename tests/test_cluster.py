@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
+from validation.errors import ClusterError
 from validation.run import cluster as module
-from validation.run.cluster import ClusterError, check_cluster, cluster, completed
+from validation.run.cluster import check_cluster, cluster, completed
 
 
 def fatal_once(folder: str, number: int) -> int:

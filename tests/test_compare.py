@@ -28,7 +28,8 @@ from validation.compare.__main__ import main
 from validation.compare.claims.paper import FACTS
 from validation.compare.job import Report
 from validation.compare.options import OptionError
-from validation.run.storage import StorageError, json_checksum
+from validation.errors import StorageError
+from validation.run.storage import json_checksum
 
 ROOT = Path(__file__).parents[1]
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))

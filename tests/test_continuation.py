@@ -11,7 +11,7 @@ from backends import get_backend
 from simulator import HessianOperator, mlp, spectral_density
 from theory import Continuation, ConvergenceError, semicircle
 from validation import predict_spectrum
-from validation.compare.record import describe_spectrum
+from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.record import ACCURACY, density_of, predict_signals, solve_density
 from validation.statistics.distances import energy_grid, l1_distance, trapezoid_weights
 

@@ -18,6 +18,7 @@ import pytest
 
 from backends import get_backend
 from validation.compare.options import OptionError
+from validation.errors import StorageError
 from validation.exact import __main__ as exact
 from validation.exact import claims as exact_checks
 from validation.exact.__main__ import main
@@ -26,7 +27,6 @@ from validation.exact.figures import FIGURES
 from validation.exact.job import ExactReport, run_exact
 from validation.exact.page import CAPTIONS, caption, render_exact
 from validation.report.markup import captioned, page, verdicts
-from validation.run.storage import StorageError
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[1]

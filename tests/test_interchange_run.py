@@ -18,9 +18,9 @@ from simulator import HessianOperator, evaluate, mlp, output, train
 from validation.compare.__main__ import main
 from validation.compare.options import build_network
 from validation.data import load_dataset
+from validation.errors import StorageError
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
 from validation.interchange.torch_zip import write_torch
-from validation.run.storage import StorageError
 
 NETWORK = mlp([64, 8, 8, 1])
 SMALL: dict[str, Any] = {

@@ -17,6 +17,7 @@ from simulator import HessianOperator
 from simulator.passes.propagation import backpropagate, propagate
 from validation.compare.options import OptionError
 from validation.data import Dataset, load_dataset
+from validation.errors import StorageError
 from validation.ladder.__main__ import main
 from validation.ladder.cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case
 from validation.ladder.figures import figures_of
@@ -34,7 +35,6 @@ from validation.ladder.spectra import (
     spread,
 )
 from validation.ladder.training import fresh_weights, measure_training
-from validation.run.storage import StorageError
 
 OPS = get_backend("numpy")
 RUN_RUNGS = ("R2", "R3", "R4", "R5", "R6")

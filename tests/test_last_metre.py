@@ -25,6 +25,7 @@ import validation
 from validation import figures
 from validation.compare.__main__ import main
 from validation.compare.page import render_html
+from validation.errors import StorageError
 from validation.exact.__main__ import main as exact_main
 from validation.report import write as finishing
 from validation.report.drawing import picture
@@ -32,7 +33,6 @@ from validation.report.markup import page
 from validation.run import command, console
 from validation.run.console import printable, say
 from validation.run.folder import held, locked
-from validation.run.storage import StorageError
 
 ROOT = Path(__file__).parents[1]
 TINY = [

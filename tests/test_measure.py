@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse.linalg import aslinearoperator
 
 from simulator import HessianOperator, mlp, spectral_density
-from validation.compare.record import describe_spectrum
+from validation.measurements.spectrum import describe_spectrum
 
 ETA = 0.05
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from validation.compare.__main__ import main
+from validation.errors import InsufficientMemoryError
 from validation.run import budget as memory
-from validation.run.budget import InsufficientMemoryError, Memory, available, duration, parse_size, peak, resident, size
+from validation.run.budget import Memory, available, duration, parse_size, peak, resident, size
 
 ROOT = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc, on Linux only")

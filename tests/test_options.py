@@ -19,10 +19,10 @@ from validation.bounds.job import BoundsOptions
 from validation.compare.__main__ import main, parser
 from validation.compare.job import compare
 from validation.compare.options import DEFAULT_RECORDS, Options, build_network
+from validation.errors import OptionError
 from validation.exact.job import ExactOptions
 from validation.ladder.job import LadderOptions
 from validation.phase.job import PhaseOptions
-from validation.run.plain_options import OptionError
 
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,

@@ -20,7 +20,7 @@ import pytest
 
 from backends import get_backend
 from simulator import HessianOperator, mlp
-from validation.compare.options import OptionError, seed_list
+from validation.compare.options import OptionError
 from validation.data import load_dataset
 from validation.phase import cell as phase_cell
 from validation.phase.__main__ import main
@@ -30,6 +30,7 @@ from validation.phase.job import PhaseOptions
 from validation.phase.page import render_phase, rows, text_table
 from validation.phase.summary import asymmetry, diagram, edge, failed_facts, late
 from validation.run.cells import CellStore
+from validation.run.plain_options import seed_list
 from validation.statistics.estimate import estimate, written
 
 ROOT = Path(__file__).parents[1]

@@ -24,11 +24,12 @@ from synthetic_report import CASES, EIGENVALUES, ETA, report
 
 from validation import figures
 from validation.compare.captions.entries import ENTRY_CAPTIONS
-from validation.compare.captions.run import CAPTIONS, RUNG_NAMES
+from validation.compare.captions.run import CAPTIONS
 from validation.compare.figures import laws as symmetry_figures
 from validation.compare.figures import spectrum as spectra
 from validation.compare.figures.laws import COMMON
 from validation.measurements.laws import WEIGHT_EDGES
+from validation.predictions.rung import RUNG_NAMES
 from validation.report import drawing
 from validation.report.drawing import TEST, TRAIN
 

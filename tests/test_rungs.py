@@ -13,8 +13,8 @@ from backends import get_backend
 from simulator import HessianOperator, Network, mlp, spectral_density
 from theory import Continuation, ConvergenceError
 from validation import predict_spectrum
-from validation.compare.record import describe_spectrum
 from validation.measurements.moments import hessian_moments
+from validation.measurements.spectrum import describe_spectrum
 from validation.predictions import predict
 from validation.predictions import record as rungs
 from validation.statistics.distances import l1_distance

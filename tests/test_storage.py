@@ -21,12 +21,12 @@ import pytest
 from cases import Array
 from numpy.testing import assert_array_equal
 
+from validation.errors import StorageError
 from validation.run.directory import CHECKPOINT_FORMAT, Checkpoint, RunDirectory
 from validation.run.folder import new_folder
 from validation.run.storage import (
     PARTIAL,
     REPORT_SCHEMA,
-    StorageError,
     arrays_checksum,
     finite_or_none,
     json_checksum,

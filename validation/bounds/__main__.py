@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.compare.job import table
+from validation.report.text import table
 from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
 

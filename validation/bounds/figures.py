@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from validation.compare.captions.run import Report
 from validation.measurements.ensembles.assemblies import KINDS
 from validation.measurements.ensembles.claims import EXPONENT
 from validation.report.drawing import INK, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
+from validation.report.source import Report
 
 from .page import BROKEN_MOST, SHOWN_MU, widths
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.streams import Streams
-from validation.compare.job import environment, package_version
 from validation.measurements.ensembles.claims import (
     bracket_checks,
     bracket_slopes,
@@ -29,6 +28,7 @@ from validation.measurements.ensembles.random import check_theorems, ensembles_u
 from validation.measurements.ensembles.slopes import Grid, measure_grid, moments_record
 from validation.report.write import finish
 from validation.run.command import Clock
+from validation.run.environment import environment, package_version
 from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
 from validation.run.storage import REPORT_SCHEMA

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from validation.compare.captions.run import Report
-from validation.measurements.ensembles.assemblies import Estimate
 from validation.measurements.ensembles.claims import assembly_name, number
 from validation.measurements.ensembles.slopes import MUS
 from validation.report.markup import captioned, figures_section, page, settings, table, verdicts
+from validation.report.source import Report
+from validation.statistics.estimate import Estimate
 
 CAPTIONS = {
     "bounds_means": (

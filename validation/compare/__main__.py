@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from validation.report.text import table
 from validation.run.command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
+from validation.run.plain_options import seed_list
 
-from .job import Report, compare, table
-from .options import Options, seed_list
+from .job import Report, compare
+from .options import Options
 
 PROGRAM = "validation.compare"
 

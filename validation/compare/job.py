@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,15 +16,16 @@ from simulator.streams import Streams
 from validation.compare.claims.paper import failed_facts, judge
 from validation.compare.claims.theorems import bound_claims, failed_theorems
 from validation.data import Dataset, load_dataset
+from validation.errors import OptionError, StorageError
 from validation.interchange import LoadedWeights, read_weights
 from validation.report.write import finish
 from validation.run.budget import Memory
 from validation.run.console import bar, printable, say
 from validation.run.deadline import Deadline
 from validation.run.directory import Checkpoint, RunDirectory
-from validation.run.plain_options import OptionError
+from validation.run.environment import environment, package_version
 from validation.run.stages import KeptStages
-from validation.run.storage import REPORT_SCHEMA, StorageError, arrays_checksum, write_json
+from validation.run.storage import REPORT_SCHEMA, arrays_checksum, write_json
 from validation.statistics.symmetry import false_discoveries
 
 from .estimates import seconds_of, training_bytes, weight_bytes
@@ -179,26 +177,6 @@ def _data_checksum(data: Dataset) -> str:
     return arrays_checksum((name, a) for name, a in arrays.items() if a is not None).hex()
 
 
-def environment() -> dict[str, str]:
-    """Versions and machine, for the report."""
-    packages = ("numpy", "scipy", "numba", "cupy")
-    found = {name: package_version(name) for name in packages}
-    return {
-        "python": platform.python_version(),
-        **{name: version for name, version in found.items() if version},
-        "platform": platform.platform(),
-        "cores": str(os.cpu_count()),
-    }
-
-
-def package_version(package: str) -> str:
-    """The installed version, or nothing."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> None:
     """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record."""
     options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
@@ -306,29 +284,3 @@ def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
     _judge(report)
     report["complete"] = True
     finish(run.root, "report", report, figures, render_html)
-
-
-def table(claims: list[dict[str, Any]], width: int = 0) -> str:
-    """The final table: claim, place in the paper, measured, predicted or bound, verdict; cells wrap to fit `width`."""
-    import shutil
-    import textwrap
-
-    width = width or max(100, shutil.get_terminal_size((140, 40)).columns)
-    head = ("claim", "place", "measured", "expected", "verdict")
-    rows = [
-        (f"{c['id']}: {c['claim']}", c["source"], str(c["measured"] or "-"), c["expected"], c["verdict"])
-        for c in claims
-    ]
-    fixed = [max(len(r[i]) for r in (head, *rows)) for i in (1, 4)]
-    free = width - sum(fixed) - 8
-    shares = [math.floor(free * part) for part in (0.38, 0.36, 0.26)]
-    widths = [shares[0], fixed[0], shares[1], shares[2], fixed[1]]
-    lines = []
-    for row in (head, *rows):
-        cells = [textwrap.wrap(text, w) or [""] for text, w in zip(row, widths, strict=True)]
-        for i in range(max(map(len, cells))):
-            parts = (c[i] if i < len(c) else "" for c in cells)
-            lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
-        if row is head:
-            lines.append("-" * width)
-    return "\n".join(lines)

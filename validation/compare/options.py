@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from backends import Backend, get_backend
-from simulator import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator import Network, network_from_text
+from simulator.network.text import FORMS, KINDS
 from simulator.passes.losses import get_loss
+from validation.errors import OptionError
 from validation.interchange import file_digest
 from validation.run.budget import parse_size
 from validation.run.console import printable
-from validation.run.plain_options import OptionError, PlainOptions
+from validation.run.plain_options import PlainOptions
 from validation.statistics.distances import LEAST_ETA
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
-MOST_SEEDS = 10_000
 MOST_ETA = 1000.0  # rms: nothing is left of a spectrum smoothed by more
 
 
@@ -131,48 +130,16 @@ class Options(PlainOptions):
         return fields | {"record": list(self.record or ())}
 
 
-def seed_list(text: str) -> tuple[int, ...]:
-    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone); `ValueError` for others."""
-    if "," in text:
-        return tuple(int(part) for part in text.split(",") if part)
-    if not 1 <= int(text) <= MOST_SEEDS:
-        raise ValueError(f"{text} seeds: expected 1 to {MOST_SEEDS}")
-    return tuple(range(int(text)))
-
-
-seed_list.__name__ = "list"  # argparse says "invalid list value"
-
-
 def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:
-    """(its name, the network) from ``auto``, ``mlp:64x64``, ``vgg12[:WIDTH]`` or ``seq:conv8,pool,dense8``.
+    """(its name, the network) of `simulator.network_from_text`, refused by `OptionError`.
 
-    The output layer is added. `auto` is mlp:64x64x64 for vectors, vgg12:0.25 for images.
+    `auto` is mlp:64x64x64 for vectors, vgg12:0.25 for images.
     """
     if text == "auto":
         text = "vgg12:0.25" if len(input_shape) == 3 else "mlp:64x64x64"
-    kind, _, rest = text.partition(":")
+    if text.partition(":")[0] not in KINDS:
+        raise OptionError(f"--network {text!r} is unknown: expected auto, {FORMS}")
     try:
-        if kind == "mlp":
-            return text, mlp([int(np.prod(input_shape)), *(int(n) for n in rest.split("x")), 1])
-        if kind == "vgg12":
-            return text, vgg12(float(rest or 1.0), input_shape)
-        if kind == "seq":
-            return text, sequential(input_shape, [*(_layer(item) for item in rest.split(",")), Dense(1)])
+        return text, network_from_text(text, input_shape)
     except ValueError as error:
-        reason = str(error)
-        if "invalid literal" in reason or "could not convert" in reason:
-            reason = "expected mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
-        raise OptionError(f"--network {text!r} on inputs of shape {input_shape}: {reason}") from None
-    raise OptionError(
-        f"--network {text!r} is unknown: expected auto, mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
-    )
-
-
-def _layer(item: str) -> Conv | MaxPool | Dense:
-    for word, make in (("conv", Conv), ("pool", MaxPool), ("dense", Dense)):
-        if item.startswith(word):
-            number = item.removeprefix(word)
-            if word == "pool" and not number:
-                return MaxPool()
-            return make(int(number))
-    raise ValueError(f"layer {item!r} is unknown: use convC, pool or denseN, such as seq:conv8,pool,dense8")
+        raise OptionError(f"--network {text!r} on inputs of shape {input_shape}: {error}") from None

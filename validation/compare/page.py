@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
-from validation.compare.captions.run import CAPTIONS, Report, Source, caption, content, facts, named, rungs_of
+from validation.compare.captions.run import CAPTIONS, caption, facts
+from validation.predictions.rung import named, rungs_of
 from validation.report.markup import (
     captioned,
     figures_section,
@@ -20,6 +21,7 @@ from validation.report.markup import (
     verdicts,
     with_options,
 )
+from validation.report.source import Report, Source, content
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:

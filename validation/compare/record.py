@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from backends import Backend
 from simulator import (
     HessianOperator,
     Lanczos,
     Network,
-    SpectralDensity,
     TrainingDivergedError,
     evaluate,
     output,
@@ -25,6 +23,7 @@ from simulator import (
 )
 from simulator.streams import Streams, spawn_streams
 from validation.data import Dataset
+from validation.errors import InsufficientMemoryError
 from validation.interchange import LoadedWeights
 from validation.measurements.entries.record import ENTRIES, QUICK_ENTRIES, entry_statistics
 from validation.measurements.facts import check_facts
@@ -37,14 +36,13 @@ from validation.measurements.laws import (
     weight_histograms,
 )
 from validation.measurements.moments import MomentProbes, default_moment_probes
+from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import SignalLaw
 from validation.predictions.record import predict_moments, predict_signals
-from validation.run.budget import InsufficientMemoryError, Memory
+from validation.run.budget import Memory
 from validation.run.deadline import Deadline
 from validation.run.stages import Stages
 from validation.run.storage import finite_or_none
-from validation.statistics.bulk import describe_bulk
-from validation.statistics.distances import TAILS, mirror_symmetry, spectral_grid
 
 from .estimates import entries_bytes, law_bytes, moments_bytes, seconds_of, spectrum_bytes, state_bytes
 from .options import Options
@@ -53,7 +51,6 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
 CHEAP, DENSER = 5_000_000, 4  # weights times examples up to which densities rest on four times the steps
 VERIFYING = 2  # products that verify the others before the first step
-SHARE_POINTS = 320  # of the integrals behind shares by sign
 DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of the Hessian overflow
 
 
@@ -226,103 +223,3 @@ def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
     return entry_statistics(
         network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=options.seed, **size
     )
-
-
-def describe_spectrum(
-    spectrum: SpectralDensity, eta: float, rng: np.random.Generator, steps: int | None = None
-) -> dict[str, Any]:
-    """Raw nodes and weights, extreme Ritz values, shares by sign, symmetry, and the density at η rms on the grid.
-
-    Nodes and weights are those of the first `steps` steps, α, β and all else rest on every step made. Energies and
-    densities are in units of the rms; ``l1_standard_error`` is what two measurements like this one differ by.
-    """
-    nodes, rms = spectrum.nodes, spectrum.rms
-    rule = spectrum if steps is None else spectrum.truncated(steps)
-    kept = nodes[spectrum.weights > 0]
-    described: dict[str, Any] = {
-        "nodes": rule.nodes.tolist(),
-        "weights": rule.weights.tolist(),
-        "alpha": spectrum.alpha.tolist(),
-        "beta": spectrum.beta.tolist(),
-        "rms": rms,
-        "minimum": float(kept.min()),
-        "maximum": float(kept.max()),
-        "symmetry": asdict(mirror_symmetry(spectrum, eta * rms, rng)),
-        "energies": [],
-        "density": [],
-        "standard_error": [],
-        "tails": {
-            "thresholds": list(TAILS),
-            "negative": _tail_shares(spectrum, -1),
-            "positive": _tail_shares(spectrum, 1),
-        },
-        "l1_standard_error": 0.0,
-    }
-    described |= _shares(spectrum, eta * rms)
-    described["bulk"] = describe_bulk(spectrum)
-    if rms > 0:
-        grid = spectral_grid(eta)
-        density, error = spectrum.terminated_density(grid * rms, eta * rms)
-        described |= {
-            "energies": grid.tolist(),
-            "density": (density * rms).tolist(),
-            "standard_error": [finite_or_none(float(e)) for e in error * rms],
-            "l1_standard_error": finite_or_none(spectrum.l1_standard_error(grid * rms, eta * rms)),
-        }
-    return described
-
-
-def _tail_shares(spectrum: SpectralDensity, sign: int) -> list[dict[str, float | None]]:
-    """Shares of the spectrum beyond 4, 8 and 12 rms on one side, from the nodes there, with standard errors."""
-    shorter = spectrum.truncated(_fewer(spectrum))
-
-    def share(threshold: float) -> dict[str, Any]:
-        found = [np.sum(s.weights * (sign * s.nodes > threshold), axis=-1) for s in (spectrum, shorter)]
-        return _share(spectrum, *found)
-
-    return [share(t * spectrum.rms) for t in TAILS]
-
-
-def _fewer(spectrum: SpectralDensity) -> int:
-    """Three quarters of the steps."""
-    return max(1, int(spectrum.alpha.shape[1]) * 3 // 4)
-
-
-def _share(spectrum: SpectralDensity, values: Array, *others: Array) -> dict[str, Any]:
-    """Mean over probes of a share, with its standard error from probes and from what the `others` change."""
-    error = finite_or_none(float(spectrum.share_error(values, *others)))
-    return {"value": float(values.mean()), "standard_error": error}
-
-
-def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
-    """Shares of the spectrum below -threshold, above it and between, with standard errors.
-
-    ρ(λ > t) = ½ + (1/π) ∫_ε^∞ Re g(t + iy) dy counts an eigenvalue at distance a from t by ½ + arctan(a/ε)/π: nodes
-    near t do not jump from one side to the other, but the atom at 0 would leak out in proportion to ε. Extrapolated
-    to ε = 0 from t/5 and t/10, 0.06 % of it does. The standard error is that of the probes, of the steps (with a
-    quarter of them left out, and with the fraction mirrored) and of the extrapolation (from 2t/5 and t/5).
-    """
-    if threshold == 0.0:
-        low = high = [np.zeros(spectrum.nodes.shape[0])]
-    else:
-        reach = 1e4 * float(np.abs(spectrum.nodes).max())
-        low, high = (_beyond(spectrum, side * threshold, reach) for side in (-1.0, 1.0))
-    between = [1.0 - a - b for a, b in zip(low, high, strict=True)]
-    found = {"fraction_negative": low, "fraction_zero": between, "fraction_positive": high}
-    return {name: _share(spectrum, *values) for name, values in found.items()}
-
-
-def _beyond(spectrum: SpectralDensity, t: float, reach: float) -> list[Array]:
-    """Share of every probe's law beyond t on the side of its sign; then with fewer steps, mirrored, and coarser."""
-    width = abs(t) / 10
-    rungs = [np.geomspace(width * 2**k, width * 2 ** (k + 1), SHARE_POINTS // 8) for k in range(2)]
-    heights = np.concatenate([rungs[0], rungs[1][1:], np.geomspace(4 * width, reach, SHARE_POINTS)[1:]])
-    starts = (0, SHARE_POINTS // 8 - 1, 2 * (SHARE_POINTS // 8 - 1))
-
-    def extrapolated(**how: Any) -> tuple[Array, Array]:
-        slope = np.sign(t) * spectrum.terminated_stieltjes(t + 1j * heights, **how).real * heights[:, None]
-        fine, middle, coarse = (0.5 + trapezoid(slope[k:], np.log(heights[k:]), axis=0) / np.pi for k in starts)
-        return 2.0 * fine - middle, 2.0 * middle - coarse
-
-    share, coarser = extrapolated()
-    return [share, extrapolated(n_steps=_fewer(spectrum))[0], extrapolated(mirrored=True)[0], coarser]

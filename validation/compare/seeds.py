@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from simulator import TrainingDivergedError
+from validation.errors import OptionError
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
 from validation.run.console import bar, say
+from validation.run.environment import environment, package_version
 from validation.run.folder import locked
-from validation.run.plain_options import OptionError, plain
+from validation.run.plain_options import plain
 from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.estimate import estimate
 
-from .job import Report, compare, environment, package_version, prepare
+from .job import Report, compare, prepare
 from .options import Options
 
 Record = dict[str, Any]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from validation.compare.captions.run import RUNG_NAMES, Report
+from validation.predictions.rung import RUNG_NAMES
 from validation.report.markup import captioned, figures_section, number, page, sentence, settings, table, verdicts
+from validation.report.source import Report
 from validation.statistics.estimate import written
 
 CAPTION = (

@@ -5,7 +5,7 @@ The order of work is the order of the modules: `sources` knows what there is, `s
 """
 
 from validation.data.dataset import Dataset, load_dataset
-from validation.data.errors import DataError
 from validation.data.preprocessing import check_finite
+from validation.errors import DataError
 
 __all__ = ["DataError", "Dataset", "check_finite", "load_dataset"]

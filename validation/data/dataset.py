@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from simulator.streams import Seed, Streams
-from validation.data.errors import DataError
 from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
 from validation.data.selection import IntArray, Split, balanced_draw, parse_split, require_both_labels
 from validation.data.sources import Source, open_source
+from validation.errors import DataError
 from validation.run.console import printable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.data.errors import DataError
+from validation.errors import DataError
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.data.errors import DataError
+from validation.errors import DataError
 
 IntArray = NDArray[np.intp]
 

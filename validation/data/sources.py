@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.data.errors import DataError
 from validation.data.images import SUFFIXES, Tree, image_tree, read_images
 from validation.data.selection import IntArray, Split, halves
+from validation.errors import DataError
 from validation.run.console import printable
 
 _CIFAR_FOLDER = "cifar-10-batches-py"

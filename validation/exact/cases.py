@@ -27,7 +27,7 @@ from simulator import (
 )
 from simulator.enumeration.gates import iterate_leaves, layer_matrices, log_label
 from simulator.streams import spawn_streams
-from validation.compare.captions.run import Report
+from validation.report.source import Report
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]

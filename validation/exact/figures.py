@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
+from validation.report.source import Report
 
 from .cases import select
 

@@ -14,9 +14,9 @@ from typing import Any
 from backends import Backend, get_backend
 from simulator.enumeration.gates import n_gates
 from simulator.streams import Streams
-from validation.compare.job import environment, package_version
 from validation.report.write import finish
 from validation.run.command import Clock
+from validation.run.environment import environment, package_version
 from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
 from validation.run.storage import REPORT_SCHEMA

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from validation.compare.captions.run import Report
 from validation.report.markup import captioned, figures_section, page, settings, verdicts
+from validation.report.source import Report
 
 from .cases import select
 

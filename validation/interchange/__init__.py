@@ -5,7 +5,8 @@
 together; `results` writes reports as arrays.
 """
 
-from .errors import WeightsError
+from validation.errors import WeightsError
+
 from .weights import LoadedWeights, file_digest, load_weights, read_weights, save_weights
 
 __all__ = ["LoadedWeights", "WeightsError", "file_digest", "load_weights", "read_weights", "save_weights"]

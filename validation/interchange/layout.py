@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from simulator import Network
+from validation.errors import WeightsError
 
 from .entries import FLOATS, Array, Content, Entry, listed
-from .errors import WeightsError
 from .order import in_order
 
 LAYOUTS = ("torch", "umwelt")

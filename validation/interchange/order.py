@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from validation.errors import WeightsError
+
 from .entries import Entry, listed
-from .errors import WeightsError
 
 Shape = tuple[int, ...]
 BY_SHAPES, BY_FILE, BY_NUMBERS = "by their shapes", "in the order of the file", "by the numbers in their names"

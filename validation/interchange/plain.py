@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from validation.errors import WeightsError
+
 from .entries import Array, Content, Entry, decode, may_be_sorted, members, read_exactly
-from .errors import WeightsError
 
 SAFE = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 OF_A_RUN = r"velocity_\d+|history_\w+|format|epoch|run|kind|checksum"  # what a checkpoint holds beside the weights

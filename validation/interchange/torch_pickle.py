@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import WeightsError
+from validation.errors import WeightsError
 
 STORAGES = {
     "torch DoubleStorage": "float64",

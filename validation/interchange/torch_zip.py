@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from validation.errors import WeightsError
+
 from .entries import Array, Content, Entry, decode, may_be_sorted, members, read_exactly
-from .errors import WeightsError
 from .torch_pickle import Foreign, StateDict, Storage, TensorRecord, dump, parse
 
 LARGEST_PICKLE = 1 << 24  # bytes: names and shapes of a hundred thousand tensors; the numbers lie elsewhere

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from simulator import Network
-from validation.run.storage import StorageError, write_atomic
+from validation.errors import StorageError, WeightsError
+from validation.run.storage import write_atomic
 
 from .entries import Array, Content, Entry, reading
-from .errors import WeightsError
 from .layout import Layout, layer_names, select
 from .plain import read_npz, read_safetensors, write_npz, write_safetensors
 from .torch_zip import read_torch, write_torch

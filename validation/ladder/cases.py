@@ -12,9 +12,9 @@ from backends import Backend
 from simulator import HessianOperator, Network, mlp
 from simulator.streams import Seed, spawn_streams
 from theory import ConvergenceError
-from validation.measurements.ensembles.assemblies import Estimate
-from validation.measurements.ensembles.slopes import log_slope
-from validation.run.plain_options import OptionError
+from validation.errors import OptionError
+from validation.statistics.estimate import Estimate, mean_and_error
+from validation.statistics.power_law import log_slope
 
 from .spectra import (
     Array,
@@ -22,7 +22,6 @@ from .spectra import (
     eigenvalues,
     l1,
     l1_of_means,
-    mean_and_error,
     measured_density,
     noise_of_mean,
     predicted_density,

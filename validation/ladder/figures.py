@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import INK, RUNGS, Draw, figure, house_style, plain_log_ticks
+from validation.report.source import Report
 
 from .cases import constant_widths, rung_error
 from .page import shown_case

@@ -14,14 +14,15 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.streams import Streams, spawn_streams
-from validation.compare.job import environment, package_version
 from validation.data import load_dataset
+from validation.errors import OptionError
 from validation.predictions.predict import RUNGS
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.console import say
+from validation.run.environment import environment, package_version
 from validation.run.folder import new_folder
-from validation.run.plain_options import OptionError, PlainOptions
+from validation.run.plain_options import PlainOptions
 from validation.run.storage import REPORT_SCHEMA
 
 from .cases import Problem, convergence, draw_networks, measure_case, name_of

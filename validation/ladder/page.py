@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from validation.compare.captions.run import RUNG_NAMES, Report
+from validation.predictions.rung import RUNG_NAMES
 from validation.report.markup import captioned, figures_section, page, sentence, settings, table
+from validation.report.source import Report
 
 from .cases import AVERAGE_RUNGS, OWN_RUNGS, rung_error
 

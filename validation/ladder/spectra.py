@@ -11,11 +11,11 @@ from backends import Backend
 from simulator import HessianOperator, Network
 from simulator.streams import Seed
 from validation.data import Dataset
-from validation.measurements.ensembles.assemblies import Estimate
+from validation.errors import OptionError
 from validation.measurements.moments import hessian_moments
 from validation.predictions.predict import MOMENT_RUNGS, predict_from_moments, predict_spectrum
-from validation.run.plain_options import OptionError
 from validation.statistics.distances import energy_grid, l1_distance
+from validation.statistics.estimate import Estimate
 
 Array = np.ndarray[Any, Any]
 ETA = 0.05  # in rms
@@ -86,11 +86,6 @@ def predicted_density(
         moments = hessian_moments(HessianOperator(network, weights, x, None, c=c, backend=backend), seed=seed)
         return density(predict_from_moments(moments, points(scale), rung), scale)
     return density(predict_spectrum(network, x, c, points(scale), rung, weights, seed, backend), scale)
-
-
-def mean_and_error(values: Sequence[float]) -> Estimate:
-    """Mean and standard error of at least two values."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
 
 
 def others_means(densities: Array) -> Array:

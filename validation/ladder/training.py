@@ -10,13 +10,13 @@ import numpy as np
 from simulator import HessianOperator, Network, train_epochs
 from simulator.streams import Seed, spawn_streams
 from theory import ConvergenceError
+from validation.statistics.estimate import mean_and_error
 
 from .cases import Problem, against_own, estimate_record
 from .spectra import (
     Array,
     eigenvalues,
     l1,
-    mean_and_error,
     measured_density,
     noise_of_mean,
     others_means,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.compare.options import seed_list
 from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
+from validation.run.plain_options import seed_list
 
 from .job import PhaseOptions, PhaseReport, phase
 

@@ -14,9 +14,9 @@ from backends import Backend, get_backend
 from simulator import HessianOperator, Network, TrainingDivergedError, evaluate, mlp, spectral_density, train_epochs
 from simulator.streams import Streams, spawn_streams
 from theory import Continuation, ConvergenceError
-from validation.compare.record import describe_spectrum
 from validation.data import Dataset, load_dataset
 from validation.measurements.facts import check_facts
+from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import rung_law
 from validation.predictions.record import POINTS, approximations, density_of, solve_density, too_much
 from validation.run.plain_options import PlainOptions

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import INK, Array, Draw, figure, house_style
+from validation.report.source import Report
 
 EMPTY = "#dcdcdc"  # no number: H = 0, or R5 left out
 EDGE: dict[str, Any] = {"color": "#D55E00", "lw": 2.2, "solid_capstyle": "butt"}

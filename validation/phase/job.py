@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from backends import get_backend
-from validation.compare.job import environment, package_version
 from validation.data import load_dataset
+from validation.errors import OptionError
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
 from validation.run.console import bar, say
+from validation.run.environment import environment, package_version
 from validation.run.folder import locked
-from validation.run.plain_options import OptionError
 from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.distances import LEAST_ETA
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from validation.compare.captions.run import Report
 from validation.report.markup import captioned, figures_section, page, sentence, settings, table
+from validation.report.source import Report
 from validation.statistics.estimate import written
 
 from .summary import SIGNIFICANCE, approximated, left_out

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from validation.compare.captions.run import Report, Source, content
 from validation.run.storage import write_bytes
+
+from .source import Report, Source, content
 
 Array = NDArray[np.float64]
 Draw = Callable[[Source], Figure]  # a figure from a report, its data or its path

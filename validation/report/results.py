@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from validation.compare.job import Report
-from validation.run.storage import StorageError, write_atomic
+from validation.errors import StorageError
+from validation.run.storage import write_atomic
+
+from .source import HasData
 
 Array = np.ndarray[Any, Any]
 Record = Mapping[str, Any]
@@ -32,7 +34,7 @@ class Variable:
     values: Array
 
 
-def to_npz(report: Report | Mapping[str, Any], path: str | Path) -> None:
+def to_npz(report: HasData | Mapping[str, Any], path: str | Path) -> None:
     """Write the numbers of a report to an npz file, read by np.load without pickle; what has no number is NaN.
 
     `report` is a `Report` or the content of a report.json. The arrays are those of `arrays`; ``settings`` is a text,
@@ -47,7 +49,7 @@ def to_npz(report: Report | Mapping[str, Any], path: str | Path) -> None:
         raise StorageError(f"'{path}' cannot be written ({error.strerror}): name a file in a writable folder") from None
 
 
-def to_xarray(report: Report | Mapping[str, Any]) -> Any:
+def to_xarray(report: HasData | Mapping[str, Any]) -> Any:
     """The numbers of a report as an `xarray.Dataset`; ``.to_netcdf(path)`` writes it to NetCDF.
 
     Axes and variables are those of `arrays`; ``epoch``, ``energy`` (in units of the rms), ``rung`` and ``claim`` are
@@ -64,8 +66,8 @@ def to_xarray(report: Report | Mapping[str, Any]) -> Any:
     return xarray.Dataset(variables, coordinates, {"settings": _settings(data)})
 
 
-def _content(report: Report | Mapping[str, Any]) -> Mapping[str, Any]:
-    data = report.data if isinstance(report, Report) else report
+def _content(report: HasData | Mapping[str, Any]) -> Mapping[str, Any]:
+    data = getattr(report, "data", report)
     if not isinstance(data, Mapping) or not {"epochs", "claims", "training", *SETTINGS} <= set(data):
         raise ValueError("expected a Report or the content of a comparison's report.json: give what compare returns")
     if not data["epochs"]:

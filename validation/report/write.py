@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from validation.errors import StorageError
 from validation.run.command import Clock, one_line
 from validation.run.console import complain
-from validation.run.storage import StorageError, write_bytes, write_json
+from validation.run.storage import write_bytes, write_json
 
 Data = dict[str, Any]
 Figures = Callable[[], Mapping[str, Callable[[Any], Any]]]  # imports matplotlib when it is called

@@ -7,16 +7,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from validation.errors import InsufficientMemoryError
+
 SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 STATUS, MEMINFO = Path("/proc/self/status"), Path("/proc/meminfo")
 GROUPS = (  # limit and use of a control group, versions 2 and 1
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-
-
-class InsufficientMemoryError(MemoryError):
-    """A step that would not fit; the message says what it takes, what there is, and what to reduce."""
 
 
 def parse_size(text: str) -> int:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from validation.errors import StorageError
+
 from .folder import make_folder
-from .storage import StorageError, write_atomic
+from .storage import write_atomic
 
 CELL_FORMAT = 1
 Cell = dict[str, Any]

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from validation.errors import ClusterError
+
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )  # read as libraries are loaded: set in this process before it starts a worker, which inherits them
@@ -22,10 +24,6 @@ LOST_WORKERS = 3  # a task that was running on more workers than this when they 
 TRIES = 3
 PATIENCE = 30.0  # seconds to find a scheduler and its first worker
 _computing = threading.Lock()
-
-
-class ClusterError(ValueError):
-    """No Dask, no cluster at an address, or a task lost again and again; the message says what to do."""
 
 
 def dask_setup(_: Any) -> None:

@@ -102,8 +102,8 @@ def exit_status(
     what one that did not has left.
     """
     from simulator import TrainingDivergedError
+    from validation.errors import StoppedError
 
-    from .deadline import StoppedError
     from .folder import forget_held
 
     pressed: list[int] = []
@@ -135,13 +135,9 @@ def _of_the_user(error: Exception) -> bool:
     Once a run holds its folder all of these have errors of their own: another `ValueError` from then on is a bug.
     """
     from backends import BackendUnavailableError
-    from validation.data import DataError
-    from validation.interchange import WeightsError
+    from validation.errors import ClusterError, DataError, OptionError, StorageError, WeightsError
 
-    from .cluster import ClusterError
     from .folder import held
-    from .plain_options import OptionError
-    from .storage import StorageError
 
     named = (OptionError, DataError, WeightsError, StorageError, ClusterError, BackendUnavailableError)
     return isinstance(error, (*named, OSError, MemoryError)) or (isinstance(error, ValueError) and held() is None)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-
-class StoppedError(RuntimeError):
-    """The time of --stop-after has passed; what was reached is on disk."""
+from validation.errors import StoppedError
 
 
 class Deadline:

@@ -20,17 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from validation.errors import StorageError
+
 from .folder import locked, make_folder
-from .storage import (
-    REPORT_SCHEMA,
-    Array,
-    StorageError,
-    read_arrays,
-    read_json,
-    remove_partial,
-    write_arrays,
-    write_json,
-)
+from .storage import REPORT_SCHEMA, Array, read_arrays, read_json, remove_partial, write_arrays, write_json
 
 CHECKPOINT_FORMAT = 2
 HISTORY = ("epoch", "risk", "accuracy")

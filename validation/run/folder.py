@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from validation.errors import StorageError
+
 from .console import complain
-from .storage import StorageError, remove_partial
+from .storage import remove_partial
 
 try:
     import fcntl

@@ -11,14 +11,12 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from validation.errors import OptionError
+
 PATHS = ("data", "data_root", "weights", "out")
 NAMED_DATA = ("auto", "digits", "cifar10")  # a `Path` of such a name is a folder, the text is not
 MOST_PRODUCTS = 1_000_000
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
-
-
-class OptionError(ValueError):
-    """An option that cannot be used; the message names the value and what would be accepted."""
 
 
 class PlainOptions:
@@ -105,3 +103,18 @@ def _text(option: str, value: Any) -> str:
     if not isinstance(text, str):
         raise TypeError
     return os.path.join(os.curdir, text) if option == "data" and text in NAMED_DATA else text
+
+
+MOST_SEEDS = 10_000
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Seeds A,B,C as they stand; a single N: 0, 1, ..., N-1 (and ``A,`` the seed A alone); `ValueError` for others."""
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    if not 1 <= int(text) <= MOST_SEEDS:
+        raise ValueError(f"{text} seeds: expected 1 to {MOST_SEEDS}")
+    return tuple(range(int(text)))
+
+
+seed_list.__name__ = "list"  # argparse says "invalid list value"

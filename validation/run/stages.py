@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from validation.errors import StorageError
+
 from .deadline import Deadline
 from .directory import RunDirectory
-from .storage import StorageError
 
 Array = np.ndarray[Any, Any]
 COST = 20.0  # a state is not saved before this many times the seconds that saving it took have passed

@@ -17,14 +17,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from validation.errors import StorageError
+
 Array = np.ndarray[Any, Any]
 REPORT_SCHEMA = 1
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 PARTIAL = ".partial"  # ends the name of a file that is being written
-
-
-class StorageError(ValueError):
-    """A folder or file of a run that cannot be used; the message names it and what to do."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:

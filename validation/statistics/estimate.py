@@ -1,16 +1,17 @@
-"""Means over independent networks, with their standard errors, as numbers and as words."""
+"""Means with their standard errors: of networks or of Monte Carlo draws, as numbers and as words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Estimate = dict[str, Any]
+Mean = dict[str, Any]
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
+def estimate(values: Sequence[float]) -> Mean | None:
     """Mean, standard error over networks (None for a single one) and their number; None without any."""
     if not values:
         return None
@@ -26,3 +27,16 @@ def written(mean: Mapping[str, Any] | None, digits: str = ".3g") -> str:
     if mean["standard_error"] is not None:
         text += f" ± {format(mean['standard_error'], '.1g' if digits.endswith('g') else digits)}"
     return text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A Monte Carlo mean and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def mean_and_error(values: Sequence[float]) -> Estimate:
+    """Mean and standard error of at least two values."""
+    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))

@@ -5,38 +5,14 @@ Nothing here draws, so that the page needs no matplotlib.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import median
-from typing import Any, Protocol
+
+from validation.predictions.rung import named
+from validation.report.source import Report, Source, content
 
 from .entries import ENTRY_CAPTIONS, entry_facts
 
-Report = Mapping[str, Any]
-
-
-class HasData(Protocol):
-    """A finished run, such as `validation.Report`."""
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The content of report.json."""
-
-
-Source = Report | HasData | str | os.PathLike[str]  # where a figure takes its numbers from
-
-RUNG_NAMES = {
-    "R0": "semicircle",
-    "R1": "layer blocks",
-    "R2": "separable profile",
-    "R3": "arc-cosine kernels",
-    "R4w": "wide perceptron",
-    "R4": "fresh networks",
-    "R5": "measured signals",
-    "R6": "every weight for itself",
-}
 UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
 CAPTIONS = {
     "risk_accuracy": (
@@ -95,51 +71,11 @@ CAPTIONS = {
 }
 
 
-def content(report: Source) -> Report:
-    """The numbers of a report: a mapping as it is, the `data` of a `Report`, or a report.json by its path.
-
-    The path may be that of the run's folder. Raises `TypeError` for anything else, `FileNotFoundError` where no
-    report is and `ValueError` for a file that holds none.
-    """
-    if isinstance(report, str | os.PathLike):
-        return _read(Path(report))
-    data = getattr(report, "data", report)
-    if not isinstance(data, Mapping):
-        raise TypeError(
-            f"expected a report, its data or the path of a report.json, got {type(report).__name__}: "
-            "pass what validation.compare returned or wrote"
-        )
-    return data
-
-
-def _read(path: Path) -> Report:
-    file = path / "report.json" if path.is_dir() else path
-    try:
-        data = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file} does not exist: name a report.json or the folder of a run") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not JSON ({error}): name a report.json or the folder of a run") from None
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{file} holds a {type(data).__name__}, expected the mapping of a report: name a report.json")
-    return data
-
-
 def caption(name: str, report: Source) -> str:
     """What the figure `name` shows, as plain text with the report's numbers. `KeyError`: no such figure."""
     if name in ENTRY_CAPTIONS:
         return ENTRY_CAPTIONS[name].format_map(entry_facts(content(report)))
     return CAPTIONS[name].format_map(facts(content(report))).strip()
-
-
-def rungs_of(report: Report) -> list[str]:
-    """Every rung with a prediction at some recorded epoch, in order."""
-    return sorted({rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]})
-
-
-def named(rung: str) -> str:
-    """A rung with its name in brackets, where it has one."""
-    return f"{rung} ({RUNG_NAMES[rung]})" if rung in RUNG_NAMES else rung
 
 
 def facts(data: Report) -> dict[str, str]:

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from validation.compare.captions.entries import PAPER_RATIO, with_entries
-from validation.compare.captions.run import Report, Source, content
 from validation.report.drawing import (
     INK,
     ORDER,
@@ -30,6 +29,7 @@ from validation.report.drawing import (
     styled,
     symmetric_ticks,
 )
+from validation.report.source import Report, Source, content
 
 Law = Mapping[str, Any]
 PANELS = 3

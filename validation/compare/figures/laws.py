@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import INK, TEST, TRAIN, WIDTH, Array, HouseFigure, figure, styled, symmetric_ticks
+from validation.report.source import Report
 
 COMMON = "#d9d9d9"
 LINEAR = 0.1  # rms: up to here the axis of the gradient is linear

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from validation.compare.captions.entries import with_entries
-from validation.compare.captions.run import Source, content
 from validation.report.drawing import Draw, save_figures
+from validation.report.source import Source, content
 
 from .entries import ENTRY_FIGURES
 from .laws import circuits, gradient_histograms, weight_histograms

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import (
     RUNGS,
     TRAIN,
@@ -23,6 +22,7 @@ from validation.report.drawing import (
     plot_with_zeros,
     styled,
 )
+from validation.report.source import Report
 
 
 def _means(epochs: Sequence[Report], key: str) -> Array:

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator import SpectralDensity
-from validation.compare.captions.run import RUNG_NAMES, Report, rungs_of, zero_spectra
+from validation.compare.captions.run import zero_spectra
+from validation.predictions.rung import RUNG_NAMES, rungs_of
 from validation.report.drawing import (
     INK,
     RUNGS,
@@ -29,6 +30,7 @@ from validation.report.drawing import (
     styled,
     symmetric_ticks,
 )
+from validation.report.source import Report
 
 OFF_AXIS = 1e-9  # an L1 too small to show; stands for 0 on a log axis
 

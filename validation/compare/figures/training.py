@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from validation.compare.captions.run import Report
 from validation.report.drawing import (
     INK,
     ORDER,
@@ -24,6 +23,7 @@ from validation.report.drawing import (
     plot_with_zeros,
     styled,
 )
+from validation.report.source import Report
 
 
 @styled

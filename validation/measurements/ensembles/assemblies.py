@@ -17,6 +17,7 @@ import numpy as np
 
 from backends import Array, Backend, HostArray
 from simulator.streams import Seed, spawn_streams
+from validation.statistics.estimate import Estimate
 
 BATCH = 1 << 21  # weights of one batch of networks
 Removed = tuple[int, ...]
@@ -48,14 +49,6 @@ def removed_layers(kind: str, depth: int) -> Removed:
 def broken_count(n: int, mu: float | None) -> int:
     """max(1, round(n^{(1-µ)/2})), the number of broken weights in a layer; 0 for µ = None, all intact."""
     return 0 if mu is None else max(1, round(n ** ((1.0 - mu) / 2.0)))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A Monte Carlo mean and its standard error."""
-
-    value: float
-    standard_error: float
 
 
 @dataclass(frozen=True)

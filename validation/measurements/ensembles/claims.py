@@ -8,19 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .assemblies import KINDS, AssemblyMoments, Estimate
+from validation.statistics.estimate import Estimate
+from validation.statistics.power_law import log_slope
+
+from .assemblies import KINDS, AssemblyMoments
 from .gates import LAYERS, CorrelationPoint, FlipPoint
-from .slopes import (
-    ERRORS,
-    GROWTH,
-    Slopes,
-    assembly_slopes,
-    log_slope,
-    order_of,
-    select_moments,
-    within,
-    worst_tightness,
-)
+from .slopes import ERRORS, GROWTH, Slopes, assembly_slopes, order_of, select_moments, within, worst_tightness
 from .theorems import TOLERANCE, TheoremCheck
 
 Check = dict[str, Any]

@@ -12,8 +12,7 @@ import numpy as np
 import theory
 from backends import Backend, HostArray
 from simulator.streams import Seed, spawn_streams
-
-from .assemblies import Estimate
+from validation.statistics.estimate import Estimate
 
 BLOCK = 1 << 20  # weights at a time
 SEEN = 256  # gates of a layer whose pairs are correlated

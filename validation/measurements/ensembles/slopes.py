@@ -15,8 +15,10 @@ import numpy as np
 import theory
 from backends import Backend
 from simulator.streams import Seed, spawn_streams
+from validation.statistics.estimate import Estimate
+from validation.statistics.power_law import least_squares
 
-from .assemblies import KINDS, AssemblyMoments, Estimate, broken_count, measure_assemblies
+from .assemblies import KINDS, AssemblyMoments, broken_count, measure_assemblies
 
 Array = np.ndarray[Any, Any]
 MUS = (0.25, 0.5, 1.0)
@@ -113,20 +115,6 @@ def fit_slopes(at: Sequence[tuple[int, int, float]], ratios: Sequence[Estimate])
     )  # fmt: skip
 
 
-def least_squares(design: Array, y: Array, covariance: Array) -> tuple[Array, Array]:
-    """Ordinary least squares: coefficients and standard errors.
-
-    The latter are the larger of two: from the covariance (n, n) of the errors of y, and from the residuals' scatter.
-    """
-    solve = np.linalg.pinv(design)
-    coefficients = solve @ y
-    residual = y - design @ coefficients
-    free = max(len(y) - design.shape[1], 1)
-    scatter = np.sum(solve**2, axis=1) * float(residual @ residual) / free
-    known = np.einsum("ij,jk,ik->i", solve, covariance, solve)
-    return coefficients, np.sqrt(np.maximum(scatter, known))
-
-
 def _constants(places: Array, values: Array) -> tuple[list[float], float]:
     """The constant of each µ, from its smallest (n, L), and the largest ratio over its constant."""
     constants, worst = [], 0.0
@@ -168,16 +156,6 @@ def moments_record(moments: AssemblyMoments) -> dict[str, Any]:
     if tight is not None:
         parts["m4_ratio"] = tight
     return row | {name: [e.value, e.standard_error] for name, e in parts.items()}
-
-
-def log_slope(sizes: Sequence[float], estimates: Sequence[Estimate]) -> Estimate:
-    """The exponent of a power law: least squares of log(estimate) on log(size)."""
-    values, errors = (np.array([getattr(e, name) for e in estimates]) for name in ("value", "standard_error"))
-    if len(values) < 3 or not (values > 0.0).all():
-        raise ValueError(f"{len(values)} estimates from {values.min():g} on: expected at least three, all above 0")
-    design = np.stack([np.log(np.asarray(sizes, dtype=float)), np.ones(len(values))], axis=1)
-    slopes, standard = least_squares(design, np.log(values), np.diag((errors / values) ** 2))
-    return Estimate(float(slopes[0]), float(standard[0]))
 
 
 def within(estimate: Estimate, expected: float, tolerance: float) -> bool:
