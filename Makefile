@@ -28,9 +28,9 @@ docs: $(VENV)/installed-docs
 
 # The quick tests with the lowest versions of the dependencies that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-LOWEST_TESTS := tests/test_architecture.py tests/test_cells.py tests/test_data.py tests/test_distances.py \
-	tests/test_gradient.py tests/test_hessian.py tests/test_lanczos.py tests/test_measure.py tests/test_namespace.py \
-	tests/test_options.py tests/test_phase.py tests/test_report_pages.py tests/test_symmetry.py tests/test_training.py
+LOWEST_TESTS := tests/project/test_architecture.py tests/validation/run/test_cells.py tests/validation/data/test_data.py tests/validation/statistics/test_distances.py \
+	tests/simulator/network/test_gradient.py tests/simulator/hessian/test_hessian.py tests/simulator/lanczos/test_lanczos.py tests/validation/measurements/test_measure.py tests/backends/test_namespace.py \
+	tests/validation/compare/test_options.py tests/validation/phase/test_phase.py tests/validation/compare/test_report_pages.py tests/validation/statistics/test_symmetry.py tests/simulator/training/test_training.py
 
 lowest: $(VENV)/installed-audit
 	$(PYTHON) -m venv --clear $(LOWEST)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
+from collections.abc import Callable
 
 from .interface import Array, Backend, BackendUnavailableError, HostArray, Step
 
@@ -35,7 +37,13 @@ def get_backend(name: str | Backend | None = None, dtype: str = "float64", tf32:
         )
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     backend: Backend = module.create(dtype, tf32) if tf32 else module.create(dtype)
+    copyreg.pickle(type(backend), _asked_for)
     return backend
+
+
+def _asked_for(backend: Backend) -> tuple[Callable[..., Backend], tuple[str, str, bool]]:
+    """A backend is pickled by what it was asked for: another process makes its own."""
+    return get_backend, (backend.name, backend.dtype, backend.tf32)
 
 
 def available_backends() -> list[str]:

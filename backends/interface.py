@@ -53,12 +53,6 @@ class Backend:
     def __repr__(self) -> str:
         return f"<Backend {self.name} {self.dtype}>"
 
-    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[str, str, bool]]:
-        """Pickled by what it was asked for: another process makes its own."""
-        from . import get_backend
-
-        return get_backend, (self.name, self.dtype, self.tf32)
-
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         """Host array -> device array of this backend's dtype (or the named one)."""
         return self.xp.asarray(x, dtype=getattr(self.xp, dtype or self.dtype), device=self._device)

@@ -20,9 +20,9 @@ from enumeration import machine
 from scipy.linalg import eigvalsh
 
 from simulator import HessianOperator, train_epochs
-from validation.compare.job import prepare
 from validation.compare.options import Options
 from validation.compare.record import measure
+from validation.compare.single import prepare
 from validation.run.stages import Stages
 from validation.statistics.distances import l1_distance
 

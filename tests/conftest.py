@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import BACKENDS
 from hypothesis import settings
 
 from backends import Backend, BackendUnavailableError, get_backend
 from simulator import Network
-from validation.compare import job
+from support.cases import BACKENDS
+from validation.compare import single
 from validation.compare.claims.theorems import bound_claims
 
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
@@ -44,7 +44,7 @@ def bounds_once() -> Iterator[None]:
         return copy.deepcopy(known[key])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "bound_claims", remembered)
+        patch.setattr(single, "bound_claims", remembered)
         yield
 
 

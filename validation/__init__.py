@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from validation.run.command import prepare_command
 
 if TYPE_CHECKING:
-    from validation.compare.job import Report, compare
+    from validation.compare.job import compare
+    from validation.compare.single import Report
     from validation.measurements.entries.record import entry_statistics
     from validation.predictions.predict import predict_spectrum
     from validation.report.results import to_npz, to_xarray
@@ -32,7 +33,8 @@ __all__ = [
 _HOMES = {
     "measurements.entries.record": ("entry_statistics",),
     "interchange": ("WeightsError", "load_weights", "save_weights"),
-    "compare.job": ("Report", "compare"),
+    "compare.job": ("compare",),
+    "compare.single": ("Report",),
     "predictions.predict": ("predict_spectrum",),
     "report.results": ("to_npz", "to_xarray"),
 }

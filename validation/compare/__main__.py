@@ -10,8 +10,9 @@ from validation.run.command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParse
 from validation.run.console import say
 from validation.run.plain_options import seed_list
 
-from .job import Report, compare
+from .job import compare
 from .options import Options
+from .single import Report
 
 PROGRAM = "validation.compare"
 

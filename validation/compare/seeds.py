@@ -25,8 +25,8 @@ from validation.run.plain_options import plain
 from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.estimate import estimate
 
-from .job import Report, compare, prepare
 from .options import Options
+from .single import Report, compare_one, prepare
 
 Record = dict[str, Any]
 SCALARS: dict[str, Callable[[Record], float | None]] = {
@@ -81,7 +81,7 @@ def run_seed(options: Mapping[str, Any], seed: int) -> Record:
     given = dict(options) | {"seed": seed, "out": str(Path(options["out"]) / f"seed-{seed}"), "resume": True}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            return digest(compare(**given).data)
+            return digest(compare_one(**given).data)
         except TrainingDivergedError as error:
             return {"seed": seed, "diverged": str(error)}
 

@@ -1,0 +1,95 @@
+"""The documentation's sources: numbers of equations, reference pages, diagrams. `make docs` builds the site itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from support.places import ROOT
+
+DOCS = ROOT / "docs"
+PACKAGES = ("backends", "simulator", "theory", "validation")
+TAG = r"\b([ESM][1-9]|R[0-6])\b"
+
+sys.path.insert(0, str(DOCS / "extensions"))
+from docstrings import labels, plain_text  # noqa: E402
+
+
+def displayed() -> list[str]:
+    """Labels of displayed equations, as often as they occur."""
+    pages = [page.read_text() for page in sorted((DOCS / "theory").glob("*.md"))]
+    return re.findall(r"\$\$ \(([A-Za-z0-9]+)\)$", "\n".join(pages), flags=re.MULTILINE)
+
+
+def docstrings(package: str) -> str:
+    """All docstrings of a package, names in backquotes left out."""
+    found = []
+    for module in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                found.append(ast.get_docstring(node) or "")
+    return re.sub(r"`[^`]*`", "", "\n".join(found))
+
+
+def test_every_number_stands_on_one_theory_page() -> None:
+    paper = [str(n) for n in range(1, 22) if n not in (17, 19)]
+    own = [f"E{n}" for n in range(1, 9)] + ["S1", "S2", "S3", "M1", "M2", "M3", "M4"] + [f"R{n}" for n in range(7)]
+    assert sorted(displayed()) == sorted(paper + own)
+    assert labels(DOCS) == set(displayed())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstrings_refer_to_numbers_that_exist(package: str) -> None:
+    known = set(displayed())
+    text = docstrings(package)
+    assert set(re.findall(TAG, text)) <= known
+    assert set(re.findall(r"\((1\d|20|21)\)", text)) <= known
+
+
+@pytest.mark.parametrize("module", [*PACKAGES, "validation.figures"])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    page = (DOCS / "api" / f"{module.split('.')[0]}.md").read_text()
+    named = re.findall(rf"^\.\. (?:auto\w+|py:data):: {re.escape(module)}\.(\w+)$", page, flags=re.MULTILINE)
+    assert len(named) == len(set(named))
+    public = set(importlib.import_module(module).__all__)
+    assert public - {"FIGURES"} <= set(named)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in DOCS.glob("**/*.md"):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target and not target.startswith("generated/"):
+                assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        (["x  (m, n) inputs", "y  (m,) labels", "   of either sign"],
+         ["", "``x``", "    (m, n) inputs", "``y``", "    (m,) labels", "    of either sign", ""]),
+        (["By S2 and (20), not f(5):", "", "    d ≤ ½ P(Ψ*)", "", "with |x| ≤ 1."],
+         [r"By \ :eq:`S2`\  and \ :eq:`20`\ , not f(5):", "", "::", "", "    d ≤ ½ P(Ψ*)", "",
+          r"with \|x\| ≤ 1.", ""]),
+        (["A *broken* weight, `a|b`, W_ and S9."], [r"A *broken* weight, `a|b`, W\_ and S9.", ""]),
+        (["Twice::", "", "    a | b"], ["Twice::", "", "    a | b", ""]),
+    ],
+)  # fmt: skip
+def test_plain_docstrings_are_marked_up(docstring: list[str], expected: list[str]) -> None:
+    assert plain_text(docstring, {"S2", "20"}) == expected
+
+
+@pytest.mark.parametrize("script", sorted((DOCS / "diagrams").glob("*.py")), ids=lambda p: p.stem)
+def test_diagrams_stay_on_their_canvas(script: Path) -> None:
+    figure = runpy.run_path(str(script))["draw"]()
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    inked = figure.get_tightbbox()
+    assert min(inked.min) > -0.02
+    assert (inked.max < figure.get_size_inches() + 0.02).all()

@@ -1,0 +1,1 @@
+"""What tests share: cases, oracles, broken input, the emulated CUDA device."""

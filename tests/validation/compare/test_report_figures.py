@@ -1,0 +1,363 @@
+"""The figures of a report: drawn from made-up reports, checked for content and legibility."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from support.synthetic_report import CASES, EIGENVALUES, ETA, report
+from validation import figures
+from validation.compare.captions.entries import ENTRY_CAPTIONS
+from validation.compare.captions.run import CAPTIONS
+from validation.compare.figures import laws as symmetry_figures
+from validation.compare.figures import spectrum as spectra
+from validation.compare.figures.laws import COMMON
+from validation.measurements.laws import WEIGHT_EDGES
+from validation.predictions.rung import RUNG_NAMES
+from validation.report import drawing
+from validation.report.drawing import TEST, TRAIN
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def lay_out(fig: Figure) -> Figure:
+    FigureCanvasAgg(fig).draw()  # type: ignore[no-untyped-call]
+    return fig
+
+
+@cache
+def drawn(case: str, name: str) -> Figure:
+    """The figure, laid out on a canvas, with every warning an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return lay_out(figures.FIGURES[name](report(case)))
+
+
+every_figure = pytest.mark.parametrize("name", figures.figures_of(report("digits")))
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def overlap(a: Bbox, b: Bbox) -> bool:
+    """More than a pixel in both directions."""
+    return bool(np.all(np.minimum(a.max, b.max) - np.maximum(a.min, b.min) > 1))
+
+
+def tick_labels(ax: Axes, axis: str) -> Iterator[Bbox]:
+    """Boxes of the labels on show; matplotlib also keeps labels of ticks beyond the limits."""
+    low, high = sorted(getattr(ax, f"get_{axis}lim")())
+    shown = getattr(ax, f"{axis}axis")
+    for tick in [*shown.get_major_ticks(), *shown.get_minor_ticks()]:
+        if tick.label1.get_visible() and tick.label1.get_text() and low <= tick.get_loc() <= high:
+            yield tick.label1.get_window_extent()
+
+
+def active(case: str) -> list[dict[str, Any]]:
+    return [e for e in report(case)["epochs"] if e["spectrum"]["rms"] > 0]
+
+
+def lines_of(ax: Axes) -> dict[str, tuple[Any, Any]]:
+    return {str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines}
+
+
+@every_case
+@every_figure
+def test_every_axis_is_labelled(case: str, name: str) -> None:
+    fig = drawn(case, name)
+    for direction in ("x", "y"):
+        own = [getattr(ax, f"get_{direction}label")() for ax in fig.axes]
+        assert any(own) or getattr(fig, f"get_sup{direction}label")(), f"no {direction} label"
+    if name in ("risk_accuracy", "order_parameter"):
+        assert all(ax.get_ylabel() for ax in fig.axes)
+
+
+@every_case
+@every_figure
+def test_nothing_overlaps_or_leaves_the_canvas(case: str, name: str) -> None:
+    fig = drawn(case, name)
+    panels = [ax.get_tightbbox() for ax in fig.axes]
+    assert not any(overlap(a, b) for a, b in combinations([p for p in panels if p is not None], 2))
+    for ax in fig.axes:
+        for axis in ("x", "y"):
+            boxes = list(tick_labels(ax, axis))
+            assert not any(overlap(a, b) for a, b in combinations(boxes, 2)), f"{axis} tick labels collide"
+    inked = fig.get_tightbbox()
+    assert min(inked.min) > -0.02
+    assert (inked.max < fig.get_size_inches() + 0.02).all()
+
+
+@every_case
+def test_a_spectrum_has_a_panel_per_epoch_with_room_for_its_legend(case: str) -> None:
+    fig, epochs = drawn(case, "spectrum"), active(case)
+    assert len(fig.axes) == max(1, len(epochs))
+    for ax, epoch in zip(fig.axes, epochs, strict=False):
+        assert ax.get_title().startswith(f"epoch {epoch['epoch']} ")
+        assert (ax.get_legend() is not None) == bool(epoch["predictions"])
+        if (legend := ax.get_legend()) is not None:
+            peak = max(np.max(line.get_ydata()) for line in ax.lines)
+            box = legend.get_window_extent()
+            assert box.y0 > ax.transData.transform((0, peak))[1]
+            assert ax.bbox.x0 < box.x0 < box.x1 < ax.bbox.x1
+
+
+@pytest.mark.parametrize("case", ["digits", "twelve layers", "nothing active"])
+def test_a_spectrum_says_where_the_hessian_is_0(case: str) -> None:
+    fig = drawn(case, "spectrum")
+    said = fig.get_supxlabel() + "".join(text.get_text() for ax in fig.axes for text in ax.texts)
+    assert f"At epoch {report(case)['epochs'][-1]['epoch']} no training example is active: there H is exactly 0" in said
+
+
+def test_a_spectrum_panel_names_every_prediction_with_its_distance_and_colour() -> None:
+    case = "twelve layers"
+    for ax, epoch in zip(drawn(case, "spectrum").axes, active(case), strict=True):
+        lines = {str(line.get_label()): line.get_color() for line in ax.lines}
+        for rung, prediction in epoch["predictions"].items():
+            assert lines[f"{rung}  {prediction['l1']:.3f}"] == drawing.RUNGS[rung][0]
+
+
+def test_colours_and_markers_of_the_rungs_are_distinct() -> None:
+    assert set(drawing.RUNGS) == set(RUNG_NAMES)
+    for column in (0, 2):
+        assert len({style[column] for style in drawing.RUNGS.values()}) == len(drawing.RUNGS)
+
+
+@pytest.mark.parametrize("name", ["risk_accuracy", "order_parameter"])
+def test_an_exact_zero_has_a_place_on_the_log_axis(name: str) -> None:
+    top = drawn("digits", name).axes[0]
+    assert "exactly 0" in [text.get_text() for text in top.texts]
+    hollow = [np.asarray(line.get_xdata()).tolist() for line in top.lines if line.get_marker() == "v"]
+    assert hollow == [[40.0]] * (1 if name == "risk_accuracy" else 2)
+    assert not drawn("no predictions", name).axes[0].texts
+
+
+def test_the_running_risk_dips_into_the_strip_where_it_is_0() -> None:
+    top = drawn("digits", "risk_accuracy").axes[0]
+    strip = next(patch for patch in top.patches if isinstance(patch, mpl.patches.Rectangle))
+    low, high = strip.get_y(), strip.get_y() + strip.get_height()
+    _, shown = lines_of(top)["mean over the epoch's batches"]
+    risk = np.asarray(report("digits")["training"]["history"]["risk"])
+    assert np.isfinite(shown).all()
+    np.testing.assert_array_equal((low < shown) & (shown < high), risk == 0)
+    assert np.sum(risk == 0) == 2
+
+
+@every_case
+def test_recomputed_densities_are_the_stored_ones(case: str) -> None:
+    for epoch in active(case):
+        law = epoch["spectrum"]
+        density, error = spectra._density(law, np.asarray(law["energies"]), ETA, EIGENVALUES)
+        np.testing.assert_allclose(density, law["density"], rtol=1e-12)
+        np.testing.assert_allclose(error, np.nan_to_num(np.array(law["standard_error"], dtype=float)), rtol=1e-12)
+
+
+def test_the_drawn_spectrum_passes_through_the_stored_density_and_every_spike() -> None:
+    """Between points the curve is straight: no node may lie further than half of eta from the next point."""
+    for ax, epoch in zip(drawn("digits", "spectrum").axes, active("digits"), strict=True):
+        law = epoch["spectrum"]
+        energies, density = (np.asarray(d) for d in ax.lines[0].get_data())
+        at_stored = np.exp(np.interp(law["energies"], energies, np.log(density)))
+        np.testing.assert_allclose(at_stored, law["density"], rtol=0.05)
+        nodes = np.unique(law["nodes"]) / law["rms"]
+        assert energies[0] < nodes[0]
+        assert energies[-1] > nodes[-1]
+        behind = np.searchsorted(energies, nodes)
+        assert np.max(energies[behind] - energies[behind - 1]) <= ETA / 2 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("case", ["digits", "one probe"])
+def test_the_overlay_holds_the_whole_mass_of_every_epoch(case: str) -> None:
+    """Up to the tails of the Cauchy kernel beyond the extreme nodes, a few eta/range."""
+    lines = lines_of(drawn(case, "spectrum_overlay").axes[0])
+    for epoch in active(case):
+        energies, density = lines[f"{epoch['epoch']}   ({epoch['risk']:.2g})"]
+        assert np.trapezoid(density, energies) == pytest.approx(1, abs=0.03)
+
+
+def test_the_overlay_names_the_epochs_without_a_spectrum() -> None:
+    lines = lines_of(drawn("digits", "spectrum_overlay").axes[0])
+    assert [label for label in lines if "H = 0" in label] == ["40\n(H = 0)"]
+    assert len(lines) == len(report("digits")["epochs"])
+
+
+def test_no_mirror_symmetric_prediction_beats_the_asymmetry_floor() -> None:
+    rng = np.random.default_rng(5)
+    law = report("digits")["epochs"][1]["spectrum"]
+    energies, measured = np.asarray(law["energies"]), np.asarray(law["density"])
+    floor, error = spectra._limits(law)
+    assert floor > 0
+    assert error == law["l1_standard_error"] > 0
+    nearest = (measured + measured[::-1]) / 2
+    for prediction in [nearest, *(nearest * np.exp(0.1 * rng.normal(size=(20, 1))))]:
+        distance = np.trapezoid(np.abs(prediction - measured), energies)
+        assert distance >= floor * (1 - 1e-12)
+    assert np.trapezoid(np.abs(nearest - measured), energies) == pytest.approx(floor)
+
+
+def test_prediction_errors_stand_beside_what_the_measurement_is_worth() -> None:
+    ax = drawn("digits", "prediction_error").axes[0]
+    lines, epochs = lines_of(ax), report("digits")["epochs"]
+    for name, key in (("R1 layer blocks", "R1"), ("standard error", None)):
+        at, values = lines[name]
+        for x, y, epoch in zip(at, values, epochs, strict=True):
+            assert x == epoch["epoch"]
+            law, made = epoch["spectrum"], epoch["predictions"]
+            expected = made.get(key, {}).get("l1") if key else law["l1_standard_error"]
+            assert np.isnan(y) if epoch["spectrum"]["rms"] == 0 else y == expected
+    assert "asymmetry floor" in lines
+    assert [text.get_text() for text in ax.texts] == ["H = 0"]
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-15, 1.3, None])
+def test_the_axis_of_errors_stays_readable_at_any_standard_error(error: float | None) -> None:
+    data = deepcopy(report("first epoch only"))
+    data["epochs"][0]["spectrum"]["l1_standard_error"] = error
+    low, high = lay_out(figures.prediction_error(data)).axes[0].get_ylim()
+    assert 1e-3 <= low < 0.5 * min(p["l1"] for p in data["epochs"][0]["predictions"].values())
+    assert high > 2
+
+
+def test_symmetry_shows_every_layer_and_marks_the_missing_gradient() -> None:
+    weights, gradient, _ = drawn("twelve layers", "symmetry").axes
+    assert len(weights.get_yticks()) == 12
+    assert sum(text.get_text() == "n/a" for text in gradient.texts) == 12
+    assert not any(text.get_text() == "n/a" for text in weights.texts)
+
+
+def areas(ax: Axes, colour: str) -> float:
+    """The area that an axis shows in a colour, in its data's units."""
+    found = 0.0
+    for patch in ax.patches:
+        if isinstance(patch, mpl.patches.StepPatch) and patch.get_fill() and patch.get_facecolor() == to_rgba(colour):
+            values, edges, baseline = patch.get_data()
+            found += float(np.sum((values - baseline) * np.diff(edges)))
+    return found
+
+
+@pytest.mark.parametrize("case", ["twelve layers", "one layer"])
+def test_the_coloured_share_of_a_ridge_is_what_is_broken(case: str) -> None:
+    """½ Σ |p(w) - p(-w)| on the drawn bins, of all epochs of a layer together."""
+    data = report(case)
+    panels = drawn(case, "weight_histograms").axes
+    assert len(panels) == len(data["network"]["weight_shapes"])
+    for layer, ax in enumerate(panels):
+        laws = [e["weight_histograms"]["layers"][layer] for e in data["epochs"]]
+        whole, surplus = (sum(areas(ax, c) for c in colours) for colours in ((TRAIN, TEST), (TRAIN, TEST, COMMON)))
+        # Full histograms in blue and orange, then the common part in grey over them.
+        common = surplus - whole
+        shares = []
+        for law in laws:
+            halves = symmetry_figures._halves(law, np.asarray(WEIGHT_EDGES), np.asarray(WEIGHT_EDGES))[1:]
+            width = np.diff(WEIGHT_EDGES)[0] * (len(law["positive"]) // len(halves[0]))
+            shares.append([width * np.abs(halves[0] - halves[1]).sum(), width * (halves[0] + halves[1]).sum()])
+        broken, total = np.sum(shares, axis=0)
+        assert 1 - common / whole == pytest.approx(broken / total, abs=1e-9)
+        texts = [text.get_text() for text in ax.texts]
+        assert len(texts) == len(laws)
+        for text, epoch in zip(texts, data["epochs"], strict=True):
+            law = epoch["weight_symmetry"][layer]
+            assert float(text.replace("−", "-")) == pytest.approx(law["value"] - law["null"], abs=0.005 + 1e-9)
+
+
+def test_gradients_that_are_0_are_said_to_be() -> None:
+    top, *panels = drawn("digits", "gradient_histograms").axes
+    assert all(ax.texts[-1].get_text() == "all 0" for ax in panels)
+    assert [text.get_text() for text in drawn("nothing active", "gradient_histograms").axes[0].texts] == [
+        "every entry is 0"
+    ]
+    assert not top.texts
+    for epoch, line in zip(report("digits")["epochs"], top.lines[::2], strict=False):
+        law = epoch["gradient_histograms"]["all"]
+        counted = sum(sum(law[key]) for key in ("positive", "negative", "below", "above")) + law["zeros"]
+        assert line.get_label() == f"{epoch['epoch']}   ({100 * law['zeros'] / counted:.3g} %)"
+
+
+def test_circuits_have_a_panel_per_order_and_epoch() -> None:
+    """Shares per decade: the two signs add up to the circuits drawn, less the few that lie off the bins."""
+    for case, orders, rows in (("digits", 3, 2), ("one layer", 2, 1)):
+        axes = drawn(case, "circuits").axes
+        assert [ax.get_title() for ax in axes] == [f"order {k}" for k in range(orders)] * rows
+        for ax in axes:
+            outlines = [p for p in ax.patches if isinstance(p, mpl.patches.StepPatch) and not p.get_fill()]
+            total = sum(float(np.sum(p.get_data().values * np.diff(p.get_data().edges))) for p in outlines)
+            assert len(outlines) == 2
+            assert total == pytest.approx(1, abs=0.01)
+    (text,) = drawn("no live circuit", "circuits").axes[0].texts
+    assert text.get_text() == "Circuits: every one is 0 (epoch 0 and 1)."
+
+
+@every_figure
+def test_a_report_object_draws_like_its_data(name: str) -> None:
+    assert figures.FIGURES[name](SimpleNamespace(data=report("first epoch only"))).axes
+
+
+def test_a_path_draws_like_the_data_in_it(tmp_path: Path) -> None:
+    data = report("first epoch only")
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    expected, *by_path = (
+        figures.save_all(source, tmp_path / f"figures{i}")["spectrum"].read_bytes()
+        for i, source in enumerate((data, tmp_path, str(tmp_path / "report.json")))
+    )
+    assert by_path == [expected, expected]
+
+
+def test_what_holds_no_report_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"report\.json does not exist: name a report\.json or the folder of a"):
+        figures.spectrum(tmp_path)
+    for text, said in (("not JSON", "is not JSON"), ("[1]", "holds a list, expected the mapping")):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(ValueError, match=said):
+            figures.spectrum(tmp_path)
+
+
+def test_every_figure_is_a_public_function_of_its_name() -> None:
+    """One call from Python and the job's picture are the same function."""
+    assert {name: getattr(figures, name) for name in figures.FIGURES} == figures.FIGURES
+    assert set(figures.FIGURES) | {"FIGURES", "figures_of", "save_all"} == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_report_without_epochs_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="at least one recorded epoch"):
+        figures.FIGURES[name]({**report("digits"), "epochs": []})
+    with pytest.raises(TypeError, match="got list"):
+        figures.FIGURES[name]([])
+
+
+def test_drawing_leaves_the_global_style_alone() -> None:
+    before = dict(mpl.rcParams)
+    figures.symmetry(report("first epoch only"))
+    assert dict(mpl.rcParams) == before
+
+
+def test_save_all_writes_every_figure_and_nothing_else(tmp_path: Path) -> None:
+    paths = figures.save_all(report("first epoch only"), tmp_path / "figures")
+    assert list(paths) == list(CAPTIONS)
+    assert list(figures.FIGURES) == [*CAPTIONS, *ENTRY_CAPTIONS]
+    assert set((tmp_path / "figures").iterdir()) == set(paths.values())
+    assert all(path.read_bytes().startswith(PNG) for path in paths.values())
+
+
+def test_a_failed_figure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> Figure:
+        raise RuntimeError("no ink")
+
+    (tmp_path / "symmetry.png").write_bytes(b"old")
+    monkeypatch.setattr(figures, "FIGURES", {"symmetry": broken})
+    with pytest.raises(RuntimeError, match="no ink"):
+        figures.save_all(report("digits"), tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

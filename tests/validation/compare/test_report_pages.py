@@ -1,0 +1,283 @@
+"""The page of a report and the words of its figures: rendered from made-up reports, checked for content."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from support.places import ROOT
+from support.synthetic_report import CASES, CLAIMS, report
+from validation.compare.captions.run import CAPTIONS, caption
+from validation.compare.page import render_html
+from validation.report.markup import CSS, captioned, number, prose, sentence, with_options
+
+PNG = b"\x89PNG\r\n\x1a\n"
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+class Page(HTMLParser):
+    """Checks the nesting of tags while it collects their attributes and the text."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, Mapping[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+@every_case
+def test_the_page_is_whole_and_refers_to_nothing_outside(case: str) -> None:
+    html = render_html(report(case), dict.fromkeys(CAPTIONS, PNG))
+    page = Page(html)
+    assert html.count("data:image/png;base64,") == len(CAPTIONS)
+    assert not [outside for outside in ("http", "url(", "@import") if outside in html]
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a"}
+    sources = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href") if key in attrs]
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
+    assert ("Not finished." in page.text) == (not report(case)["complete"])
+
+
+def test_the_page_holds_every_claim_and_its_verdict() -> None:
+    page = Page(render_html(report("digits")))
+    tally = "supported: 2, not supported: 1, not applicable: 1"
+    facts, claims = page.text.split(tally)
+    for claim in CLAIMS:
+        assert claim[0] in (facts if claim[0][0] in "ESM" else claims)
+        assert claim[2] in page.text
+    assert "relative error ≤ 3.2×10−15" in page.text
+    verdicts = [attrs["class"] for tag, attrs in page.tags if tag == "span"]
+    assert (verdicts.count("verdict bad"), verdicts.count("verdict good")) == (1, 6)
+
+
+def test_the_page_tells_what_was_run_and_what_was_left_out() -> None:
+    text = Page(render_html(report("digits"))).text
+    for words in (
+        "mlp:64x64x64",
+        "12,352",
+        "hinge",
+        "numba",
+        "float64",
+        "seed 0",
+        "1,437",
+        "3.11.7",
+        "R3 (arc-cosine kernels)",
+        "weights are no longer at initialisation",
+    ):
+        assert words in text
+    for prediction in report("digits")["epochs"][3]["predictions"].values():
+        assert f"{prediction['l1']:.3f}" in text
+
+
+def test_the_page_counts_eigenvalues_far_out() -> None:
+    """Measured on either side and predicted, beyond three thresholds; the largest; tails that were not predicted."""
+    data = deepcopy(report("digits"))
+    first = data["epochs"][0]["spectrum"]
+    first["tails"]["negative"][1] = {"value": 24 / data["network"]["n_weights"], "standard_error": None}
+    page = Page(render_html(data))
+    for words in ("Tails and outliers", "beyond 12 rms", "76.2", "8.75", "17.5", "24"):
+        assert words in page.text
+    if any("R4" in epoch["predictions"] for epoch in data["epochs"]):
+        assert "tails only: a minute too long" in page.text
+    for epoch in data["epochs"]:
+        epoch["predictions"] = {}
+    assert "Tails and outliers" not in Page(render_html(data)).text
+
+
+def test_names_from_outside_cannot_become_markup() -> None:
+    hostile = '<script>alert("1")</script>&{first}'
+    data = deepcopy(report("digits"))
+    data["dataset"].update(name=hostile, source=hostile, negative=[hostile], positive=[hostile])
+    data["network"]["name"] = data["loss"] = data["backend"]["name"] = data["version"] = hostile
+    data["options"] = data["environment"] = {hostile: hostile}
+    data["claims"] = [dict.fromkeys(("id", "source", "claim", "measured", "expected", "verdict"), hostile)]
+    data["epochs"][0]["left_out"] = {hostile: hostile}
+    data["epochs"][0]["predictions"][hostile] = data["epochs"][0]["predictions"]["R0"]
+    page = Page(render_html(data, {"spectrum": PNG, hostile: PNG}))
+    assert not any(tag == "script" for tag, _ in page.tags)
+    assert page.text.count(hostile) > 15
+
+
+def test_a_page_without_epochs_says_so() -> None:
+    page = Page(render_html({**report("digits"), "epochs": [], "claims": [], "complete": False}))
+    assert "Recorded epochs: none." in page.text
+    assert "No claim has been judged yet." in page.text
+
+
+def test_figures_come_from_paths_too(tmp_path: Path) -> None:
+    (tmp_path / "spectrum.png").write_bytes(PNG)
+    by_path = render_html(report("digits"), {"spectrum": tmp_path / "spectrum.png"})
+    assert by_path == render_html(report("digits"), {"spectrum": PNG})
+    with pytest.raises(FileNotFoundError):
+        render_html(report("digits"), {"spectrum": tmp_path / "absent.png"})
+
+
+@every_case
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_captions_carry_the_numbers_of_the_report(case: str, name: str) -> None:
+    words = caption(name, report(case))
+    assert words.endswith(".")
+    assert not [stray for stray in ("{", "nan", "None", "  ") if stray in words]
+
+
+def test_captions_of_the_digits_run() -> None:
+    data = report("digits")
+    assert "from 1 to 0" in caption("risk_accuracy", data)
+    assert "At epoch 40 no training example is active: there H is exactly 0" in caption("spectrum_overlay", data)
+    assert "closest on average is R5 (measured signals)" in caption("spectrum", data)
+    ratios = [0.01 * e["order_parameter"] / e["risk"] for e in data["epochs"][:-1]]
+    assert f"{min(ratios):.2g} to {max(ratios):.2g}" in caption("order_parameter", data)
+
+
+def test_symmetry_is_told_in_numbers() -> None:
+    """Captions name the most broken layer and how much of the gradient is 0; the page counts the tests that reject."""
+    data = report("digits")
+    worst = max((law["value"] - law["null"], e["epoch"]) for e in data["epochs"] for law in e["weight_symmetry"])
+    assert f"Largest: {worst[0]:.2f} (layer 4, epoch {worst[1]})" in caption("weight_histograms", data)
+    assert "0.1 at epoch 0, 0.1 at epoch 40" in caption("circuits", data)
+    assert "every" not in caption("circuits", report("no live circuit"))
+    assert "exactly 0" in caption("gradient_histograms", data)
+    text = Page(render_html(data)).text
+    kinds = data["symmetry_tests"]["kinds"]
+    assert set(kinds) == {"weights", "gradient", "whole gradient", "circuits"}
+    for kind, counts in kinds.items():
+        assert f"{kind}{counts['tests']}{counts['rejected']}" in text
+    assert (
+        "Tests of symmetry"
+        not in Page(render_html({**data, "symmetry_tests": {**data["symmetry_tests"], "tests": []}})).text
+    )
+
+
+def test_the_reason_for_a_zero_hessian_is_the_right_one() -> None:
+    data = deepcopy(report("digits"))
+    none, subset, dead = deepcopy(data["epochs"][-1]), deepcopy(data["epochs"][-1]), data["epochs"][-1]
+    subset |= {"epoch": 60, "active_fraction": 0.007, "risk": 0.002}
+    dead |= {"epoch": 80, "active_fraction": 0.5, "risk": 1.0, "dead_layers": 2}
+    data["epochs"] = [data["epochs"][0], none, {**none, "epoch": 50}, subset, dead]
+    words = caption("spectrum_overlay", data)
+    assert "At epochs 40, 50 no training example is active; at epoch" in words
+    assert "; at epoch 60 none of the 200 examples of the spectrum is active; at" in words
+    assert "; at epoch 80 a layer is dead: there H is exactly 0" in words
+
+
+def test_an_uncertain_measurement_is_said() -> None:
+    data = deepcopy(report("no predictions"))
+    for epoch in data["epochs"]:
+        epoch["spectrum"]["l1_standard_error"] = 0.01
+    for error, warned in ((0.0, False), (0.1, False), (0.34, True)):
+        data["epochs"][1]["spectrum"]["l1_standard_error"] = error
+        assert f"differ by an L1 of at most about {max(error, 0.01):.2g}: " in caption("spectrum", data)
+        for name in ("spectrum", "prediction_error"):
+            assert ("tells little of a prediction" in caption(name, data)) == warned
+    assert "0.340" in Page(render_html(data)).text
+    for without in (report("nothing active"), data):
+        for epoch in without["epochs"]:
+            epoch["spectrum"]["l1_standard_error"] = None
+        assert "differ by" not in caption("spectrum", without)
+        render_html(without)
+
+
+def test_one_probe_has_the_standard_error_that_random_signs_allow() -> None:
+    data = report("one probe")
+    law = data["epochs"][0]["spectrum"]
+    assert min(law["standard_error"]) > 0
+    share = law["fraction_negative"]
+    assert f"{number(share['value'])} ± {number(share['standard_error'])}" in Page(render_html(data)).text
+    assert "with 1 probe;" in caption("spectrum", data)
+
+
+def test_the_summary_says_nothing_twice() -> None:
+    summary = render_html(report("digits")).partition("<h2>")[0]
+    for words in ("0, 2, 4, 6, 8", "1,437", "360", "scikit-learn"):
+        assert summary.count(words) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (True, "yes"),
+        (12345, "12345"),
+        (0.0, "0"),
+        (-0.0123, "−0.0123"),
+        (1.0, "1"),
+        (1.1e-16, "1.1×10<sup>−16</sup>"),
+        (-2.5e10, "−2.5×10<sup>10</sup>"),
+        (1e-5, "10<sup>−5</sup>"),
+        ("a < b", "a &lt; b"),
+        ([1, "x"], "[1, &quot;x&quot;]"),
+    ],
+)
+def test_numbers_read_well(value: object, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_names_that_run_leftwards_keep_their_labels() -> None:
+    """Text between two such names, "; +1: ", would be shown in reverse, and the labels would change places."""
+    said = "label -1: שלום עולם; +1: قط <b>"
+    assert sentence(said) == "label -1: <bdi>שלום עולם</bdi>; +1: <bdi>قط</bdi> &lt;b&gt;"
+    data = deepcopy(report("digits"))
+    data["dataset"]["source"] = said
+    assert "<bdi>قط</bdi>" in render_html(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("relative error ≤ 3.8e-16", "relative error ≤ 3.8×10<sup>−16</sup>"),
+        ("relative error ≤ 0.0e+00", "relative error ≤ 0"),
+        ("≤ 1e-10", "≤ 10<sup>−10</sup>"),
+        (1e-12, "10<sup>−12</sup>"),
+        ("λ_min < 0", "λ<sub>min</sub> &lt; 0"),
+        ("⟨W_l, ∇_l R⟩ and θ_l", "⟨W<sub>l</sub>, ∇<sub>l</sub> R⟩ and θ<sub>l</sub>"),
+        ("image_e-3 of a1e-5b", "image_e-3 of a1e-5b"),
+    ],
+)
+def test_powers_and_indices_are_written_out(text: object, shown: str) -> None:
+    assert prose(text) == shown
+
+
+def test_a_tap_enlarges_a_figure_without_a_script() -> None:
+    """On a narrow screen a figure fits, and a checkbox around it says whether it is enlarged."""
+    html = captioned("spectrum", "A title (fig. 1). The rest.", PNG)
+    assert re.search(
+        r'<label class="zoom"><input type="checkbox" aria-label="enlarge"><img alt="A title \(fig. 1\).', html
+    )
+    narrow = CSS.partition("@media screen and (max-width:40rem)")[2].partition("@media print")[0]
+    assert ".zoom input:checked+img{width:" in narrow
+
+
+def test_options_do_not_break_at_their_hyphens() -> None:
+    assert with_options("a < b: use --spectrum-examples 3") == "a &lt; b: use <code>--spectrum-examples</code> 3"
+    data = deepcopy(report("digits"))
+    data["epochs"][0]["left_out"] = {"R3": "raise --prediction-seconds"}
+    assert "raise <code>--prediction-seconds</code>" in render_html(data)
+
+
+def test_the_page_needs_no_matplotlib() -> None:
+    code = "import sys, validation.compare.page; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,274 @@
+"""One run of the main job: train, measure the Hessian spectrum, predict it, compare, report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator import Network, gradient, train_epochs
+from simulator.streams import Streams
+from validation.compare.claims.paper import failed_facts, judge
+from validation.compare.claims.theorems import bound_claims, failed_theorems
+from validation.data import Dataset, load_dataset
+from validation.errors import StorageError
+from validation.interchange import LoadedWeights, read_weights
+from validation.report.write import finish
+from validation.run.budget import Memory
+from validation.run.console import bar, printable, say
+from validation.run.deadline import Deadline
+from validation.run.directory import Checkpoint, RunDirectory
+from validation.run.environment import environment, package_version
+from validation.run.stages import KeptStages
+from validation.run.storage import REPORT_SCHEMA, arrays_checksum, write_json
+from validation.statistics.symmetry import false_discoveries
+
+from .estimates import seconds_of, training_bytes, weight_bytes
+from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
+from .record import Bench, measure
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished comparison: ``data`` is the content of report.json, ``path`` the folder it stands in."""
+
+    data: dict[str, Any]
+    path: Path
+
+    @property
+    def page(self) -> Path:
+        """Of one comparison, or of several seeds together."""
+        return self.path / ("seeds.html" if self.data.get("kind") == "seeds" else "report.html")
+
+    @property
+    def failed_facts(self) -> list[str]:
+        """Exact facts that did not hold; anything here is a bug."""
+        return failed_facts(self.data["claims"]) + failed_theorems(self.data["claims"])
+
+
+def compare_one(**options: Any) -> Report:
+    """One run of the main job: see `validation.compare`."""
+    chosen = Options(**options).completed()
+    bench, name = prepare(chosen)
+    identity = chosen.identity()
+    with RunDirectory(chosen.out) as run:
+        report = run.open(identity, chosen.resume)
+        say(f"data: {bench.dataset.source}")
+        if chosen.weights is not None:
+            say(f"weights: {chosen.weights} (SHA-256 {identity['weights']}), {bench.loaded}")
+        if report is None:
+            report = _new_report(bench, name, identity)
+            write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
+        elif report["dataset"] != _describe_data(bench.dataset):
+            raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
+        _train_and_measure(bench, run, report)
+        _finish(run, report)
+    return Report(report, run.root)
+
+
+def prepare(options: Options) -> tuple[Bench, str]:
+    """The bench of a run and the name of its network; raises for options, data or a backend that cannot be used."""
+    backend = options.resolve_backend(images=options.tf32)  # an unusable backend is said before data are read
+    dataset = _load(options, options.spectrum_examples)
+    if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
+        dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
+    images = dataset.x.ndim == 4
+    backend = options.resolve_backend(images) if images != options.tf32 else backend
+    name, network = build_network(options.network, dataset.x.shape[1:])
+    limit = options.memory if isinstance(options.memory, int) else None
+    loaded = _loaded(options, network, dataset)
+    return Bench(dataset, network, options, backend, loaded, Memory(limit, say), Deadline(options.stop_after)), name
+
+
+def _loaded(options: Options, network: Network, dataset: Dataset) -> LoadedWeights | None:
+    """The weights of the file that was given, for inputs in this data's order; None: random ones."""
+    if options.weights is None:
+        return None
+    shape = dataset.x.shape[1:]
+    return read_weights(
+        options.weights, network, image_shape=shape if len(shape) == 3 else None, names=options.weights_names,
+        key=options.weights_key,
+    )  # fmt: skip
+
+
+def _load(options: Options, spectrum_examples: int | None) -> Dataset:
+    return load_dataset(
+        options.data, options.data_root, options.classes, options.examples, spectrum_examples,
+        seed=options.seed, dtype=options.dtype,
+    )  # fmt: skip
+
+
+def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, Any]:
+    data, options = bench.dataset, bench.options
+    return {
+        "schema": REPORT_SCHEMA,
+        "version": package_version("umwelt-dnn"),
+        "complete": False,
+        "options": identity,
+        "dataset": _describe_data(data),
+        "network": {
+            "name": name,
+            "weight_shapes": [list(s) for s in bench.network.weight_shapes],
+            "n_weights": bench.network.n_weights,
+            "n_layers": bench.network.depth,
+            **_describe_start(bench, identity),
+        },
+        "loss": options.loss,
+        "backend": {"name": bench.backend.name, "dtype": bench.backend.dtype, "tf32": bench.backend.tf32},
+        "seed": options.seed,
+        "environment": environment(),
+        "eta": options.eta,
+        "training": {
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "momentum": options.momentum,
+            "history": {"epoch": [], "risk": [], "accuracy": []},
+        },
+        "epochs": [],
+        "theorems": bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend),
+        "symmetry_tests": false_discoveries([]),
+        "claims": [],
+    }
+
+
+def _describe_start(bench: Bench, identity: dict[str, Any]) -> dict[str, Any]:
+    if bench.loaded is None:
+        return {"init": "gaussian", "weights": None}
+    named = {"file": str(bench.options.weights), "order": str(bench.loaded)}
+    return {"init": None, "weights": {k: printable(v) for k, v in named.items()} | {"sha256": identity["weights"]}}
+
+
+def _describe_data(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "source": data.source,
+        "negative": list(data.negative),
+        "positive": list(data.positive),
+        "examples": int(data.x.shape[0]),
+        "spectrum_examples": int(data.spectrum.size),
+        "left_out": dict(data.left_out),
+        "test_examples": 0 if data.x_test is None else int(data.x_test.shape[0]),
+        "input_shape": list(data.x.shape[1:]),
+        "sha256": _data_checksum(data),
+    }
+
+
+def _data_checksum(data: Dataset) -> str:
+    """Of everything that the numbers of a run depend on."""
+    arrays = {"x": data.x, "y": data.y, "x_test": data.x_test, "y_test": data.y_test, "spectrum": data.spectrum}
+    return arrays_checksum((name, a) for name, a in arrays.items() if a is not None).hex()
+
+
+def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> None:
+    """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record."""
+    options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
+    wanted = set(options.record or ())
+    start = _first_state(bench, run, resumed=bool(options.resume))
+    _announce_training(bench, start)
+    with bar(options.epochs or 0, "training", "epoch") as progress:
+        for state in _states(bench, run, start, wanted):
+            progress.n = state.epoch
+            progress.refresh()
+            report["training"]["history"] = state.history
+            if state.epoch in wanted and state.epoch not in recorded:
+                report["epochs"].append(_measured(bench, run, state))
+                _judge(report)
+                write_json(run.report_path, report)
+                run.forget_record(state.epoch)
+                _say(report["epochs"][-1])
+            if state.epoch < (options.epochs or 0):
+                bench.deadline.check()
+
+
+def _announce_training(bench: Bench, start: Checkpoint) -> None:
+    """Say what the epochs to come will take, by a trial of one batch."""
+    options, data = bench.options, bench.dataset
+    left, batch = (options.epochs or 0) - start.epoch, min(options.batch_size, len(data.y))
+    if left <= 0:
+        return
+    step, remedy = f"training, {left} epochs", "use a smaller --batch-size or --network"
+    need = training_bytes(bench.network, bench.backend, batch)
+    bench.memory.check(step, need, remedy)
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the training itself
+        seconds = seconds_of(
+            lambda: gradient(
+                bench.network, start.weights, data.x[:batch], data.y[:batch], options.loss, backend=bench.backend
+            )
+        )
+    bench.memory.announce(step, need, remedy, seconds * left * math.ceil(len(data.y) / batch))
+
+
+def _judge(report: dict[str, Any]) -> None:
+    """What is said of all recorded epochs together: claims, and the symmetry tests adjusted for their number."""
+    report["symmetry_tests"] = false_discoveries(report["epochs"])
+    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"]) + report["theorems"]
+
+
+def _first_state(bench: Bench, run: RunDirectory, resumed: bool) -> Checkpoint:
+    last = run.last_epoch() if resumed else None
+    if last is not None:
+        return run.load_checkpoint(last)
+    weights = None if bench.loaded is None else bench.loaded.weights
+    if weights is None:
+        bench.memory.check("drawing the first weights", weight_bytes(bench.network), "use a smaller --network")
+        weights = bench.network.init(bench.options.seed)
+    history: dict[str, list[float]] = {"epoch": [], "risk": [], "accuracy": []}
+    return Checkpoint(0, weights, [np.zeros_like(w) for w in weights], history)
+
+
+def _states(bench: Bench, run: RunDirectory, state: Checkpoint, wanted: set[int]) -> Any:
+    """The state at the start and after every further epoch, saved where it is recorded and now and then between."""
+    options, data = bench.options, bench.dataset
+    run.save_checkpoint(state, wanted)
+    yield state
+    saved = time.monotonic()
+    history = {name: list(values) for name, values in state.history.items()}
+    for epoch in train_epochs(
+        bench.network, state.weights, data.x, data.y, epochs=options.epochs or 0, batch_size=options.batch_size,
+        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=options.seed,
+        backend=bench.backend, velocity=state.velocity, first_epoch=state.epoch + 1,
+    ):  # fmt: skip
+        for name in history:
+            history[name].append(getattr(epoch, name))
+        reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
+        late = time.monotonic() - saved >= options.save_seconds or bench.deadline.passed
+        if epoch.epoch in wanted or late or epoch.epoch == options.epochs:
+            run.save_checkpoint(reached, wanted)
+            saved = time.monotonic()
+        yield reached
+
+
+def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
+    stages = KeptStages(run, state.epoch, bench.options.save_seconds, bench.deadline)
+    with bar(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as progress:
+        return measure(bench, state.weights, state.epoch, stages, progress.update)
+
+
+def _say(record: dict[str, Any]) -> None:
+    errors = "  ".join(f"{rung} {p['l1']:.3f}" for rung, p in record["predictions"].items())
+    line = (
+        f"epoch {record['epoch']:4d}  risk {record['risk']:.4g}  accuracy {record['accuracy']:.4f}  "
+        f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  L1: {errors or '-'}  "
+        f"({record['seconds']:.0f} s)"
+    )
+    say(line)
+
+
+def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
+    """The final report, its page and its figures."""
+    from .page import render_html
+
+    def figures() -> Mapping[str, Callable[[Any], Any]]:
+        from validation.compare.figures.registry import figures_of
+
+        return figures_of(report)
+
+    _judge(report)
+    report["complete"] = True
+    finish(run.root, "report", report, figures, render_html)
