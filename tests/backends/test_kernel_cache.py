@@ -137,7 +137,8 @@ def without_folder(tmp_path: Path, code: str, **environment: str) -> subprocess.
     """A program that uses a copy of the packages beside which nothing can be written, without a home."""
     for name in ("backends", "simulator"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (tmp_path / name / "__pycache__").touch()  # stands for a folder that cannot be written
+        for folder in {path.parent for path in (tmp_path / name).rglob("*.py")}:
+            (folder / "__pycache__").touch()  # stands for a folder that cannot be written
     nowhere = {"HOME": "/proc/x", "XDG_CACHE_HOME": "/proc/x", "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": ""}
     return subprocess.run(
         [sys.executable, "-B", "-c", code], cwd=tmp_path, env={**os.environ, **nowhere, **environment},
