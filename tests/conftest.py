@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores: threads of BLAS that wait for each other would make a test ten times slower.
+    # Read when NumPy is loaded, by this process and by those that it starts.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import copy
 import functools
-import os
 from collections.abc import Iterator
 from typing import Any
 

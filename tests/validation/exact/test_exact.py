@@ -20,8 +20,8 @@ from backends import get_backend
 from support.places import ROOT
 from validation.compare.options import OptionError
 from validation.errors import StorageError
-from validation.exact import __main__ as exact
 from validation.exact import claims as exact_checks
+from validation.exact import job as exact
 from validation.exact.__main__ import main
 from validation.exact.cases import Sizes, select
 from validation.exact.figures import FIGURES
