@@ -38,7 +38,8 @@ from simulator.lanczos.iteration import Lanczos, spectral_density
 from simulator.maxent.feasibility import InfeasibleError
 from simulator.maxent.hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from simulator.maxent.law import MaxEntropyLaw, solve_maxent
-from simulator.network.network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
+from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
 from simulator.passes.risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
@@ -47,6 +48,7 @@ from simulator.training.em import EMResult, FreeEnergy, expectation_maximization
 
 __all__ = [
     "AssemblyEstimate",
+    "AvgPool",
     "CircuitLaw",
     "Circuits",
     "Conv",

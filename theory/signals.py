@@ -36,6 +36,8 @@ class LayerSignals:
     n_in      n_{l-1}, channels below;  n_out  n_l, channels here
     variance  s_l², the mean square weight
     offsets   (|O_l|, S_l) φ_o as indices of S'_{l-1} sites, or `OFF`; None: one offset, the identity (dense layers)
+    windows   (n, a) where average pools stand between layer l-1 and this one: the a sites of S'_{l-1} whose mean is
+              one of the n sites that ``offsets`` names; None: these are the S'_{l-1} sites themselves
     """
 
     inputs: Real
@@ -46,11 +48,21 @@ class LayerSignals:
     n_out: int
     variance: float
     offsets: Index | None
+    windows: Index | None = None
 
     @property
     def n_offsets(self) -> int:
         """|O_l|."""
         return 1 if self.offsets is None else len(self.offsets)
+
+    def sent_below(self, columns: Real, n_below: int) -> Real:
+        """Columns (S_l, q) sent back through every offset, and the means below it: (S'_{l-1}, |O_l| q)."""
+        if self.windows is None:
+            return scatter_columns(columns, self.offsets, n_below)
+        means = scatter_columns(columns, self.offsets, len(self.windows))
+        sent = np.zeros((n_below, means.shape[1]))
+        sent[self.windows] = means[:, None] / self.windows.shape[1]
+        return sent
 
     @property
     def n_pooled(self) -> int:

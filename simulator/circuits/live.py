@@ -17,7 +17,8 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 from simulator.inputs import check_count, check_examples, check_weights
-from simulator.network.network import Layer, Network
+from simulator.network.layers import Layer
+from simulator.network.network import Network
 from simulator.passes.propagation import linear
 from simulator.passes.risk import BATCH_SIZE, batches
 from simulator.streams import Seed, Streams
@@ -44,13 +45,13 @@ class LivePaths:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Live paths from the inputs up to the neurons of every layer, over Π fan-in, and the masks of those neurons.
+    """Live paths from the inputs up to the neurons of every layer, over Π fan-in.
 
-    ``behind``: per layer of neurons, (m, H, W, C) behind its pools. ``masks``: the same before them. ``total`` (m,).
+    ``behind``: per layer of neurons, (m, H, W, C) behind its pools. ``before``: the same before them. ``total`` (m,).
     """
 
     behind: list[HostArray]
-    masks: list[HostArray]
+    before: list[HostArray]
     total: HostArray
 
 
@@ -84,13 +85,20 @@ def _count(network: Network, weights: Sequence[Array], x: Array, ops: Backend) -
     masks = [xp.reshape(fields[0] != 0, x.shape)]
     shapes = [layer.gate_shape for layer in network.layers[:-1]]
     masks += [xp.reshape(h, (h.shape[0], *shape)) for h, shape in zip(fields[1:], shapes, strict=True)]
-    behind = [ops.apply_gates(masks[0], xp.ones_like(x), levels[0].window)]
+    reached = [ops.apply_gates(masks[0], xp.ones_like(x), 1)]
+    behind = [_pooled(ops, reached[0], levels[0].window)]
     for layer, mask in zip(network.layers, masks[1:], strict=False):
-        behind.append(ops.apply_gates(mask, linear(ops, layer, (behind[-1], _mean(ops, layer))), layer.window))
+        reached.append(ops.apply_gates(mask, linear(ops, layer, (behind[-1], _mean(ops, layer))), 1))
+        behind.append(_pooled(ops, reached[-1], layer.window))
     total = linear(ops, network.layers[-1], (behind[-1], _mean(ops, network.layers[-1])))
-    before = [_host(ops, part, stage.shape) for part, stage in zip(masks, levels, strict=False)]
+    before = [_host(ops, part, stage.shape) for part, stage in zip(reached, levels, strict=False)]
     after = [_host(ops, part, (*stage.pooled, stage.shape[2])) for part, stage in zip(behind, levels, strict=False)]
     return _Counts(after, before, ops.to_numpy(total)[:, 0].astype(np.float64))
+
+
+def _pooled(ops: Backend, counts: Array, window: int) -> Array:
+    """Sums over windows: as many sites of one as a pool selects have live paths."""
+    return counts if window == 1 else ops.apply_gates(counts > 0, counts, window)
 
 
 def _mean(ops: Backend, layer: Layer) -> Array:
@@ -103,8 +111,8 @@ def _host(ops: Backend, field: Array, shape: Sequence[int]) -> HostArray:
 
 def _joined(parts: Sequence[_Counts]) -> _Counts:
     behind = [np.concatenate(level) for level in zip(*(part.behind for part in parts), strict=True)]
-    masks = [np.concatenate(level) for level in zip(*(part.masks for part in parts), strict=True)]
-    return _Counts(behind, masks, np.concatenate([part.total for part in parts]))
+    before = [np.concatenate(level) for level in zip(*(part.before for part in parts), strict=True)]
+    return _Counts(behind, before, np.concatenate([part.total for part in parts]))
 
 
 def _descend(network: Network, counts: _Counts, examples: HostArray, rng: np.random.Generator) -> HostArray:
@@ -119,7 +127,7 @@ def _descend(network: Network, counts: _Counts, examples: HostArray, rng: np.ran
         else:
             flat = _choose(np.cumsum(behind.reshape(len(behind), -1), axis=1, dtype=np.float64), examples, rng)
             row, column, channel = Stage((*stage.pooled, stage.shape[2]), 1).places(flat)
-        row, column = _unpool(stage.window, counts.masks[index], examples, (row, column, channel))
+        row, column = _unpool(stage.window, counts.before[index], examples, (row, column, channel), rng)
         paths[:, index] = stage.flat(row, column, channel)
         place = (row, column)
     return paths
@@ -138,15 +146,20 @@ def _source(
 
 
 def _unpool(
-    window: int, mask: HostArray, examples: HostArray, place: tuple[HostArray, HostArray, HostArray]
+    window: int,
+    before: HostArray,
+    examples: HostArray,
+    place: tuple[HostArray, HostArray, HostArray],
+    rng: np.random.Generator,
 ) -> tuple[HostArray, HostArray]:
-    """Row and column of the one neuron that is on in a window of the pools."""
+    """Row and column of a neuron in a window of the pools, in proportion to the live paths that reach it."""
     row, column, channel = place
     if window == 1:
         return row, column
     i, j = np.divmod(np.arange(window * window), window)
     row, column = window * row, window * column
-    on = np.argmax(mask[examples[:, None], row[:, None] + i, column[:, None] + j, channel[:, None]], axis=1)
+    reaching = before[examples[:, None], row[:, None] + i, column[:, None] + j, channel[:, None]]
+    on = _choose(np.cumsum(reaching, axis=1, dtype=np.float64), np.arange(len(examples)), rng)
     return row + i[on], column + j[on]
 
 

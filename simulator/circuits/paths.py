@@ -20,7 +20,8 @@ import numpy as np
 
 from backends import HostArray
 from simulator.enumeration.gates import EnumerationError
-from simulator.network.network import Layer, Network, Shape
+from simulator.network.layers import Layer, Shape, window_of
+from simulator.network.network import Network
 
 MAX_PATH_ENTRIES = 1 << 27  # neuron indices of enumerated paths: 1 GB
 AXES = (0, 1)  # rows, columns
@@ -52,7 +53,7 @@ class Stage:
 
 def stages(network: Network) -> list[Stage]:
     """The L+1 layers of neurons that a path meets."""
-    shapes = [(network.input_shape, math.prod(network.input_pools))]
+    shapes = [(network.input_shape, window_of(network.input_pools))]
     shapes += [(layer.gate_shape, layer.window) for layer in network.layers]
     return [Stage(shape if len(shape) == 3 else (1, 1, *shape), window) for shape, window in shapes]
 

@@ -16,6 +16,7 @@ import numpy as np
 from backends import Array, Backend, HostArray, get_backend
 from simulator.enumeration.gates import EnumerationError
 from simulator.inputs import check_examples, check_weights
+from simulator.network.layers import scaled, select
 from simulator.network.network import Network
 from simulator.passes.propagation import propagate
 from simulator.passes.risk import BATCH_SIZE, batches
@@ -56,22 +57,20 @@ def n_slices(network: Network, order: int) -> int:
 def neuron_fields(network: Network, weights: Sequence[Array], x: Array, ops: Backend) -> list[Array]:
     """[x_0, h_1, ..., h_{L-1}] of device examples, each flattened to (m, n_l): inputs, then 0/1 gates.
 
-    x_0 is 0 at the sites that the pools before layer 1 do not select; h is on *and* selected by every pool.
+    x_0 is 0 at the sites that the pools before layer 1 do not select; h is on *and* selected by every pool. The scale
+    of average pools, one number for all paths, is in x_0.
     """
     signals = propagate(network, weights, x, ops)
-    fields = [_selected(network, x, ops), *signals.gates]
+    fields = [scaled(_selected(network, x, ops), network.scale), *signals.gates]
     return [ops.xp.reshape(field, (field.shape[0], -1)) for field in fields]
 
 
 def _selected(network: Network, x: Array, ops: Backend) -> Array:
     """The inputs where all input pools select them, 0 elsewhere."""
-    xp, signal, reach = ops.xp, x, 1
-    mask = xp.ones_like(x, dtype=xp.bool)
-    for size in network.input_pools:
-        signal, chosen = ops.select_maximum(signal, size)
-        mask = ops.spread_gates(mask, xp.astype(chosen, x.dtype), reach) > 0
-        reach *= size
-    return ops.apply_gates(mask, x, 1) if network.input_pools else x
+    if not network.input_pools:
+        return x
+    _, mask = select(ops, network.input_pools, x, ops.xp.ones_like(x, dtype=ops.xp.bool))
+    return ops.apply_gates(mask, x, 1)
 
 
 def live_inputs(ops: Backend, fields: Sequence[Array], pick: Callable[[Array, int], Array]) -> Array:

@@ -53,7 +53,7 @@ def layer_matrices(network: Network, weights: Sequence[Any], ops: Backend) -> li
     Raises `ValueError` for max-pooling, which has no finite-temperature law.
     """
     if network.input_pools or any(layer.pools for layer in network.layers):
-        raise ValueError("max-pooling has no finite-temperature law: enumerate a network without pools")
+        raise ValueError("gates are enumerated for networks without pools: leave the pools out, or sample the gates")
     matrices = []
     for layer, w in zip(network.layers, check_weights(network, weights, ops), strict=True):
         size = math.prod(layer.input_shape)

@@ -18,9 +18,10 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 from simulator.inputs import check_coefficients, check_count, check_examples, check_labels, check_weights, in_range
-from simulator.network.network import Layer, Network
+from simulator.network.layers import Layer
+from simulator.network.network import Network
 from simulator.passes.losses import get_loss
-from simulator.passes.propagation import Signals, backpropagate, linear, propagate
+from simulator.passes.propagation import Signals, apply_frozen, backpropagate, linear, propagate
 from simulator.passes.risk import BATCH_SIZE, batches, output
 from simulator.streams import Seed
 
@@ -203,7 +204,7 @@ def _values(
                 z = _leave(ops, layer, weights[index], single, group.first[:, 2])
             else:
                 z = linear(ops, layer, (tangent, weights[index]))
-            tangent = ops.apply_gates(signals.gates[index], z, layer.window)
+            tangent = apply_frozen(ops, layer, signals.gates[index], z)
     return ops.xp.stack(columns, axis=1)
 
 
@@ -217,7 +218,7 @@ def _enter(network: Network, signals: Signals, group: _Group, ops: Backend) -> A
     z = linear(ops, layer, (signals.inputs[group.layer], directions))
     channels = ops.asarray(group.first[:, 2], dtype="int64")
     mask = ops.xp.take(signals.gates[group.layer], channels, axis=-1)
-    return ops.apply_gates(mask, z, layer.window)
+    return apply_frozen(ops, layer, mask, z)
 
 
 def _leave(ops: Backend, layer: Layer, w: Array, single: Array, channels: HostArray) -> Array:

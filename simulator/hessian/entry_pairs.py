@@ -20,7 +20,8 @@ import numpy as np
 
 from backends import HostArray
 from simulator.inputs import check_count
-from simulator.network.network import Layer, Network
+from simulator.network.layers import Layer, Pool
+from simulator.network.network import Network
 from simulator.streams import Seed, Streams
 
 Overlap = tuple[slice, slice]
@@ -74,9 +75,9 @@ def _sites(layer: Layer) -> tuple[int, int]:
     return (layer.input_shape[0], layer.input_shape[1]) if len(layer.input_shape) == 3 else (1, 1)
 
 
-def _pool(reach: HostArray, pools: Sequence[int]) -> HostArray:
+def _pool(reach: HostArray, pools: Sequence[Pool]) -> HostArray:
     """Windows (..., H, W) that hold a marked site."""
-    for s in pools:
+    for s in (pool.size for pool in pools):
         height, width = reach.shape[-2] // s, reach.shape[-1] // s
         cut = reach[..., : height * s, : width * s]
         reach = np.any(cut.reshape(*cut.shape[:-2], height, s, width, s), axis=(-3, -1))

@@ -4,88 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from backends import HostArray
 from simulator.streams import Seed, Streams
 
+from .layers import Conv, Dense, Layer, MaxPool, Pool, Shape, pooled_shape, scale_of
+
 INIT_LAWS = ("gaussian", "uniform", "rademacher")
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A k×k convolution with "same" zero padding, then gates."""
-
-    channels: int
-    kernel: int = 3
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """Max-pooling by size×size windows (after gates); a ragged edge is dropped."""
-
-    size: int = 2
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A dense layer (images are flattened row-major, channels last), then gates, except after the last."""
-
-    width: int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One weight layer: z = W^T x, its gates, and the max-pools behind them.
-
-    ``input_shape`` and ``gate_shape`` are the shapes of x_{l-1} and z_l of one example, ``output_shape`` that of
-    x_l = D_l z_l after the pools. ``window`` is the side of the composed pooling window.
-    """
-
-    weight_shape: Shape
-    input_shape: Shape
-    gate_shape: Shape
-    pools: Shape = ()
-
-    @property
-    def convolutional(self) -> bool:
-        return len(self.weight_shape) == 4
-
-    @property
-    def window(self) -> int:
-        return math.prod(self.pools)
-
-    @property
-    def output_shape(self) -> Shape:
-        return _pooled(self.gate_shape, self.pools)
-
-    @property
-    def fan_in(self) -> int:
-        return math.prod(self.weight_shape[:-1])
-
-    @property
-    def n_weights(self) -> int:
-        return math.prod(self.weight_shape)
 
 
 @dataclass(frozen=True)
 class Network:
     """An immutable ReLU network without biases and with one output, T(x) = x^T [Π_{l<L} W_l D_l] W_L (8).
 
-    Attributes: ``input_shape`` of one example, ``layers`` (L of them), ``input_pools`` (max-pools before layer 1).
+    Attributes: ``input_shape`` of one example, ``layers`` (L of them), ``input_pools`` (pools before layer 1).
     """
 
     input_shape: Shape
     layers: tuple[Layer, ...]
-    input_pools: Shape = ()
+    input_pools: tuple[Pool, ...] = ()
 
     @property
     def depth(self) -> int:
         """L, the number of weight layers."""
         return len(self.layers)
+
+    @property
+    def scale(self) -> float:
+        """What the sums over windows of all pools are multiplied by: of every path, hence of T."""
+        return scale_of(self.input_pools) * math.prod(layer.scale for layer in self.layers)
+
+    @property
+    def has_maxima(self) -> bool:
+        """Whether some pool chooses, which no law at a temperature does."""
+        pools = [*self.input_pools, *(pool for layer in self.layers for pool in layer.pools)]
+        return any(pool.chooses for pool in pools)
 
     @property
     def weight_shapes(self) -> list[Shape]:
@@ -140,19 +96,13 @@ def _draw(rng: np.random.Generator, law: str, shape: Shape) -> HostArray:
     return rng.integers(0, 2, shape) * 2.0 - 1.0
 
 
-def _pooled(shape: Shape, pools: Shape) -> Shape:
-    for size in pools:
-        shape = (shape[0] // size, shape[1] // size, shape[2])
-    return shape
-
-
 def _positive(value: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{what} {value!r} is not a size: use an integer >= 1")
     return int(value)
 
 
-def sequential(input_shape: Sequence[int], layers: Sequence[Conv | MaxPool | Dense]) -> Network:
+def sequential(input_shape: Sequence[int], layers: Sequence[Conv | Pool | Dense]) -> Network:
     """A network from its layers, ending in ``Dense(1)``.
 
     `input_shape` is (H, W, C) or (n,). Raises `ValueError` for a layer that the signals' shape does not allow.
@@ -162,16 +112,15 @@ def sequential(input_shape: Sequence[int], layers: Sequence[Conv | MaxPool | Den
         raise ValueError(f"input shape {shape} is not usable: use (height, width, channels) or (n,)")
     start = shape
     built: list[Layer] = []
-    input_pools: list[int] = []
+    input_pools: list[Pool] = []
     for spec in layers:
-        if isinstance(spec, MaxPool):
-            size = _check_pool(spec, shape)
+        if isinstance(spec, Pool):
+            pool = _check_pool(spec, shape)
             if built:
-                last = built[-1]
-                built[-1] = Layer(last.weight_shape, last.input_shape, last.gate_shape, (*last.pools, size))
+                built[-1] = replace(built[-1], pools=(*built[-1].pools, pool))
             else:
-                input_pools.append(size)
-            shape = _pooled(shape, (size,))
+                input_pools.append(pool)
+            shape = pooled_shape(shape, [pool])
         else:
             built.append(_weight_layer(spec, shape))
             shape = built[-1].gate_shape
@@ -180,7 +129,7 @@ def sequential(input_shape: Sequence[int], layers: Sequence[Conv | MaxPool | Den
     return Network(start, tuple(built), tuple(input_pools))
 
 
-def _check_pool(spec: MaxPool, shape: Shape) -> int:
+def _check_pool(spec: Pool, shape: Shape) -> Pool:
     size = _positive(spec.size, "pooling size")
     if len(shape) != 3:
         raise ValueError(f"{spec} follows a dense layer: pool images, before the first Dense layer")
@@ -189,7 +138,7 @@ def _check_pool(spec: MaxPool, shape: Shape) -> int:
             f"{spec} meets images of {shape[0]}×{shape[1]}: the network is too deep for the image; "
             "use larger images or fewer pools"
         )
-    return size
+    return replace(spec, size=size)
 
 
 def _weight_layer(spec: Conv | Dense, shape: Shape) -> Layer:
@@ -197,7 +146,7 @@ def _weight_layer(spec: Conv | Dense, shape: Shape) -> Layer:
         width = _positive(spec.width, "width")
         return Layer((math.prod(shape), width), shape, (width,))
     if not isinstance(spec, Conv):
-        raise ValueError(f"layer {spec!r} is unknown: use Conv, MaxPool or Dense")
+        raise ValueError(f"layer {spec!r} is unknown: use Conv, MaxPool, AvgPool or Dense")
     channels, kernel = _positive(spec.channels, "number of channels"), _positive(spec.kernel, "kernel")
     if len(shape) != 3:
         raise ValueError(f"{spec} follows a dense layer: put convolutions before the first Dense layer")
@@ -222,7 +171,7 @@ def vgg12(width: float = 1.0, input_shape: Sequence[int] = (32, 32, 3)) -> Netwo
     if not (math.isfinite(width) and width > 0):
         raise ValueError(f"width {width!r} is not a multiplier: use a number > 0, such as 0.25")
     scaled = [max(1, round(base * width)) for base in (64, 128, 256, 512, 512)]
-    layers: list[Conv | MaxPool | Dense] = []
+    layers: list[Conv | Pool | Dense] = []
     for channels in scaled:
         layers += [Conv(channels), Conv(channels), MaxPool(2)]
     return sequential(input_shape, [*layers, Dense(scaled[-1]), Dense(1)])

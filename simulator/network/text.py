@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .network import Conv, Dense, MaxPool, Network, mlp, sequential, vgg12
+from .layers import AvgPool, Conv, Dense, MaxPool, Pool
+from .network import Network, mlp, sequential, vgg12
 
 KINDS = ("mlp", "vgg12", "seq")
 FORMS = "mlp:W1xW2x..., vgg12[:WIDTH] or seq:conv8,pool,dense8"
-LAYERS: dict[str, Callable[[int], Conv | MaxPool | Dense]] = {"conv": Conv, "pool": MaxPool, "dense": Dense}
+LAYERS: dict[str, Callable[[int], Conv | Pool | Dense]] = {
+    "conv": Conv,
+    "pool": MaxPool,
+    "avg": AvgPool,
+    "dense": Dense,
+}
 
 
 def network_from_text(text: str, input_shape: tuple[int, ...]) -> Network:
     """The network that a line of text names, for inputs of a shape; the output layer Dense(1) is added.
 
     ``mlp:W1xW2x...`` has hidden layers of these widths, ``vgg12[:WIDTH]`` is `vgg12`, and ``seq:`` lists layers: convC
-    (C channels, 3×3), pool, denseN. Raises `ValueError` for anything else, or where the layers do not fit the inputs.
+    (C channels, 3×3), pool (maxima of 2×2 windows; pool3: of 3×3), avg (means), denseN. Raises `ValueError` for
+    anything else, or where the layers do not fit the inputs.
 
     >>> network_from_text("seq:conv8,pool,dense4", (8, 8, 3)).weight_shapes
     ((3, 3, 3, 8), (128, 4), (4, 1))
@@ -36,11 +43,11 @@ def network_from_text(text: str, input_shape: tuple[int, ...]) -> Network:
     raise ValueError(f"network {text!r} is unknown: expected {FORMS}")
 
 
-def _layer(item: str) -> Conv | MaxPool | Dense:
+def _layer(item: str) -> Conv | Pool | Dense:
     for word, make in LAYERS.items():
         if item.startswith(word):
             number = item.removeprefix(word)
-            if word == "pool" and not number:
-                return MaxPool()
+            if word in ("pool", "avg"):
+                return make(int(number or 2))
             return make(int(number))
-    raise ValueError(f"layer {item!r} is unknown: use convC, pool or denseN, such as seq:conv8,pool,dense8")
+    raise ValueError(f"layer {item!r} is unknown: use convC, pool, avg or denseN, such as seq:conv8,pool,dense8")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend
-from simulator.network.network import Layer, Network
+from simulator.network.layers import Layer, scaled, select, window_of
+from simulator.network.network import Network
 from simulator.streams import uniform
 
 Pair = tuple[Array, Array]
@@ -60,8 +61,13 @@ def linear(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
 def linear_gated(ops: Backend, layer: Layer, mask: Array, *pairs: Pair) -> Array:
     """D_l Σ W^T x over the pairs (x, W), pooled, for frozen gates: ([K,] m, *input_shape) -> what layer l+1 reads."""
     if layer.convolutional:
-        return ops.convolve_gated(mask, layer.window, *pairs)
-    return ops.apply_gates(mask, linear(ops, layer, *pairs), layer.window)
+        return scaled(ops.convolve_gated(mask, layer.window, *pairs), layer.scale)
+    return apply_frozen(ops, layer, mask, linear(ops, layer, *pairs))
+
+
+def apply_frozen(ops: Backend, layer: Layer, mask: Array, z: Array) -> Array:
+    """D_l z pooled, for frozen gates: ([K,] m, *gate_shape) -> what layer l+1 reads."""
+    return scaled(ops.apply_gates(mask, z, layer.window), layer.scale)
 
 
 def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
@@ -76,8 +82,8 @@ def linear_adjoint(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
 def linear_adjoint_gated(ops: Backend, layer: Layer, below: Layer, mask: Array, *pairs: Pair) -> Array:
     """D_{l-1} Σ W δ over the pairs (δ, W), `below` and `mask` those of layer l-1: ([K,] m, *gate_shape of l-1)."""
     if layer.convolutional:
-        return ops.convolve_adjoint_gated(mask, below.window, *pairs)
-    return ops.spread_gates(mask, linear_adjoint(ops, layer, *pairs), below.window)
+        return scaled(ops.convolve_adjoint_gated(mask, below.window, *pairs), below.scale)
+    return scaled(ops.spread_gates(mask, linear_adjoint(ops, layer, *pairs), below.window), below.scale)
 
 
 def linear_gradient(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
@@ -132,15 +138,18 @@ def _layers(
     rng: np.random.Generator | None,
 ) -> Iterator[tuple[Array, Array]]:
     """(x_0, None), then (x_l, gates) of layers 1..L-1."""
-    for size in network.input_pools:
-        x, _ = ops.select_maximum(x, size)
+    for pool in network.input_pools:
+        x = scaled(pool.select(ops, x)[0], pool.scale)
     yield x, None
     for layer, w in zip(network.layers[:-1], weights[:-1], strict=True):
         if temperature == 0.0 and layer.convolutional:
-            x, mask = ops.convolve_and_gate(x, w, layer.pools)
+            x, mask = ops.convolve_and_gate(x, w, layer.first_maxima)
         else:
             z = linear(ops, layer, (x, w))
-            x, mask = ops.gate(z, layer.pools) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
+            x, mask = ops.gate(z, layer.first_maxima) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
+        done = len(layer.first_maxima)
+        x, mask = select(ops, layer.pools[done:], x, mask, window_of(layer.pools[:done]))
+        x = scaled(x, layer.scale)
         yield x, mask
 
 

@@ -44,7 +44,7 @@ def output(
     ops = get_backend(backend)
     if not (math.isfinite(temperature) and temperature >= 0):
         raise ValueError(f"temperature {temperature!r} is not usable: use a number >= 0")
-    if temperature > 0 and (network.input_pools or any(layer.pools for layer in network.layers)):
+    if temperature > 0 and network.has_maxima:
         raise ValueError(f"temperature {temperature:g} meets max-pooling, which has no thermal law: use 0")
     rng = None
     if temperature > 0:

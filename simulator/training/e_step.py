@@ -34,7 +34,7 @@ def check_e_step(network: Network, e_step: str, temperature: float, loss: str) -
         raise ValueError(
             f"e_step {e_step!r} at temperature {temperature:g}: zero_temperature needs temperature 0, the others > 0"
         )
-    if temperature > 0 and (network.input_pools or any(layer.pools for layer in network.layers)):
+    if temperature > 0 and network.has_maxima:
         raise ValueError(f"temperature {temperature:g} meets max-pooling, which has no thermal law: use 0")
     if e_step == "exact" and loss != "logistic":
         raise ValueError(f"loss {loss!r} is not a likelihood: the exact E-step needs 'logistic'")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from simulator import Conv, Dense, MaxPool, Network, sequential
+from simulator import AvgPool, Conv, Dense, MaxPool, Network, sequential
 from support.oracle import Oracle, Step
 
 Array = np.ndarray[Any, Any]
 LOSSES = ("hinge", "logistic", "squared")
 BACKENDS = ("numpy", "numba")
-LAYERS = {"conv": Conv, "pool": MaxPool, "dense": Dense}
+LAYERS = {"conv": Conv, "pool": MaxPool, "avg": AvgPool, "dense": Dense}
 
 
 def he_weights(network: Network, seed: int) -> list[Array]:
@@ -92,6 +92,10 @@ def _pool(size: int = 2) -> Step:
     return ("pool", size)
 
 
+def _avg(size: int = 2) -> Step:
+    return ("avg", size)
+
+
 def _vgg12() -> tuple[Step, ...]:
     """The paper's network at 1/16 of its width."""
     stages = [(_conv(c), _conv(c), _pool()) for c in (4, 8, 16, 32, 32)]
@@ -118,6 +122,9 @@ IMAGES = [
     Case("one-pixel", (1, 1, 3), (_conv(6), _conv(5, 5), *_dense(1))),
     Case("pool-to-pixel", (2, 3, 2), (_conv(4), _pool(), _conv(4), *_dense(3, 1))),
     Case("four-convs", (6, 6, 1), (_conv(3), _conv(4), _pool(), _conv(3), _conv(4, 1), *_dense(1)), examples=11),
+    Case("avg", (6, 5, 2), (_conv(3), _avg(), _conv(4), *_dense(3, 1))),
+    Case("avg-first", (7, 6, 2), (_avg(), _conv(3), _avg(3), *_dense(3, 1)), seed=1),
+    Case("max-then-avg", (9, 8, 1), (_conv(3), _pool(), _avg(), _conv(3), *_dense(1)), seed=2),
 ]
 VGG12 = Case("vgg12", (32, 32, 3), _vgg12(), examples=4)
 CASES = [*DENSE, *IMAGES, VGG12]
@@ -139,7 +146,7 @@ def image_cases(draw: st.DrawFn) -> Case:
     for _ in range(draw(st.integers(1, 4))):
         size = draw(st.sampled_from([2, 3]))
         if min(sides) >= size and draw(st.booleans()):
-            spec.append(_pool(size))
+            spec.append(draw(st.sampled_from([_pool, _avg]))(size))
             sides = [side // size for side in sides]
         else:
             spec.append(_conv(draw(st.integers(1, 3)), draw(st.sampled_from([1, 3, 5]))))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from simulator import AvgPool, MaxPool
 from theory.signals import LayerSignals, NetworkSignals
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +27,9 @@ SMALL = 1e-9
 
 @dataclass(frozen=True)
 class Layer:
-    """Signals of weight layer l: x (S'_{l-1}, n_{l-1}) below, δ̂ (S_l, n_l), φ_o as lists with None outside, for each
-    channel the pairs (S_l site, S'_l site) of its on-set, S'_l, s_l², and whether it reads images."""
+    """Signals of weight layer l: x (n, n_{l-1}) below, δ̂ (S_l, n_l), φ_o as lists with None outside, for each channel
+    the pairs (S_l site, S'_l site) of its on-set, S'_l, s_l², whether it reads images, and which means of the S'_{l-1}
+    sites the n sites below are (n, S'_{l-1}), if they are not those sites themselves."""
 
     x: Array
     delta: Array
@@ -36,10 +38,11 @@ class Layer:
     n_pooled: int
     variance: float
     placed: bool
+    means: Array | None = None
 
     @cached_property
-    def shifts(self) -> list[Array]:
-        """φ_o as 0/1 matrices (S_l, S'_{l-1})."""
+    def reads(self) -> list[Array]:
+        """φ_o as 0/1 matrices (S_l, n)."""
         matrices = [np.zeros((len(self.delta), len(self.x))) for _ in self.phi]
         for matrix, phi in zip(matrices, self.phi, strict=True):
             for site, below in enumerate(phi):
@@ -48,9 +51,14 @@ class Layer:
         return matrices
 
     @cached_property
+    def shifts(self) -> list[Array]:
+        """From the S'_{l-1} sites to S_l, (S_l, S'_{l-1})."""
+        return [read if self.means is None else read @ self.means for read in self.reads]
+
+    @cached_property
     def seen(self) -> list[Array]:
         """x at every offset, (S_l, n_{l-1}) each."""
-        return [shift @ self.x for shift in self.shifts]
+        return [read @ self.x for read in self.reads]
 
     @cached_property
     def sent(self) -> list[Array]:
@@ -93,11 +101,13 @@ def pool(values: Array, origin: Array, size: int) -> tuple[Array, Array]:
 def measured_layers(network: Any, weights: Sequence[Array], x: Array, c: Array) -> list[Layer]:
     """Signals of every layer, the last included (its δ̂ is c and nothing is on)."""
     m, value = len(x), np.asarray(x, dtype=float)
-    for size in network.input_pools:
+    for spec in network.input_pools:
         index = np.zeros(value.shape[1:3], dtype=int)
-        value = np.stack([np.stack([pool(v[..., a], index, size)[0] for a in range(v.shape[-1])], -1) for v in value])
+        maximum = partial(pool, origin=index, size=spec.size)
+        one = partial(mean, s=spec.size) if isinstance(spec, AvgPool) else lambda v, largest=maximum: largest(v)[0]
+        value = np.stack([np.stack([one(v[..., a]) for a in range(v.shape[-1])], -1) for v in value])
     below, found = value.reshape(-1, value.shape[-1]), []
-    kernels = []
+    kernels, means = [], None
     for layer, w in zip(network.layers, weights, strict=True):
         phi = kernel_maps(layer, m)
         kernel = np.asarray(w).reshape(len(phi), below.shape[1], -1)
@@ -107,38 +117,69 @@ def measured_layers(network: Any, weights: Sequence[Array], x: Array, c: Array) 
             if place is not None:
                 z[site] += below[place] @ kernel[o]
         on, above = pooled_sites(layer, z, m)
-        found.append((below, phi, on, len(above), len(layer.input_shape) == 3))
+        found.append((below, phi, on, len(above), len(layer.input_shape) == 3, means))
         kernels.append(kernel)
-        below = above
+        means = mean_matrix(layer, m)
+        below = above if means is None else means @ above
     delta, layers = np.asarray(c)[:, None], []
-    for (below, phi, on, n_pooled, placed), kernel in reversed(list(zip(found, kernels, strict=True))):
+    for (below, phi, on, n_pooled, placed, means), kernel in reversed(list(zip(found, kernels, strict=True))):
         if layers:
             seen, delta = layers[0], np.zeros((max(len(phi[0]), 1), kernel.shape[2]))
             back = sum(sent @ k.T for sent, k in zip(seen.sent, kernels[len(found) - len(layers)], strict=True))
             for b, pairs in enumerate(on):
                 for site, place in pairs:
                     delta[site, b] = back[place, b]
-        layers.insert(0, Layer(below, delta, phi, on, n_pooled, float(np.mean(kernel**2)), placed))
+        layers.insert(0, Layer(below, delta, phi, on, n_pooled, float(np.mean(kernel**2)), placed, means))
     return layers
+
+
+def mean(v: Array, s: int) -> Array:
+    """Means of the whole windows of one channel (H, W)."""
+    places = product(range(v.shape[0] // s), range(v.shape[1] // s))
+    means = [v[y * s : y * s + s, x * s : x * s + s].mean() for y, x in places]
+    return np.array(means).reshape(v.shape[0] // s, v.shape[1] // s)
+
+
+def maxima(layer: Any) -> list[int]:
+    """Sizes of the max-pools, all of which come first."""
+    return [spec.size for spec in layer.pools if isinstance(spec, MaxPool)]
+
+
+def mean_matrix(layer: Any, m: int) -> Array | None:
+    """The average pools of a layer as a matrix on the sites behind its max-pools, site by site; None without any."""
+    sizes = [spec.size for spec in layer.pools if not isinstance(spec, MaxPool)]
+    if not sizes:
+        return None
+    first = math.prod(maxima(layer))
+    shape = tuple(side // first for side in layer.gate_shape[:2])
+    columns = []
+    for i, y, x in product(range(m), *(range(side) for side in shape)):
+        image = np.zeros((m, *shape))
+        image[i, y, x] = 1.0
+        for size in sizes:
+            image = np.stack([mean(one, size) for one in image])
+        columns.append(image.ravel())
+    return np.array(columns).T
 
 
 def pooled_sites(layer: Any, z: Array, m: int) -> tuple[list[list[tuple[int, int]]], Array]:
     """On-sets of every channel of z (S_l, n_l), and x_l (S'_l, n_l)."""
     places = layer.gate_shape[:-1]
-    n_pooled = m * math.prod(layer.output_shape[:-1])
+    first, means = math.prod(maxima(layer)), mean_matrix(layer, m)
+    n_pooled = m * math.prod(side // first for side in places)
     above, on = np.zeros((n_pooled, z.shape[1])), []
     for b in range(z.shape[1]):
         pairs = []
         values, origin = np.maximum(z[:, b], 0.0), np.arange(len(z))
-        if layer.pools:
+        if maxima(layer):
             parts = []
             for v, o in zip(values.reshape(m, *places), origin.reshape(m, *places), strict=True):
-                for size in layer.pools:
+                for size in maxima(layer):
                     v, o = pool(v, o, size)
                 parts.append((v.ravel(), o.ravel()))
             values, origin = (np.concatenate(p) for p in zip(*parts, strict=True))
         for place, (value, site) in enumerate(zip(values, origin, strict=True)):
-            if value > 0.0:
+            if value > 0.0 and (means is None or means[:, place].any()):  # not at the ragged edge of a mean
                 pairs.append((int(site), place))
                 above[place, b] = value
         on.append(pairs)
@@ -419,6 +460,7 @@ def replicate(layers: list[Layer], r: int) -> list[Layer]:
                 n_pooled=layer.n_pooled,
                 variance=layer.variance / (1 if first else r),
                 placed=layer.placed,
+                means=layer.means,
             )
         )
     return copies
@@ -454,6 +496,7 @@ def as_signals(layers: list[Layer]) -> NetworkSignals:
                 offsets=None
                 if not layer.placed
                 else np.array([[-1 if p is None else p for p in o] for o in layer.phi]),
+                windows=None if layer.means is None else np.array([np.flatnonzero(row) for row in layer.means]),
             )
         )
     return NetworkSignals(

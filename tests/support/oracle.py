@@ -22,7 +22,7 @@ from autograd.extend import defvjp, primitive
 
 Array = Any
 Step = tuple[str, int] | tuple[str, int, int]
-"""("conv", channels, kernel), ("pool", size) or ("dense", width)."""
+"""("conv", channels, kernel), ("pool", size), ("avg", size) or ("dense", width)."""
 
 
 @primitive
@@ -78,6 +78,14 @@ def max_pool(x: Array, size: int) -> Array:
     return anp.reshape(pooled, (m, height // size, width // size, channels))
 
 
+def mean_pool(x: Array, size: int) -> Array:
+    m, height, width, channels = x.shape
+    seen = _gather_groups(windows(height, width, size), x, size * size)
+    pooled = anp.transpose(anp.mean(seen, axis=1), (1, 0, 2))
+    return anp.reshape(pooled, (m, height // size, width // size, channels))
+
+
+POOLS = {"pool": max_pool, "avg": mean_pool}
 LOSSES: dict[str, Callable[[Array], Array]] = {
     "hinge": lambda u: anp.maximum(0.0, 1.0 - u),
     "logistic": lambda u: anp.logaddexp(0.0, -u),
@@ -90,7 +98,7 @@ def weight_shapes(input_shape: Sequence[int], spec: Sequence[Step]) -> list[tupl
     shape: tuple[int, ...] = tuple(input_shape)
     found: list[tuple[int, ...]] = []
     for kind, *sizes in spec:
-        if kind == "pool":
+        if kind in POOLS:
             shape = (shape[0] // sizes[0], shape[1] // sizes[0], shape[2])
         elif kind == "conv":
             found.append((sizes[1], sizes[1], shape[2], sizes[0]))
@@ -123,8 +131,8 @@ class Oracle:
         """T(x), (m,)."""
         weights, signal = iter(self._weights(theta)), self.x.reshape(len(self.x), *self.input_shape)
         for position, (kind, size, *_) in enumerate(self.spec):
-            if kind == "pool":
-                signal = max_pool(signal, size)
+            if kind in POOLS:
+                signal = POOLS[kind](signal, size)
                 continue
             w = next(weights)
             z = convolve(signal, w) if kind == "conv" else anp.dot(signal.reshape((len(self.x), -1)), w)

@@ -58,8 +58,8 @@ class _Walker:
         weights = iter(case.weights)
         for position, (kind, size, *_) in enumerate(case.spec):
             self.before.append(signal.shape[1:])
-            if kind == "pool":
-                gate, signal = _pool(signal, size)
+            if kind in POOLS:
+                gate, signal = POOLS[kind](signal, size)
             else:
                 z = _linear(signal, next(weights), kind)
                 last = position == len(case.spec) - 1
@@ -80,7 +80,7 @@ class _Walker:
             return
         kind, size, *_ = self.spec[step]
         gate, shape = self.gates[step], self.before[step]
-        if kind == "pool":
+        if kind in POOLS:
             y, x, channel = place
             if y // size < shape[0] // size and x // size < shape[1] // size:
                 live = live * gate[(slice(None), *place)]
@@ -130,13 +130,26 @@ def _pool(signal: Array, size: int) -> tuple[Array, Array]:
     return selected, pooled
 
 
+def _average(signal: Array, size: int) -> tuple[Array, Array]:
+    """(1/size² at every site of a whole window, means)."""
+    m, height, width, channels = signal.shape
+    share, pooled = np.zeros(signal.shape), np.zeros((m, height // size, width // size, channels))
+    for i, y, x, c in np.ndindex(pooled.shape):
+        window = (i, slice(y * size, (y + 1) * size), slice(x * size, (x + 1) * size), c)
+        share[window], pooled[i, y, x, c] = 1 / size**2, signal[window].mean()
+    return share, pooled
+
+
+POOLS = {"pool": _pool, "avg": _average}
+
+
 def count_from_below(case: Case) -> int:
     """The number of paths, pushed up from the input in exact integers: how many reach each site and channel."""
     reach = np.ones(case.input_shape, dtype=object)
     for kind, size, *rest in case.spec:
         if kind == "dense":
             reach = np.full(size, reach.sum(), dtype=object)
-        elif kind == "pool":
+        elif kind in POOLS:
             height, width = reach.shape[0] // size, reach.shape[1] // size
             cropped = reach[: height * size, : width * size]
             reach = cropped.reshape(height, size, width, size, -1).sum(axis=(1, 3))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from simulator import HessianOperator, Network, mlp, sequential, train
-from simulator.network.network import Conv, Dense, MaxPool
+from simulator.network.layers import Conv, Dense, MaxPool
 from support import linearised_oracle as oracle
 from support.cases import DENSE, IMAGES, Array, Case, any_case
 from support.spectra import even_moments, l1_error, small_digits, transform
@@ -43,8 +43,20 @@ DEEP_IMAGE = Case(
     "deep-image", (4, 5, 1), (("conv", 2, 3), ("pool", 2), ("conv", 3, 3), ("dense", 4), ("dense", 1)), 4, 5
 )
 FLAT_TWICE = Case("flat-twice", (2, 2, 2), (("dense", 5), ("dense", 4), ("dense", 3), ("dense", 1)), 6, 6)
-LITERAL = [DENSE[2], DENSE[3], DENSE[5], IMAGES[1], IMAGES[2], IMAGES[4], UNEQUAL, NARROW, TWO_CONVS, DEEP_IMAGE]
-LARGE = [DENSE[4], IMAGES[5], IMAGES[6], *IMAGES[7:11], SITES, FLAT_TWICE]
+LITERAL = [
+    DENSE[2],
+    DENSE[3],
+    DENSE[5],
+    IMAGES[1],
+    IMAGES[2],
+    IMAGES[4],
+    IMAGES[11],
+    UNEQUAL,
+    NARROW,
+    TWO_CONVS,
+    DEEP_IMAGE,
+]
+LARGE = [DENSE[4], IMAGES[5], IMAGES[6], *IMAGES[7:], SITES, FLAT_TWICE]
 EXACT = [DENSE[1], IMAGES[0], IMAGES[3], Case("pooled", (5, 4, 2), (("conv", 4, 3), ("pool", 2), ("dense", 1)))]
 
 

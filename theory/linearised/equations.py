@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from theory.arrays import Array, ArrayLibrary, identity, times
-from theory.signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
 
@@ -118,7 +118,7 @@ class TopBasis:
         if signals.top.shape[1] != 1 or top.errors is None or top.n_offsets * channels >= below.n_pooled:
             return None
         gated = on_below(top, signals.top)[:, :, 0].T
-        columns = scatter_columns(gated, top.offsets, below.n_pooled)
+        columns = top.sent_below(gated, below.n_pooled)
         if columns.shape != top.errors.shape:
             return None
         basis = cls(library, columns, top.errors)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg.lapack import dpstrf
 
 from theory.arrays import HOST, Array, ArrayLibrary, block_of, identity, real_times, times
-from theory.signals import LayerSignals, NetworkSignals, Real, scatter_columns
+from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .equations import Field, Response, TopBasis, quadratic_forms, weighted
 from .sites import OnSets, SiteMaps, on_below, seen_by
@@ -103,7 +103,7 @@ class InnerLayer:
             self.maps = SiteMaps(library, layer, n_below)
         else:
             self.directions = library.asarray(kept, "float64")
-            self.shifted = library.asarray(scatter_columns(kept, layer.offsets, n_below), "float64")
+            self.shifted = library.asarray(layer.sent_below(kept, n_below), "float64")
         self._neurons_of(layer, errors, kept)
 
     def _neurons_of(self, layer: LayerSignals, errors: Real, kept: Real | None) -> None:

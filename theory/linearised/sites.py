@@ -9,17 +9,46 @@ from __future__ import annotations
 import numpy as np
 
 from theory.arrays import Array, ArrayLibrary, block_of, real_times, times
-from theory.signals import LayerSignals, Real
+from theory.signals import Index, LayerSignals, Real
+
+
+class WindowMeans:
+    """Average pools below a layer: matrices over sites and over the means of windows of them."""
+
+    def __init__(self, library: ArrayLibrary, windows: Index, n_sites: int) -> None:
+        self.xp, self.size = library.xp, windows.shape[1]
+        owner, inside = np.zeros(n_sites, dtype=np.int64), np.zeros(n_sites)
+        owner[windows] = np.arange(len(windows))[:, None]
+        inside[windows] = 1.0
+        self.members = [library.asarray(sites, "int64") for sites in windows.T]
+        self.owner, self.inside = library.asarray(owner, "int64"), library.asarray(inside, "float64")
+
+    def gather(self, matrix: Array) -> Array:
+        """P M P^T, P the means: (n_z, S', S') -> (n_z, n, n)."""
+        for axis in (-2, -1):
+            parts = [self.xp.take(matrix, sites, axis=axis) for sites in self.members]
+            matrix = sum(parts[1:], parts[0])
+        return matrix / self.size**2
+
+    def scatter(self, matrix: Array) -> Array:
+        """P^T M P, the adjoint of `gather`: (n_z, n, n) -> (n_z, S', S')."""
+        for axis in (-2, -1):
+            matrix = self.xp.take(matrix, self.owner, axis=axis)
+        return matrix * (self.inside[:, None] * self.inside / self.size**2)
 
 
 class SiteMaps:
     """φ_o of a layer: matrices over the S' sites below, read or written at every offset.
 
-    Dense layers have one offset, the identity.
+    Dense layers have one offset, the identity. Means of windows of sites come in between where there are any.
     """
 
     def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int) -> None:
         self.library, self.n_sites, self.n_below = library, layer.n_sites, n_below
+        self.means: WindowMeans | None = None
+        if layer.windows is not None:
+            self.means = WindowMeans(library, layer.windows, n_below)
+            self.n_below = len(layer.windows)
         self.pairs: list[tuple[Array, Array]] | None = None
         if layer.offsets is not None:
             inside = [np.flatnonzero(offset >= 0) for offset in layer.offsets]
@@ -28,6 +57,8 @@ class SiteMaps:
 
     def gather(self, matrix: Array) -> Array:
         """Σ_o gather_o(M), M[φ_o α, φ_o β] and 0 outside: (n_z, S', S') -> (n_z, S, S)."""
+        if self.means is not None:
+            matrix = self.means.gather(matrix)
         if self.pairs is None:
             return matrix
         total = self._zeros(matrix, self.n_sites)
@@ -42,7 +73,7 @@ class SiteMaps:
         total = self._zeros(matrix, self.n_below)
         for own, below in self.pairs:
             total = self.library.add_block(total, below, block_of(self.library.xp, matrix, own))
-        return total
+        return total if self.means is None else self.means.scatter(total)
 
     def _zeros(self, like: Array, n: int) -> Array:
         return self.library.xp.zeros((like.shape[0], n, n), dtype=like.dtype, device=like.device)

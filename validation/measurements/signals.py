@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from backends import Backend, get_backend
 from simulator import Network
 from simulator.inputs import check_examples, check_weights
-from simulator.network.network import Layer
+from simulator.network.layers import Layer, pooled_shape, window_of
 from simulator.passes.propagation import backpropagate, propagate
 from theory.signals import OFF, LayerSignals, NetworkSignals, gather_columns, scatter_columns
 
@@ -23,7 +24,7 @@ def measure_signals(
 ) -> NetworkSignals:
     """x_{l-1}, δ̂_l, gates and mean square weights of the examples with c_i ≠ 0, for `theory.linearised_law`.
 
-    x (m, ...), c (m,) = ∂ℓ/∂T/m. Dense and convolutional layers and max-pooling alike; signals in float64.
+    x (m, ...), c (m,) = ∂ℓ/∂T/m. Dense and convolutional layers and pools alike; signals in float64.
     """
     ops = get_backend(backend)
     c = np.asarray(c, dtype=np.float64)
@@ -35,33 +36,76 @@ def measure_signals(
     with ops.computing():
         signals = propagate(network, device, ops.asarray(x), ops)
         errors = backpropagate(network, device, signals, ops.asarray(c), ops)
-    layers = []
+    layers: list[LayerSignals] = []
     for i, layer in enumerate(network.layers[:-1]):
         inputs, gates, delta = (ops.to_numpy(a) for a in (signals.inputs[i], signals.gates[i], errors[i]))
         variance = float(np.mean(np.square(weights[i], dtype=np.float64)))
-        layers.append(_layer(layer, inputs, gates, None if i == 0 else delta, variance))
-    offsets = site_maps(network.layers[-1], active.size)
-    below = active.size if offsets is None else offsets.size
-    top = scatter_columns(c[:, None], offsets, below)
-    return NetworkSignals(tuple(layers), top, tuple(network.layer_sizes))
+        below = layers[-1] if layers else None
+        windows = mean_windows(network.layers[i - 1], active.size) if i else None
+        layers.append(_layer(layer, inputs, gates, delta, variance, windows, below))
+    return NetworkSignals(tuple(layers), _top(network, layers, c), tuple(network.layer_sizes))
 
 
-def _layer(layer: Layer, inputs: Array, gates: Array, errors: Array | None, variance: float) -> LayerSignals:
-    """Signals of one layer; `errors` None: those of layer 1, which no equation needs."""
+def _top(network: Network, layers: Sequence[LayerSignals], c: Array) -> Array:
+    """c as layer L-1 sees it, sent back through every offset of the last layer."""
+    last, m = network.layers[-1], len(c)
+    offsets = site_maps(last, m)
+    if not layers:
+        return scatter_columns(c[:, None], offsets, m if offsets is None else offsets.size)
+    windows = mean_windows(network.layers[-2], m)
+    top = replace(layers[-1], offsets=offsets, windows=windows)
+    return top.sent_below(c[:, None], layers[-1].n_pooled)
+
+
+def _layer(
+    layer: Layer,
+    inputs: Array,
+    gates: Array,
+    errors: Array,
+    variance: float,
+    windows: Array | None,
+    under: LayerSignals | None,
+) -> LayerSignals:
+    """Signals of one layer; `under` None: layer 1, whose errors no equation needs."""
     below = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
     channels = layer.gate_shape[-1]
     offsets = site_maps(layer, len(inputs))
-    delta = None if errors is None else errors.reshape(-1, channels).astype(np.float64)
-    return LayerSignals(
+    made = LayerSignals(
         inputs=gather_columns(below, offsets),
-        errors=None if delta is None else scatter_columns(delta, offsets, len(below)),
-        source=sources(gates, layer.window),
+        errors=None,
+        source=sources(gates, math.prod(layer.first_maxima)),
         n_sites=math.prod(gates.shape[:-1]),
         n_in=below.shape[1],
         n_out=channels,
         variance=variance,
         offsets=offsets,
+        windows=windows,
     )
+    if under is None:
+        return made
+    return replace(made, errors=made.sent_below(errors.reshape(-1, channels).astype(np.float64), under.n_pooled))
+
+
+def mean_windows(layer: Layer, m: int) -> Array | None:
+    """The sites behind the max-pools of a layer whose means are handed on, (n, a), over m examples; None: no means.
+
+    Raises `ValueError` for a max-pool behind an average pool: what it selects is a mean and no site.
+    """
+    count = len(layer.first_maxima)
+    means = layer.pools[count:]
+    if not means:
+        return None
+    if any(pool.chooses for pool in means):
+        raise ValueError(
+            f"the pools {', '.join(map(str, layer.pools))} have a max-pool behind an average pool, whose signals the "
+            "linearised equations cannot hold: put max-pools first, or predict with R0 to R2"
+        )
+    height, width, _ = pooled_shape(layer.gate_shape, layer.pools[:count])
+    side = window_of(means)
+    rows, columns = height // side, width // side
+    sites = np.arange(m * height * width).reshape(m, height, width)[:, : rows * side, : columns * side]
+    split = sites.reshape(m, rows, side, columns, side)
+    return np.moveaxis(split, 2, 3).reshape(m * rows * columns, side * side)
 
 
 def site_maps(layer: Layer, m: int) -> Array | None:

@@ -140,8 +140,9 @@ def torch_model(case: Case) -> Any:
     layers: list[Any] = []
     shape, flat = case.input_shape, len(case.input_shape) == 1
     for index, (kind, *sizes) in enumerate(case.spec):
-        if kind == "pool":
-            layers.append(torch.nn.MaxPool2d(sizes[0]))
+        if kind in ("pool", "avg"):
+            pool = torch.nn.MaxPool2d if kind == "pool" else torch.nn.AvgPool2d
+            layers.append(pool(sizes[0]))
             shape = (shape[0] // sizes[0], shape[1] // sizes[0], shape[2])
             continue
         if kind == "conv":
