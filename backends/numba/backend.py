@@ -118,9 +118,10 @@ class NumbaBackend(NumbaConvolutions):
     def perceptron_gradient(
         self, weights: Sequence[Array], x: Array, y: Array, loss: str
     ) -> tuple[list[Array], Array, Array, Array] | None:
-        if x.ndim != 2 or any(w.ndim != 2 or 2 * w.size * len(x) >= LARGE_PRODUCT for w in weights):
-            return None
         kernel = self._perceptron
+        small = all(w.ndim == 2 and 2 * w.size * len(x) < LARGE_PRODUCT for w in weights)
+        if loss not in kernel.LOSSES or x.ndim != 2 or not small:
+            return None
         flat = np.concatenate([w.reshape(-1) for w in weights])
         made, sizes = np.empty_like(flat), np.array([len(weights[0]), *(w.shape[1] for w in weights)])
         total, correct, active = kernel.gradient(

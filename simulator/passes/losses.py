@@ -1,4 +1,8 @@
-"""Losses of the margin u = y T(x), with their first two derivatives."""
+"""Losses of the margin u = y T(x), with their first two derivatives.
+
+Hinge and perceptron are of the paper's class: piecewise linear in the margin, so that the Hessian of the risk is its
+residual part alone. A loss is one entry of `LOSSES`; kernels that do not know it leave it to the reference.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,14 @@ def _no_curvature(xp: Any, u: Array) -> Array:
     return xp.zeros_like(u)
 
 
+def _perceptron(xp: Any, u: Array) -> Array:
+    return xp.where(u >= 0, xp.zeros_like(u), -u)
+
+
+def _perceptron_slope(xp: Any, u: Array) -> Array:
+    return xp.where(u < 0, -xp.ones_like(u), xp.zeros_like(u))
+
+
 def _logistic(xp: Any, u: Array) -> Array:
     return xp.log1p(xp.exp(-xp.abs(u))) + xp.where(u < 0, -u, xp.zeros_like(u))
 
@@ -62,6 +74,7 @@ LOSSES = {
     loss.name: loss
     for loss in (
         Loss("hinge", _hinge, _hinge_slope, _no_curvature),
+        Loss("perceptron", _perceptron, _perceptron_slope, _no_curvature),
         Loss("logistic", _logistic, _logistic_slope, _logistic_curvature),
         Loss("squared", _squared, _squared_slope, _squared_curvature),
     )
@@ -69,7 +82,7 @@ LOSSES = {
 
 
 def get_loss(name: str) -> Loss:
-    """hinge max(0, 1-u), logistic log(1+e^{-u}) or squared ½(1-u)²."""
+    """hinge max(0, 1-u), perceptron max(0, -u), logistic log(1+e^{-u}) or squared ½(1-u)²."""
     if name not in LOSSES:
         raise ValueError(f"loss {name!r} is unknown: use one of {', '.join(LOSSES)}")
     return LOSSES[name]

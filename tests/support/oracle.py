@@ -88,6 +88,7 @@ def mean_pool(x: Array, size: int) -> Array:
 POOLS = {"pool": max_pool, "avg": mean_pool}
 LOSSES: dict[str, Callable[[Array], Array]] = {
     "hinge": lambda u: anp.maximum(0.0, 1.0 - u),
+    "perceptron": lambda u: anp.maximum(0.0, -u),
     "logistic": lambda u: anp.logaddexp(0.0, -u),
     "squared": lambda u: 0.5 * (1.0 - u) ** 2,
 }
@@ -152,7 +153,7 @@ class Oracle:
     def curvature(self, theta: Array) -> Array:
         """ℓ''/m, (m,)."""
         u, slope = self.y * self.output(theta), elementwise_grad(LOSSES[self.loss])
-        return np.zeros(len(u)) if self.loss == "hinge" else elementwise_grad(slope)(u) / len(u)
+        return np.zeros(len(u)) if self.loss in ("hinge", "perceptron") else elementwise_grad(slope)(u) / len(u)
 
     def jacobian(self, theta: Array) -> Array:
         """∇T_i, (m, N)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from simulator.passes.losses import LOSSES
 from validation.report.text import table
 from validation.run.command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", default=d.data, help="auto (default), digits, cifar10, an image FOLDER or a ZIP of one")
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
     p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
-    p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,dense8")
+    p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,avg,dense8")
     p.add_argument("--weights", metavar="FILE",
                    help="start from a .pt, .safetensors or .npz file (--epochs 0: only measure it)")  # fmt: skip
     p.add_argument("--weights-names", type=_words, metavar="A,B,...",
@@ -53,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=int, default=d.batch_size)
     p.add_argument("--learning-rate", type=float, default=d.learning_rate)
     p.add_argument("--momentum", type=float, default=d.momentum)
-    p.add_argument("--loss", default=d.loss, help="hinge (default), logistic or squared")
+    others = ", ".join(name for name in LOSSES if name != d.loss)
+    p.add_argument("--loss", default=d.loss, help=f"{d.loss} (default), {others}")
     p.add_argument("--probes", type=int, default=d.probes, help="Lanczos probes (default 4)")
     p.add_argument("--steps", type=int, help="Lanczos steps (default 60)")
     p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")

@@ -58,14 +58,14 @@ def test_the_table_has_active_and_inactive_examples() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_inactive_examples_do_not_matter(loss: str, backend: str) -> None:
-    """Hinge: the gradient is that of the active examples alone, times their share. Others: every example counts."""
+    """The gradient is that of the active examples alone, times their share, where the slope is 0 elsewhere."""
     case = DENSE[4]
     network, weights, x, y = case.problem
-    on = y * case.oracle().output(case.theta) < 1
+    on = y * case.oracle().output(case.theta) < (0 if loss == "perceptron" else 1)
     assert 0 < on.sum() < len(on)
     alone = network.flatten(gradient(network, weights, x[on], y[on], loss, backend)) * on.mean()
     whole = network.flatten(gradient(network, weights, x, y, loss, backend))
-    if loss == "hinge":
+    if loss in ("hinge", "perceptron"):
         assert_close(whole, alone, 1e-13)
     else:
         assert np.linalg.norm(whole - alone) > 1e-6 * np.linalg.norm(whole)
@@ -88,7 +88,12 @@ def test_extreme_margins_do_not_overflow(loss: str, backend: str) -> None:
     x = np.array([[1e3, 0, 0, 0, 0], [-1e3, 0, 0, 0, 0]])
     value = risk(case.network, [np.ones((5, 1))], x, [1, 1], loss, backend)
     slope = gradient(case.network, [np.ones((5, 1))], x, [1, 1], loss, backend)[0][0, 0]
-    closed = {"hinge": (1001 / 2, 500.0), "logistic": (1000 / 2, 500.0), "squared": (1e6 + 1, 1e6)}
+    closed = {
+        "hinge": (1001 / 2, 500.0),
+        "perceptron": (1000 / 2, 500.0),
+        "logistic": (1000 / 2, 500.0),
+        "squared": (1e6 + 1, 1e6),
+    }
     closed["squared"] = ((999**2 + 1001**2) / 4, (999 * 1000 + 1001 * 1000) / 2)
     assert_close([value, slope], closed[loss], 1e-12)
 

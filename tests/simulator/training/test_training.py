@@ -13,14 +13,14 @@ import pytest
 from backends import get_backend
 from simulator import Epoch, TrainingDivergedError, mlp, risk, train, train_epochs
 from support import oracle
-from support.cases import DENSE, IMAGES, Array, Case, assert_close
+from support.cases import DENSE, IMAGES, LOSSES, Array, Case, assert_close
 
 TRAINED = [DENSE[2], DENSE[4], IMAGES[1], IMAGES[5]]
 SETTINGS: dict[str, Any] = {"epochs": 6, "batch_size": 4, "learning_rate": 0.003, "momentum": 0.9, "seed": 5}
 LARGER = Case("larger", DENSE[2].input_shape, DENSE[2].spec, examples=19)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("case", TRAINED, ids=str)
 def test_25_full_batch_momentum_steps(case: Case, loss: str, backend: str) -> None:
     settings: dict[str, Any] = {"learning_rate": 0.01, "momentum": 0.9}

@@ -128,4 +128,5 @@ def test_sources_and_inputs_are_the_forward_pass(case: Case) -> None:
         z = layer.inputs @ np.reshape(weights, (-1, layer.n_out))
         x = np.where(layer.source == OFF, 0.0, np.take_along_axis(z, np.maximum(layer.source, 0), axis=0))
         assert (x >= 0.0).all()
+        x = x if above.windows is None else x[above.windows].mean(axis=1)
         assert_close(gather_columns(x, above.offsets), above.inputs, 1e-12)
