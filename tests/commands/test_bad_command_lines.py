@@ -26,8 +26,12 @@ from validation.interchange import save_weights
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 COUNTS = [60, pytest.param(600 if REDUCED else 5000, marks=pytest.mark.slow)]
-PROGRAMS = {"compare": "job._train_and_measure", "exact": "exact._compute", "bounds": "bounds._compute",
-            "ladder": "ladder._compute"}  # fmt: skip
+PROGRAMS = {
+    "compare": "compare.single._train_and_measure",
+    "exact": "exact.job._compute",
+    "bounds": "bounds.job._compute",
+    "ladder": "ladder.job._compute",
+}
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,
     "9" * 5000, "1,2", "2,1", "1,1", ",", "1,", "0,1,-2", ":", "0:1", "1:0", "0:0", "a:b", "0,1:2,3", "0:1:2", "٣",

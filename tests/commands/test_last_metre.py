@@ -244,7 +244,9 @@ def test_the_report_is_on_disk_before_anything_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_run_with_a_figure_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "FIGURES", {"symmetry": figures.symmetry, "spectrum": failing})
+    monkeypatch.setattr(
+        "validation.compare.figures.registry.FIGURES", {"symmetry": figures.symmetry, "spectrum": failing}
+    )
     stderr = io.StringIO()
     assert ran(tmp_path / "run", io.StringIO(), stderr) == 0
     assert list(complete(tmp_path / "run")["figures_missing"]) == ["spectrum"]
@@ -300,7 +302,7 @@ def test_a_users_matplotlibrc_has_no_part_in_the_figures(name: str) -> None:
 def test_a_backend_of_the_users_has_no_part_either(backend: str, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['-m']; sys.orig_argv = ['python', '-m', 'validation.compare'];"
-        "import validation; from validation import figures; print(figures.mpl.get_backend())"
+        "import validation; from validation import figures; import matplotlib; print(matplotlib.get_backend())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"MPLBACKEND": backend},
                           capture_output=True, text=True, check=True)  # fmt: skip

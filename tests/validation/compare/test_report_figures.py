@@ -357,7 +357,7 @@ def test_a_failed_figure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
         raise RuntimeError("no ink")
 
     (tmp_path / "symmetry.png").write_bytes(b"old")
-    monkeypatch.setattr(figures, "FIGURES", {"symmetry": broken})
+    monkeypatch.setattr("validation.compare.figures.registry.FIGURES", {"symmetry": broken})
     with pytest.raises(RuntimeError, match="no ink"):
         figures.save_all(report("digits"), tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -97,7 +97,7 @@ def test_a_seed_that_diverges_is_left_out_and_said(
     def wild_training(**_: Any) -> None:
         raise TrainingDivergedError(2, 1e40)
 
-    monkeypatch.setattr(module, "compare", wild_training)
+    monkeypatch.setattr(module, "compare_one", wild_training)
     wild = run_seed(SMALL | {"out": str(tmp_path)}, 0)
     assert "training diverged" in wild["diverged"]
     tame = digest(json.loads((finished.path / "seed-3" / "report.json").read_text()))
