@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import copy
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from support.cases import BACKENDS
 from validation.compare import single
 from validation.compare.claims.theorems import bound_claims
 
+TESTS = Path(__file__).parent
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -59,6 +61,22 @@ def bounds_once() -> Iterator[None]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, where a test does not look at them: the page is written without."""
     monkeypatch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
+
+
+COMPILING = ("backends", "simulator", "validation")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that compile no kernels stand in the middle, the others around them.
+
+    Of two processes one begins at the first test and one at the middle: kernels are compiled by the first alone.
+    """
+    rooms = [item.path.relative_to(TESTS).parts[0] for item in items]
+    compiling = [item for room in COMPILING for item, its in zip(items, rooms, strict=True) if its == room]
+    others = [item for item, its in zip(items, rooms, strict=True) if its not in COMPILING]
+    middle = len(items) // 2
+    items[:] = compiling[:middle] + others + compiling[middle:]
 
 
 @functools.cache

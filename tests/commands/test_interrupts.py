@@ -17,7 +17,7 @@ from support.places import ROOT
 
 SMALL = [
     "--backend=numpy", "--data=digits", "--network=mlp:8x8", "--examples=300", "--spectrum-examples=40",
-    "--epochs=1", "--record=0,1", "--steps=8", "--probes=2", "--prediction-seconds=0.05",
+    "--epochs=1", "--record=0,1", "--steps=8", "--probes=2", "--prediction-seconds=0.001",
 ]  # fmt: skip
 JOBS = [("compare", "_multiarray_umath"), ("exact", "scipy"), ("bounds", "_multiarray_umath"), ("ladder", "scipy")]
 

@@ -188,6 +188,7 @@ def test_what_is_printed(finished: tuple[Path, str]) -> None:
     assert lines[-1] == f"report: {folder / 'report.html'}"
 
 
+@pytest.mark.usefixtures("plain")
 def test_from_python_it_is_the_same_run(finished: tuple[Path, str], tmp_path: Path) -> None:
     """Bit for bit on NumPy; and `validation.compare` is still the job after the module of that name was imported."""
     module = importlib.import_module("validation.compare")
@@ -209,7 +210,7 @@ def test_in_a_fresh_interpreter() -> None:
 
 def test_the_module_is_a_command(tmp_path: Path) -> None:
     """`python -m validation.compare`: exit 0 and a quiet stderr; exit 2 and one line on it."""
-    options = SMALL | {"epochs": 0, "record": (0,), "out": tmp_path / "run"}
+    options = SMALL | {"epochs": 0, "record": (0,), "prediction_seconds": 0.01, "out": tmp_path / "run"}
     command = [sys.executable, "-m", "validation.compare", *arguments(**options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -288,6 +289,7 @@ def test_a_run_in_pieces_is_the_whole_run(
     assert numbers(read(folder)) == numbers(read(finished[0]))
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_finished_run_resumed_is_finished(
     finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +332,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(finished: tu
 def test_a_diverged_run_exits_3_and_keeps_what_it_recorded(rate: float, batch: int, tmp_path: Path) -> None:
     """Seen in a batch of training, or only at the next record: as infinity, or as a risk of no meaning."""
     options = SMALL | {"network": "mlp:16", "loss": "squared", "learning_rate": rate, "batch_size": batch}
+    options["prediction_seconds"] = 0.001
     status, _, err = run(**(options | {"record": (0, 1, 2, 3)}), out=tmp_path / "run")
     assert status == 3
     assert "training diverged in epoch" in err.splitlines()[-1]
@@ -354,10 +357,11 @@ def folder_of_images(root: Path, images: dict[str, Array]) -> Path:
 
 IMAGES: dict[str, Any] = {
     "network": "seq:conv4,pool,dense8", "epochs": 2, "record": (0, 2), "steps": 8, "probes": 2, "learning_rate": 0.05,
-    "prediction_seconds": 0.5, "seed": 3,  # of a network that learns
+    "prediction_seconds": 0.001, "seed": 3,  # of a network that learns
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
     """Bright against dark 8×8 images, with a test part, in float32; `quick` takes fewer than its usual examples."""
@@ -379,8 +383,9 @@ def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_run_that_ends_with_nothing_active(tmp_path: Path) -> None:
-    """Risk exactly 0: the Hessian is 0, nothing is predicted, and the page is drawn all the same."""
+    """Risk exactly 0: the Hessian is 0 and nothing is predicted. Figures of it: `synthetic_report`."""
     options = SMALL | {"network": "mlp:8", "classes": "0:1", "examples": 20, "spectrum_examples": 20, "batch_size": 5}
     status, _, err = run(**(options | {"epochs": 40, "record": (0, 40)}), out=tmp_path / "run")
     assert (status, err) == (0, "")

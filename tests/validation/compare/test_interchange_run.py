@@ -25,7 +25,7 @@ from validation.interchange.torch_zip import write_torch
 NETWORK = mlp([64, 8, 8, 1])
 SMALL: dict[str, Any] = {
     "backend": "numpy", "data": "digits", "network": "mlp:8x8", "examples": 300, "spectrum_examples": 60,
-    "steps": 12, "probes": 3, "prediction_seconds": 0.5,
+    "steps": 12, "probes": 3, "prediction_seconds": 0.001,
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("plain")

@@ -340,6 +340,7 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for worker processes in /proc")
 def test_interrupted_and_robbed_of_its_workers_a_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -47,14 +47,20 @@ def recorded(
     return record
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def perceptron() -> tuple[Network, Any, Any, Any]:
     rng, network = np.random.default_rng(0), mlp([8, 12, 12, 1])
     return network, network.init(0), rng.standard_normal((20, 8)), rng.choice([-1.0, 1.0], 20)
 
 
-def test_every_rung_at_initialisation(perceptron: tuple[Network, Any, Any, Any]) -> None:
-    record = recorded(*perceptron)
+@pytest.fixture(scope="module")
+def fresh(perceptron: tuple[Network, Any, Any, Any]) -> dict[str, Any]:
+    """The record of the perceptron at its initialisation; not to be written to."""
+    return recorded(*perceptron)
+
+
+def test_every_rung_at_initialisation(fresh: dict[str, Any]) -> None:
+    record = fresh
     made = record["predictions"]
     assert set(made) == {"R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6"}
     assert record["left_out"] == {}
@@ -62,9 +68,9 @@ def test_every_rung_at_initialisation(perceptron: tuple[Network, Any, Any, Any])
     assert all(len(p["density"]) == 121 and 0 <= p["l1"] <= 2 and p["w1"] >= 0 for p in made.values())
 
 
-def test_tails_are_those_of_the_spectrum(perceptron: tuple[Network, Any, Any, Any]) -> None:
+def test_tails_are_those_of_the_spectrum(perceptron: tuple[Network, Any, Any, Any], fresh: dict[str, Any]) -> None:
     network, weights, x, y = perceptron
-    record = recorded(network, weights, x, y)
+    record = fresh
     eigenvalues = np.linalg.eigvalsh(HessianOperator(network, weights, x, y).dense()) / record["spectrum"]["rms"]
     for rung in ("R5", "R6"):
         assert "tails_left_out" not in record["predictions"][rung]
@@ -144,9 +150,11 @@ def test_equations_that_are_not_solved_give_no_prediction(
     assert record["left_out"]["R6"] == "its equations did not converge: residual 1 after 2 sweeps"
 
 
-def test_between_the_nodes_the_law_is_that_of_the_equations(perceptron: tuple[Network, Any, Any, Any]) -> None:
+def test_between_the_nodes_the_law_is_that_of_the_equations(
+    perceptron: tuple[Network, Any, Any, Any], fresh: dict[str, Any]
+) -> None:
     network, weights, x, y = perceptron
-    record = recorded(network, weights, x, y)
+    record = fresh
     grid, rms = np.array(record["spectrum"]["energies"]), record["spectrum"]["rms"]
     c = HessianOperator(network, weights, x, y).c
     solved = predict_spectrum(network, x, c, rms * (grid + 1j * ETA), "R6", weights).imag / np.pi * rms
@@ -161,6 +169,7 @@ def smooth_images() -> tuple[Network, Any, Any, Any]:
     return case.network, case.weights, x, np.array([-1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_what_the_budget_needs_is_approximated_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Directions of the inner layers are left out before a rung is; the examples that were asked for are counted."""
     monkeypatch.setattr(rungs, "SIGNAL_RUNGS", {"R5": "mean_field"})
