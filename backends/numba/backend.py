@@ -5,12 +5,9 @@ Dense layers stay with NumPy's matrix product. Kernels are imported when they ar
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
-import os
-import platform
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, cast
 
 import array_api_compat.numpy as xp
@@ -20,9 +17,8 @@ from backends.interface import Array, Backend, BackendUnavailableError, HostArra
 from backends.numba.convolution.dispatch import NumbaConvolutions, plain, with_probes
 
 from . import threads as numba_threads
+from .process import prepare_process
 
-KEPT_BYTES = 1 << 30
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 LARGE_BASIS = 1 << 22  # entries of a basis from which one thread waits for memory
 LONG_VECTOR = 1 << 16  # numbers of a vector from which one pass of a kernel beats several of NumPy's
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
@@ -207,27 +203,12 @@ def _product(a: Array, b: Array) -> Array:
         return np.matmul(a, b)
 
 
-@cache
-def _keep_freed_memory() -> None:
-    """Let glibc reuse freed arrays instead of returning them: fresh pages cost a fifth of a training step.
-
-    Up to `KEPT_BYTES` stay with the process. Other C libraries are left as they are.
-    """
-    setting = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    if setting is not None:
-        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            setting(parameter, KEPT_BYTES)
-
-
 def create(dtype: str) -> Backend:
     """The default backend; `BackendUnavailableError` where Numba is missing."""
     if importlib.util.find_spec("numba") is None:
         raise BackendUnavailableError(
             "backend 'numba' needs Numba, which is not installed: pip install numba, or use --backend numpy"
         )
-    # Idle OpenMP threads spin by default: on cores shared with anything else that costs a factor of ten and more.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # tens of microseconds: most of a step's pauses end sooner
-    _keep_freed_memory()
+    prepare_process()
     numba_threads.watch_forks()
     return NumbaBackend("numba", xp, dtype)

@@ -271,3 +271,28 @@ def test_an_operator_goes_to_another_process_by_its_arrays() -> None:
         again = pickle.loads(pickle.dumps(operator))
         assert (again.backend.name, again.backend.dtype) == (name, "float64")
         assert np.array_equal(again @ v, expected)
+
+
+SETTINGS = """
+import os, sys, ctypes
+changed = []
+real = ctypes.CDLL
+ctypes.CDLL = lambda name=None, *a, **k: changed.append("malloc") or real(name, *a, **k) if name is None else real(name, *a, **k)
+before = dict(os.environ)
+import backends, simulator, theory, validation
+assert dict(os.environ) == before and not changed
+backends.get_backend("numba")
+print(sorted(set(os.environ) - set(before)), changed)
+"""
+
+
+@pytest.mark.parametrize("leave", ["", "1"])
+def test_a_process_is_changed_when_a_backend_is_made_and_only_where_it_may_be(leave: str) -> None:
+    """Imports change nothing; UMWELT_LEAVE_PROCESS leaves the process as it is even then."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTINGS], cwd=ROOT, env=environment | {"UMWELT_LEAVE_PROCESS": leave},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ("[] []" if leave else "['GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'] ['malloc']")

@@ -115,7 +115,7 @@ def save_weights(
     """Write the weights to a file that `load_weights` reads with the same options; its ending says its kind.
 
     A .pt or .pth file is what torch.save(model.state_dict()) writes; torch.load(path, weights_only=True) takes it, and
-    the default `names` are those of the torch.nn.Sequential of Conv2d, ReLU, MaxPool2d, Flatten and Linear layers,
+    the default `names` are those of the torch.nn.Sequential of Conv2d, ReLU, a pool, Flatten and Linear layers,
     bias=False, that computes the same function; npz: weights_0, weights_1, .... float16, float32 and float64 stay as
     they are. An existing file is replaced. Raises `WeightsError`.
     """
