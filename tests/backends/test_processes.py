@@ -277,7 +277,10 @@ SETTINGS = """
 import os, sys, ctypes
 changed = []
 real = ctypes.CDLL
-ctypes.CDLL = lambda name=None, *a, **k: changed.append("malloc") or real(name, *a, **k) if name is None else real(name, *a, **k)
+def library(name=None, *more, **options):
+    changed.extend(["malloc"] * (name is None))
+    return real(name, *more, **options)
+ctypes.CDLL = library
 before = dict(os.environ)
 import backends, simulator, theory, validation
 assert dict(os.environ) == before and not changed
