@@ -41,8 +41,9 @@ from theory.linearised.law import estimate_seconds, law_of
 from theory.linearised.sweep import LinearisedEquation
 from validation.data import load_dataset
 from validation.ladder import spectra as ladder_spectra
-from validation.predictions.predict import SIGNAL_RUNGS, rung_law, rung_signals
+from validation.predictions.predict import rung_law, rung_signals
 from validation.predictions.record import tails
+from validation.predictions.rung import SIGNAL_RUNGS
 from validation.statistics.distances import TAILS, energy_grid, l1_distance
 
 ETA = 0.05

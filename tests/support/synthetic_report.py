@@ -19,7 +19,7 @@ from simulator import SpectralDensity, spectral_density
 from validation.measurements.laws import CIRCUIT_EDGES, WEIGHT_EDGES, gradient_histograms, histogram, rms
 from validation.measurements.laws import symmetry as describe_symmetry
 from validation.measurements.spectrum import describe_spectrum
-from validation.predictions.rung import RUNG_NAMES
+from validation.predictions.rung import RUNGS
 from validation.statistics.distances import TAILS, energy_grid, l1_distance
 from validation.statistics.symmetry import false_discoveries
 
@@ -41,7 +41,7 @@ CLAIMS = [
 PAPER_EPOCHS = (0, 10, 20, 30, 40, 100, 160, 200, 260, 300)
 CASES: dict[str, dict[str, Any]] = {
     "digits": {"zero_last": True},
-    "twelve layers": {"layers": 12, "recorded": PAPER_EPOCHS, "zero_last": True, "rungs": tuple(RUNG_NAMES)},
+    "twelve layers": {"layers": 12, "recorded": PAPER_EPOCHS, "zero_last": True, "rungs": tuple(RUNGS)},
     "first epoch only": {"recorded": (0,), "complete": False},
     "no predictions": {"recorded": (0, 1, 2), "complete": False, "rungs": ()},
     "nothing active": {"recorded": (7,), "zero_last": True},

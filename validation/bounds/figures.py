@@ -12,12 +12,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from validation.measurements.ensembles.assemblies import KINDS
 from validation.measurements.ensembles.claims import EXPONENT
-from validation.report.drawing import INK, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
+from validation.report.drawing import INK, RUNG_STYLES, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
 from validation.report.source import Report
 
 from .page import BROKEN_MOST, SHOWN_MU, widths
 
-STYLES = [(colour, marker) for colour, _, marker in RUNGS.values()]
+STYLES = [(colour, marker) for colour, _, marker in RUNG_STYLES.values()]
 GUIDE: dict[str, Any] = {"color": INK, "ls": ":", "lw": 1.0}
 LABELS = {kind: "T" if not parts else r"$\{" + ",".join(parts) + r"\}$" for kind, parts in KINDS.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from validation.predictions.rung import RUNG_NAMES
+from validation.predictions.rung import title_of
 from validation.report.markup import captioned, figures_section, number, page, sentence, settings, table, verdicts
 from validation.report.source import Report
 from validation.statistics.estimate import written
@@ -55,7 +55,7 @@ def _predictions(data: Report) -> str:
         [str(e["epoch"]), *(written(e["predictions"].get(rung, {}).get("l1"), ".3f") for rung in rungs)]
         for e in data["epochs"]
     ]
-    head = ["epoch", *(f"{rung}<br><small>{escape(RUNG_NAMES.get(rung, ''))}</small>" for rung in rungs)]
+    head = ["epoch", *(f"{rung}<br><small>{escape(title_of(rung))}</small>" for rung in rungs)]
     return "<section><h2>L1 of the predictions</h2>" + table(head, body, "numbers", "L1") + "</section>"
 
 

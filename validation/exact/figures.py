@@ -12,12 +12,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from validation.report.drawing import INK, ORDER, RUNGS, TEST, TRAIN, Array, Draw, figure, house_style, plain_log_ticks
+from validation.report.drawing import (
+    INK,
+    ORDER,
+    RUNG_STYLES,
+    TEST,
+    TRAIN,
+    Array,
+    Draw,
+    figure,
+    house_style,
+    plain_log_ticks,
+)
 from validation.report.source import Report
 
 from .cases import select
 
-COLOURS = [colour for colour, _, _ in RUNGS.values()]
+COLOURS = [colour for colour, _, _ in RUNG_STYLES.values()]
 STRIP = "#ececec"
 SMALLEST = 1e-6  # nats: what a log axis still shows
 BEYOND = 5.0  # standard errors: the edge of their axis

@@ -13,6 +13,7 @@ from simulator import HessianOperator, Network, mlp
 from simulator.streams import Seed, spawn_streams
 from theory import ConvergenceError
 from validation.errors import OptionError
+from validation.predictions.rung import AVERAGE_RUNGS, OWN_RUNGS, SOLVED_RUNGS
 from validation.statistics.estimate import Estimate, mean_and_error
 from validation.statistics.power_law import log_slope
 
@@ -29,9 +30,7 @@ from .spectra import (
     spread,
 )
 
-OWN_RUNGS = ("R0", "R1", "R2", "R5", "R6")
-AVERAGE_RUNGS = ("R3", "R4w", "R4")
-FITTED = (*AVERAGE_RUNGS, "R5", "R6")
+FITTED = (*AVERAGE_RUNGS, *SOLVED_RUNGS)
 
 
 @dataclass(frozen=True)

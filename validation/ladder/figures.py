@@ -10,20 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from validation.report.drawing import INK, RUNGS, Draw, figure, house_style, plain_log_ticks
+from validation.predictions.rung import AVERAGE_RUNGS, OWN_RUNGS, RUNGS, SIGNAL_RUNGS, SOLVED_RUNGS
+from validation.report.drawing import INK, RUNG_STYLES, Draw, figure, house_style, plain_log_ticks
 from validation.report.source import Report
 
 from .cases import constant_widths, rung_error
 from .page import shown_case
 
-SHOWN = ("R0", "R1", "R2", "R3", "R4w", "R4", "R5", "R6")
 NEAR = 0.4  # rms around E = 0 in the figure of densities
 FLOOR: dict[str, Any] = {"color": "#8a8a8a", "lw": 1.2}
 
 
 def style_of(rung: str) -> dict[str, Any]:
     """Colour and marker of a rung."""
-    colour, _, marker = RUNGS[rung]
+    colour, _, marker = RUNG_STYLES[rung]
     return {"color": colour, "marker": marker, "ms": 5, "ls": "-"}
 
 
@@ -55,7 +55,7 @@ def widths(report: Report) -> Figure:
     for ax, depth in zip(axes, depths, strict=True):
         cases = constant_widths(report["cases"], depth)
         at = np.array([c["width"] for c in cases], dtype=float)
-        for rung in SHOWN:
+        for rung in RUNGS:
             errors = [rung_error(c, rung) for c in cases]
             found = [i for i, e in enumerate(errors) if e is not None]
             if found:
@@ -84,8 +84,8 @@ def densities(report: Report) -> Figure:
     case, energies = shown_case(report), np.array(report["energies"])
     near = np.abs(energies) <= NEAR
     fig, axes = figure(4.8, 2, 2, sharex=True, sharey="row", gridspec_kw={"height_ratios": [1.6, 1]})
-    sides = (("average", ("R4w", "R4"), f"average of {case['networks']} networks"),
-             ("own", ("R5", "R6"), "one network"))  # fmt: skip
+    sides = (("average", [r for r in AVERAGE_RUNGS if r in SIGNAL_RUNGS], f"average of {case['networks']} networks"),
+             ("own", SOLVED_RUNGS, "one network"))  # fmt: skip
     for (part, rungs, title), top, bottom in zip(sides, axes[:2], axes[2:], strict=True):
         kept = {name: np.array(values)[near] for name, values in case[part]["density"].items()}
         top.plot(energies[near], kept["measured"], color=INK, lw=2.2, alpha=0.55, label="measured")
@@ -115,7 +115,7 @@ def training(report: Report) -> Figure:
     fig, axes = figure(3.9, 1, len(shown), sharey=True)
     for ax, case in zip(axes, shown, strict=True):
         records = case["records"]
-        for rung in ("R0", "R1", "R2", "R5", "R6"):
+        for rung in OWN_RUNGS:
             found = [(i, r["rungs"][rung]) for i, r in enumerate(records) if rung in r["rungs"]]
             if found:
                 at = [i for i, _ in found]

@@ -16,7 +16,7 @@ from backends import Backend, get_backend
 from simulator.streams import Streams, spawn_streams
 from validation.data import load_dataset
 from validation.errors import OptionError
-from validation.predictions.predict import RUNGS
+from validation.predictions.rung import RUNGS
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.console import say
@@ -68,7 +68,7 @@ class LadderOptions(PlainOptions):
     widths: Sequence[int] | None = None
     depths: Sequence[int] | None = None
     hidden: Sequence[Sequence[int]] = ()
-    rungs: Sequence[str] = RUNGS
+    rungs: Sequence[str] = tuple(RUNGS)
     train: Sequence[int] | None = None
     train_widths: Sequence[int] | None = None
     learning_rate: float = 0.003

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from validation.predictions.rung import RUNG_NAMES
+from validation.predictions.rung import OWN_RUNGS, RUNGS, SOLVED_RUNGS, named
 from validation.report.markup import captioned, figures_section, page, sentence, settings, table
 from validation.report.source import Report
 
-from .cases import AVERAGE_RUNGS, OWN_RUNGS, rung_error
+from .cases import rung_error
 
 CAPTIONS = {
     "ladder_widths": (
@@ -40,7 +40,7 @@ def number(estimate: Mapping[str, float] | None) -> str:
 
 def ladder_rows(data: Report) -> tuple[list[str], list[list[str]]]:
     """L1 of every rung in every case."""
-    rungs = [r for r in (*OWN_RUNGS[:3], *AVERAGE_RUNGS, "R5", "R6") if any(
+    rungs = [r for r in RUNGS if any(
         rung_error(c, r) is not None for c in data["cases"])]  # fmt: skip
     head = ["network", "weights", *rungs, "noise", "asymmetry"]
     rows = [
@@ -64,9 +64,9 @@ def convergence_rows(data: Report) -> tuple[list[str], list[list[str]]]:
 def training_rows(data: Report) -> tuple[list[str], list[list[str]]]:
     """L1 through training and the distances within the ensemble of fresh weights."""
     rungs = [r for r in OWN_RUNGS if any(r in rec["rungs"] for t in data["training"] for rec in t["records"])]
-    surrogate = ("own", "draw", "R5", "R6", "noise")
-    head = ["network", "step", "active", "networks", *rungs, "own off fresh", "draw off fresh", "R5 off fresh",
-            "R6 off fresh", "noise of fresh"]  # fmt: skip
+    surrogate = ("own", "draw", *SOLVED_RUNGS, "noise")
+    head = ["network", "step", "active", "networks", *rungs, "own off fresh", "draw off fresh",
+            *(f"{rung} off fresh" for rung in SOLVED_RUNGS), "noise of fresh"]  # fmt: skip
     rows = []
     for case in data["training"]:
         for rec in case["records"]:
@@ -140,7 +140,7 @@ def _left_out(data: Report) -> str:
         for record in case["records"]:
             name = f"{case['name']}, step {record['step']}"
             places += [(name, record["left_out"]), (name, (record["surrogate"] or {}).get("left_out", {}))]
-    rows = [[escape(name), escape(f"{rung} ({RUNG_NAMES[rung[:2]]})"), escape(why)]
+    rows = [[escape(name), escape(named(rung)), escape(why)]
             for name, reasons in places for rung, why in reasons.items()]  # fmt: skip
     if not rows:
         return ""

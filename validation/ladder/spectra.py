@@ -13,7 +13,8 @@ from simulator.streams import Seed
 from validation.data import Dataset
 from validation.errors import OptionError
 from validation.measurements.moments import hessian_moments
-from validation.predictions.predict import MOMENT_RUNGS, predict_from_moments, predict_spectrum
+from validation.predictions.predict import predict_from_moments, predict_spectrum
+from validation.predictions.rung import MOMENT_RUNGS
 from validation.statistics.distances import energy_grid, l1_distance
 from validation.statistics.estimate import Estimate
 

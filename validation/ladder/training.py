@@ -10,6 +10,7 @@ import numpy as np
 from simulator import HessianOperator, Network, train_epochs
 from simulator.streams import Seed, spawn_streams
 from theory import ConvergenceError
+from validation.predictions.rung import SOLVED_RUNGS
 from validation.statistics.estimate import mean_and_error
 
 from .cases import Problem, against_own, estimate_record
@@ -27,7 +28,6 @@ from .spectra import (
 
 MOMENTUM = 0.9
 FEWEST = 2  # active examples of a network whose spectrum is compared
-SURROGATE_RUNGS = ("R5", "R6")
 
 
 def measure_training(
@@ -116,7 +116,7 @@ def _surrogate(
     alike where a network's weights are no different from fresh ones. ``noise``  what the exact mean would show
     against the mean of the draws. R5, R6: off the mean of the draws.
     """
-    rows: dict[str, list[float]] = {key: [] for key in ("own", "draw", "noise", *SURROGATE_RUNGS)}
+    rows: dict[str, list[float]] = {key: [] for key in ("own", "draw", "noise", *SOLVED_RUNGS)}
     left_out: dict[str, str] = {}
     for operator, w, values, rng in zip(operators, weights, spectra, spawn_streams(seed, len(operators)), strict=True):
         scale = rms(values)
@@ -126,7 +126,7 @@ def _surrogate(
         rows["own"].append(float(np.mean([l1(own, others) for others in others_means(densities)])))
         rows["draw"].append(spread(densities))
         rows["noise"].append(noise_of_mean(densities))
-        for rung in (r for r in SURROGATE_RUNGS if r in problem.rungs):
+        for rung in (r for r in SOLVED_RUNGS if r in problem.rungs):
             try:
                 rho = predicted_density(operator.network, problem.x, operator.c, scale, rung, w, 0, problem.backend)
             except ConvergenceError as error:

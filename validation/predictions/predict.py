@@ -19,10 +19,9 @@ from theory.signals import NetworkSignals
 from validation.measurements.moments import HessianMoments, hessian_moments
 from validation.measurements.signals import measure_signals
 
+from .rung import RUNGS, SIGNAL_RUNGS
+
 Array = np.ndarray[Any, Any]
-MOMENT_RUNGS = ("R0", "R1", "R2")
-SIGNAL_RUNGS = {"R4w": "mean_field", "R4": "cavity", "R5": "mean_field", "R6": "cavity"}
-RUNGS = (*MOMENT_RUNGS, "R3", *SIGNAL_RUNGS)
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
 MEMORY = 8e9  # bytes that one energy may take

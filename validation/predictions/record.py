@@ -18,7 +18,8 @@ from validation.measurements.moments import HessianMoments
 from validation.statistics.bulk import LEAST_POINTS, bulk_distances
 from validation.statistics.distances import TAILS, l1_distance, trapezoid_weights, w1_distance
 
-from .predict import MOMENT_RUNGS, SIGNAL_RUNGS, SignalLaw, predict_from_moments, predict_spectrum, rung_law
+from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
+from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, SIGNAL_RUNGS
 
 Array = np.ndarray[Any, Any]
 LARGEST = 5  # eigenvalues whose positions are predicted
@@ -63,7 +64,7 @@ def predict_signals(
     may give another reason to leave out a rung at so many energies.
     """
     if not record["fresh"]:
-        record["left_out"] |= dict.fromkeys(("R3", "R4", "R4w"), "it describes the initialisation, before any training")
+        record["left_out"] |= dict.fromkeys(AVERAGE_RUNGS, "it describes the initialisation, before any training")
     elif not _is_there(record, "R3"):
         _quick(record, "R3", lambda z: predict_spectrum(network, x, c, z, "R3"), rms, eta, network.n_weights)
     for rung, stream in zip(SIGNAL_RUNGS, spawn_streams(seed, len(SIGNAL_RUNGS)), strict=True):

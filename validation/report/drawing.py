@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from validation.predictions.rung import RUNGS
 from validation.run.storage import write_bytes
 
 from .source import Report, Source, content
@@ -30,17 +31,7 @@ Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
 WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
 DPI = 160
 TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
-# Colour (Okabe and Ito's, R6 Tol's wine: distinct to the colour-blind), line style and marker (for grey prints).
-RUNGS: dict[str, tuple[str, Any, str]] = {
-    "R0": ("#E69F00", "--", "s"),
-    "R1": ("#56B4E9", "-.", "^"),
-    "R2": ("#009E73", (0, (5, 1.5)), "D"),
-    "R3": ("#CC79A7", ":", "v"),
-    "R4w": ("#999933", (0, (1, 1)), "<"),
-    "R4": ("#0072B2", "-.", "P"),
-    "R5": ("#D55E00", "-", "o"),
-    "R6": ("#882255", (0, (4, 1, 1, 1)), "X"),
-}
+RUNG_STYLES = {name: rung.style for name, rung in RUNGS.items()}
 UNKNOWN_RUNG = ("#777777", "-", "x")
 STYLE: Any = {
     "font.size": 9,

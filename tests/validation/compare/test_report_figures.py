@@ -29,7 +29,7 @@ from validation.compare.figures import laws as symmetry_figures
 from validation.compare.figures import spectrum as spectra
 from validation.compare.figures.laws import COMMON
 from validation.measurements.laws import WEIGHT_EDGES
-from validation.predictions.rung import RUNG_NAMES
+from validation.predictions.rung import RUNGS
 from validation.report import drawing
 from validation.report.drawing import TEST, TRAIN
 
@@ -127,13 +127,13 @@ def test_a_spectrum_panel_names_every_prediction_with_its_distance_and_colour() 
     for ax, epoch in zip(drawn(case, "spectrum").axes, active(case), strict=True):
         lines = {str(line.get_label()): line.get_color() for line in ax.lines}
         for rung, prediction in epoch["predictions"].items():
-            assert lines[f"{rung}  {prediction['l1']:.3f}"] == drawing.RUNGS[rung][0]
+            assert lines[f"{rung}  {prediction['l1']:.3f}"] == drawing.RUNG_STYLES[rung][0]
 
 
 def test_colours_and_markers_of_the_rungs_are_distinct() -> None:
-    assert set(drawing.RUNGS) == set(RUNG_NAMES)
+    assert set(drawing.RUNG_STYLES) == set(RUNGS)
     for column in (0, 2):
-        assert len({style[column] for style in drawing.RUNGS.values()}) == len(drawing.RUNGS)
+        assert len({style[column] for style in drawing.RUNG_STYLES.values()}) == len(drawing.RUNG_STYLES)
 
 
 @pytest.mark.parametrize("name", ["risk_accuracy", "order_parameter"])

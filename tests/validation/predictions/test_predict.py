@@ -14,7 +14,8 @@ from support.cases import DENSE, IMAGES, Array, Case, assert_close, he_weights
 from theory.linearised.sweep import LinearisedEquation
 from validation import predict_spectrum
 from validation.measurements.moments import HessianMoments, default_moment_probes, hessian_moments
-from validation.predictions.predict import MOMENT_RUNGS, RUNGS, SignalLaw, predict_from_moments, rung_law
+from validation.predictions.predict import SignalLaw, predict_from_moments, rung_law
+from validation.predictions.rung import MOMENT_RUNGS, RUNGS
 from validation.statistics.distances import energy_grid, l1_distance
 
 ETA = 0.05

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from validation.report.drawing import (
-    RUNGS,
+    RUNG_STYLES,
     TRAIN,
     UNKNOWN_RUNG,
     Array,
@@ -51,7 +51,7 @@ def seeds(report: Report) -> Figure:
 def _errors(ax: Axes, epochs: Sequence[Report], at: Array) -> None:
     for rung in sorted({rung for e in epochs for rung in e["predictions"]}):
         made = [(x, e["predictions"][rung]["l1"]) for x, e in zip(at, epochs, strict=True) if rung in e["predictions"]]
-        colour, style, marker = RUNGS.get(rung, UNKNOWN_RUNG)
+        colour, style, marker = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
         values = [mean["value"] for _, mean in made]
         bars = [mean["standard_error"] or 0.0 for _, mean in made]
         ax.errorbar([x for x, _ in made], values, bars, capsize=2, color=colour, ls=style, marker=marker, label=rung)

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from simulator import SpectralDensity
 from validation.compare.captions.run import zero_spectra
-from validation.predictions.rung import RUNG_NAMES, rungs_of
+from validation.predictions.rung import rungs_of, title_of
 from validation.report.drawing import (
     INK,
-    RUNGS,
+    RUNG_STYLES,
     UNKNOWN_RUNG,
     Array,
     column,
@@ -88,7 +88,7 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float
     ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
     ax.plot(energies, density, color=INK, lw=1.2)
     for rung, prediction in sorted(predictions.items()):
-        colour, style, _ = RUNGS.get(rung, UNKNOWN_RUNG)
+        colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
         label = f"{rung}  {prediction['l1']:.3f}"
         ax.plot(inner, prediction["density"], color=colour, ls=style, lw=1.3, label=label)
     ax.axvspan(inner[0], inner[-1], color="#f4f4f0", lw=0, zorder=0)
@@ -167,8 +167,8 @@ def prediction_error(report: Report) -> Figure:
     for rung in rungs_of(report):
         l1 = np.array([e["predictions"].get(rung, {}).get("l1", np.nan) for e in epochs], dtype=float)
         values.append(l1)
-        colour, style, marker = RUNGS.get(rung, UNKNOWN_RUNG)
-        label = f"{rung} {RUNG_NAMES.get(rung, '')}"
+        colour, style, marker = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
+        label = f"{rung} {title_of(rung)}"
         ax.plot(at, l1, color=colour, ls=style, marker=marker, label=label)
     ax.fill_between(at, OFF_AXIS, floor, color="#dedede", lw=0)
     ax.plot(at, floor, color="#8a8a8a", lw=1, marker="_", label="asymmetry floor")
