@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from backends.interface import HostArray
 
 from .jit import njit
+from .sums import dot, dot_rows
 from .tiles import INT, WIDTH, Vectors
 
 SPARE = 1 << 13  # values of the bits that a single-precision mantissa has and a half-precision one has not
@@ -158,23 +159,14 @@ def _four_rows(basis, j, first, last):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+@njit(cache=True)
 def _overlaps(basis, first, part, overlaps):  # type: ignore[no-untyped-def]
     """Inner products of `part` with those columns of every row: four rows at a time, for a vector that is read once."""
-    zero = part.dtype.type(0)
     for j in range(0, basis.shape[0], 4):
-        a, b, c, d = _four_rows(basis, j, first, first + part.size)
-        s, t, u, v = zero, zero, zero, zero
-        for i in range(part.size):
-            s += _number(a[i]) * part[i]
-            t += _number(b[i]) * part[i]
-            u += _number(c[i]) * part[i]
-            v += _number(d[i]) * part[i]
-        for i, overlap in enumerate((s, t, u, v)):
-            overlaps[j + i] = overlap
+        dot_rows(basis, j, first, part, overlaps)
 
 
-@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
+@njit(cache=True)
 def _subtract(basis, first, overlaps, part):  # type: ignore[no-untyped-def]
     """`part` less those columns of every row times its overlap."""
     for j in range(0, basis.shape[0], 4):
@@ -222,19 +214,11 @@ def orthogonalise_half(basis, unit, factors, w):  # type: ignore[no-untyped-def]
             part[i] += mixed[i] * factors[i]
 
 
-@njit(fastmath={"reassoc", "contract", "nsz"}, cache=True)
-def _inner(x, y):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for i in range(x.size):
-        total += np.float64(x[i]) * np.float64(y[i])
-    return total
-
-
 @njit(parallel=True, cache=True)
 def inner(x, y):  # type: ignore[no-untyped-def]
     """Σ x y in float64 for vectors of one length, without a copy; the same whatever the number of threads."""
     parts = np.empty((x.size + COLUMNS - 1) // COLUMNS)
     for index in prange(parts.size):
         here = slice(index * COLUMNS, (index + 1) * COLUMNS)
-        parts[index] = _inner(x[here], y[here])
+        dot(x[here], y[here], parts[index : index + 1])
     return parts.sum()

@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 
 from .jit import njit
+from .sums import leaf_sums
 
 Array = np.ndarray[Any, Any]
 LOW_BITS = 8
@@ -46,20 +47,15 @@ def _tables(z, w, first, count, temperature, probability, decay):  # type: ignor
     return max(high, low)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True)
 def _sum_leaves(p_low, u_low, p_high, u_high, low, high):  # type: ignore[no-untyped-def]
     """(Σ P/(1 + u), Σ P u/(1 + u)) over all pairs of states."""
     plus, minus = 0.0, 0.0
+    sums = np.empty(2)
     for i in range(1 << high):
-        u = u_high[i]
-        a, b = 0.0, 0.0
-        for j in range(1 << low):
-            v = u * u_low[j]
-            q = p_low[j] / (1.0 + v)
-            a += q
-            b += q * v
-        plus += p_high[i] * a
-        minus += p_high[i] * b
+        leaf_sums(p_low, u_low, u_high[i : i + 1], 1 << low, sums)
+        plus += p_high[i] * sums[0]
+        minus += p_high[i] * sums[1]
     return plus, minus
 
 

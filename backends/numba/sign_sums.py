@@ -16,6 +16,7 @@ import numpy as np
 from numba import prange
 
 from .jit import njit
+from .sums import moment_sums
 
 Array = np.ndarray[Any, Any]
 LANE_BITS = 7  # 128 lanes: the rows of a small network stay in the first cache
@@ -52,19 +53,13 @@ def _column(inputs, w, stride, z, signal):  # type: ignore[no-untyped-def]
         signal[lane] = z[lane] if z[lane] > 0.0 else 0.0
 
 
-@njit(cache=True, fastmath={"reassoc", "nsz"})
+@njit(cache=True)
 def _add_moments(z, signal, weight, sums):  # type: ignore[no-untyped-def]
     """Σ x, Σ x², Σ z, Σ z² along the lanes, times `weight`, onto sums (4,)."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for lane in range(z.size):
-        a += signal[lane]
-        b += signal[lane] * signal[lane]
-        c += z[lane]
-        d += z[lane] * z[lane]
-    sums[0] += weight * a
-    sums[1] += weight * b
-    sums[2] += weight * c
-    sums[3] += weight * d
+    found = np.empty(4)
+    moment_sums(z, signal, found)
+    for i in range(4):
+        sums[i] += weight * found[i]
 
 
 @njit(cache=True)

@@ -73,6 +73,37 @@ class Vectors:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
 
+class Lanes(Vectors):
+    """Sums in as many vectors as there are lanes: enough of them to hide the latency of one."""
+
+    def clear(self) -> list[Any]:
+        slots = [cgutils.alloca_once(self.builder, self.vector) for _ in range(self.lanes)]
+        for slot in slots:
+            self.builder.store(ir.Constant(self.vector, None), slot)
+        return slots
+
+    def tree(self, terms: list[Any]) -> Any:
+        """The sum of values whose count is a power of two."""
+        while len(terms) > 1:
+            terms = [self.builder.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+        return terms[0]
+
+    def total(self, vector: Any) -> Any:
+        """The sum over the lanes."""
+        index = ir.IntType(32)
+        return self.tree([self.builder.extract_element(vector, index(i)) for i in range(self.lanes)])
+
+    def folded(self, vector: Any) -> Any:
+        """The sum over the lanes, by halves."""
+        index, count = ir.IntType(32), self.lanes
+        while count > 1:
+            count //= 2
+            mask = ir.Constant(ir.VectorType(index, self.lanes), [(i + count) % self.lanes for i in range(self.lanes)])
+            moved = self.builder.shuffle_vector(vector, ir.Constant(self.vector, ir.Undefined), mask)
+            vector = self.builder.fadd(vector, moved)
+        return self.builder.extract_element(vector, index(0))
+
+
 class _Tile(Vectors):
     """`rows` × `vectors` sums and the memory operations around them."""
 

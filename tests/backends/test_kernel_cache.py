@@ -194,3 +194,30 @@ def test_a_serial_version_is_kept_by_itself(tmp_path: Path, monkeypatch: pytest.
         fresh(tmp_path).double(x, y)
         assert np.array_equal(y, 2 * x)
     assert len(kept(tmp_path, "nbi")) == 2
+
+
+NUMBERS = """
+import numpy as np
+from backends import get_backend
+draw = np.random.default_rng(0).standard_normal
+for dtype in ("float64", "float32"):
+    ops, n = get_backend("numba", dtype), 20_011
+    x, y, basis = (draw(shape).astype(dtype) for shape in (n, n, (7, n)))
+    print(ops.inner(x, y).hex(), ops.orthogonalise(basis, x, np.zeros(7, dtype), np.zeros(n, dtype)).tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_compiles_comes_to_the_numbers_of_one_that_finds_its_kernels(tmp_path: Path) -> None:
+    """Bit for bit: sums whose order the compiler chose came out otherwise in the first process than in all others."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", NUMBERS], cwd=ROOT, env=environment, capture_output=True, check=True)
+        for _ in range(2)
+    )
+    assert first.stdout == second.stdout
+
+
+def test_no_kernel_leaves_the_order_of_its_sums_to_the_compiler() -> None:
+    for module in (ROOT / "backends" / "numba").rglob("*.py"):
+        assert "fastmath" not in module.read_text(), module

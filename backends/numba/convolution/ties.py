@@ -23,7 +23,6 @@ equal over all channels). K = 8 + 0.35 A is above both.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -32,7 +31,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from backends.numba.jit import njit
-from backends.numba.tiles import INT, Vectors
+from backends.numba.tiles import INT, Lanes
 
 UNEVEN = 16.0
 INCOHERENT, COHERENT = 8.0, 0.35
@@ -96,37 +95,6 @@ def column_norms(w):  # type: ignore[no-untyped-def]
     return np.sqrt(sums).astype(w.dtype)
 
 
-class _Lanes(Vectors):
-    """Sums in as many vectors as there are lanes: enough of them to hide the latency of one."""
-
-    def clear(self) -> list[Any]:
-        slots = [cgutils.alloca_once(self.builder, self.vector) for _ in range(self.lanes)]
-        for slot in slots:
-            self.builder.store(ir.Constant(self.vector, None), slot)
-        return slots
-
-    def tree(self, terms: list[Any]) -> Any:
-        """The sum of values whose count is a power of two."""
-        while len(terms) > 1:
-            terms = [self.builder.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
-        return terms[0]
-
-    def total(self, vector: Any) -> Any:
-        """The sum over the lanes."""
-        index = ir.IntType(32)
-        return self.tree([self.builder.extract_element(vector, index(i)) for i in range(self.lanes)])
-
-    def folded(self, vector: Any) -> Any:
-        """The sum over the lanes, by halves."""
-        index, count = ir.IntType(32), self.lanes
-        while count > 1:
-            count //= 2
-            mask = ir.Constant(ir.VectorType(index, self.lanes), [(i + count) % self.lanes for i in range(self.lanes)])
-            moved = self.builder.shuffle_vector(vector, ir.Constant(self.vector, ir.Undefined), mask)
-            vector = self.builder.fadd(vector, moved)
-        return self.builder.extract_element(vector, index(0))
-
-
 @intrinsic
 def _squares(context, like, x, sites, channels, sums):  # type: ignore[no-untyped-def]
     """sums[i] = Σ_a x[i, a]² of a row of `sites` at address x."""
@@ -134,7 +102,7 @@ def _squares(context, like, x, sites, channels, sums):  # type: ignore[no-untype
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         _, x, sites, channels, sums = values
-        t = _Lanes(builder, signature.args[0])
+        t = Lanes(builder, signature.args[0])
         steps, slot = builder.sdiv(channels, INT(t.lanes)), cgutils.alloca_once(builder, t.vector)
         with cgutils.for_range(builder, sites) as site:
             start = t.shifted(x, builder.mul(site.index, channels))
@@ -156,7 +124,7 @@ def _add_columns(context, like, x, w, stride, run, z):  # type: ignore[no-untype
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         _, x, w, stride, run, z = values
-        t = _Lanes(builder, signature.args[0])
+        t = Lanes(builder, signature.args[0])
         slots = t.clear()
         with cgutils.for_range(builder, builder.sdiv(run, INT(t.lanes))) as step:
             first = builder.mul(step.index, INT(t.lanes))
@@ -177,7 +145,7 @@ def _add_rows(context, like, x, w, stride, run, z):  # type: ignore[no-untyped-d
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         _, x, w, stride, run, z = values
-        t = _Lanes(builder, signature.args[0])
+        t = Lanes(builder, signature.args[0])
         slots = t.clear()
         with cgutils.for_range(builder, builder.sdiv(run, INT(t.lanes))) as step:
             first = builder.mul(step.index, INT(t.lanes))
