@@ -50,7 +50,7 @@ def n_gates(network: Network) -> int:
 def layer_matrices(network: Network, weights: Sequence[Any], ops: Backend) -> list[Array]:
     """Every layer as a dense matrix (inputs, outputs) on flattened signals, convolutions written out.
 
-    Raises `ValueError` for max-pooling, which has no finite-temperature law.
+    Raises `ValueError` for pools: a max-pool has no finite-temperature law.
     """
     if network.input_pools or any(layer.pools for layer in network.layers):
         raise ValueError("gates are enumerated for networks without pools: leave the pools out, or sample the gates")
@@ -163,7 +163,7 @@ def log_marginals(
     """log µ(y|x) for y = -1 and +1, (m, 2), exactly: the sum over 2^G gate configurations.
 
     µ(y|x) = Σ_h Π_l µ_l(h_l|O_{l-1}) σ(y T(x, h)); at temperature 0 the one configuration h = 1[z > 0] (7) is left.
-    Raises `EnumerationError` beyond `max_configurations` = 2^G m, `ValueError` for max-pooling.
+    Raises `EnumerationError` beyond `max_configurations` = 2^G m, `ValueError` for pools.
     """
     if check_temperature(temperature) == 0.0:
         log: HostArray = log_label(np, output(network, weights, x, backend).astype(np.float64)).T
