@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import (
+    AvgPool,
     Conv,
     Dense,
     EnumerationError,
@@ -186,9 +187,10 @@ def test_cases_that_are_too_large_or_have_no_law_are_refused() -> None:
         exact_posterior(network, weights, x, np.ones(3), 1.0)
     with pytest.raises(EnumerationError, match="configurations"):
         exact_marginal(*case([3, 4, 1]), 1.0, max_configurations=10)
-    pooled = sequential((4, 4, 1), [Conv(1), MaxPool(2), Dense(1)])
-    with pytest.raises(ValueError, match="max-pooling"):
-        exact_marginal(pooled, pooled.init(0), np.ones((1, 4, 4, 1)), 1.0)
+    for pool in (MaxPool(2), AvgPool(2)):
+        pooled = sequential((4, 4, 1), [Conv(1), pool, Dense(1)])
+        with pytest.raises(ValueError, match="for networks without pools"):
+            exact_marginal(pooled, pooled.init(0), np.ones((1, 4, 4, 1)), 1.0)
     for temperature in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="temperature"):
             exact_marginal(*case([3, 4, 1]), temperature)
