@@ -28,9 +28,10 @@ docs: $(VENV)/installed-docs
 
 # The quick tests with the lowest versions of the dependencies that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-LOWEST_TESTS := tests/project/test_architecture.py tests/validation/run/test_cells.py tests/validation/data/test_data.py tests/validation/statistics/test_distances.py \
-	tests/simulator/network/test_gradient.py tests/simulator/hessian/test_hessian.py tests/simulator/lanczos/test_lanczos.py tests/validation/measurements/test_measure.py tests/backends/test_namespace.py \
-	tests/validation/compare/test_options.py tests/validation/phase/test_phase.py tests/validation/compare/test_report_pages.py tests/validation/statistics/test_symmetry.py tests/simulator/training/test_training.py
+LOWEST_TESTS := tests/project/test_architecture.py tests/backends/test_namespace.py tests/simulator/training/test_training.py \
+	tests/simulator/network/test_gradient.py tests/simulator/hessian/test_hessian.py tests/simulator/lanczos/test_lanczos.py \
+	$(addprefix tests/validation/,run/test_cells.py data/test_data.py statistics/test_distances.py statistics/test_symmetry.py \
+	measurements/test_measure.py compare/test_options.py compare/test_report_pages.py phase/test_phase.py)
 
 lowest: $(VENV)/installed-audit
 	$(PYTHON) -m venv --clear $(LOWEST)
