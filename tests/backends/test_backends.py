@@ -153,8 +153,9 @@ def test_gates_by_definition(shape: tuple[int, ...], pools: tuple[int, ...], bac
 def test_gates_are_frozen_linear_maps(shape: tuple[int, ...], pools: tuple[int, ...]) -> None:
     """`spread_gates` is the adjoint of `apply_gates`; both backends equal, with and without a probe axis."""
     window = int(np.prod(pools, dtype=int))
-    x, mask = NUMPY.gate(values(shape), pools)
-    for probes in (0, 1):
+    x, chosen = NUMPY.gate(values(shape), pools)
+    everywhere = np.ones(shape, dtype=bool)  # as average pools have it
+    for probes, mask in itertools.product((0, 1), (chosen, everywhere)):
         z, d = drawn(shape, probes), drawn(x.shape, probes, 1)
         down, up = NUMPY.apply_gates(mask, z, window), NUMPY.spread_gates(mask, d, window)
         assert down.shape == d.shape

@@ -6,6 +6,7 @@ A device is a CuPy backend of one precision. "emulated" runs the same Python and
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import warnings
@@ -174,14 +175,13 @@ def test_gates(precise: Device, shape: tuple[int, ...], pools: tuple[int, ...]) 
     assert mask.dtype == bool
     assert np.array_equal(ops.to_numpy(x), expected)
     assert np.array_equal(ops.to_numpy(mask), on)
-    for probes in (0, 1):
+    everywhere = np.ones(shape, dtype=bool)  # as average pools have it
+    for probes, selected in itertools.product((0, 1), (on, everywhere)):
         whole, pooled = (np.round(8 * drawn(s, probes)) for s in (shape, expected.shape))
-        down, up = (
-            ops.apply_gates(mask, ops.asarray(whole), window),
-            ops.spread_gates(mask, ops.asarray(pooled), window),
-        )
-        assert np.array_equal(ops.to_numpy(down), reference.apply_gates(xp, on, whole, window))
-        assert np.array_equal(ops.to_numpy(up), reference.spread_gates(xp, on, pooled, window))
+        put = ops.asarray(selected, "bool")
+        down, up = ops.apply_gates(put, ops.asarray(whole), window), ops.spread_gates(put, ops.asarray(pooled), window)
+        assert np.array_equal(ops.to_numpy(down), reference.apply_gates(xp, selected, whole, window))
+        assert np.array_equal(ops.to_numpy(up), reference.spread_gates(xp, selected, pooled, window))
 
 
 def test_descent(precise: Device) -> None:

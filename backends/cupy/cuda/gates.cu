@@ -70,7 +70,8 @@ extern "C" __global__ void spread_gates(
     const int rows = height / s, columns = width / s;
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
         const Window w = window_of(i, height, width, channels);  // of one site
-        const bool on = mask[((w.image % m * height + w.y) * width + w.x) * channels + w.channel];
+        const bool whole = w.y / s < rows && w.x / s < columns;  // sites at a ragged edge are in no window
+        const bool on = whole && mask[((w.image % m * height + w.y) * width + w.x) * channels + w.channel];
         z[i] = on ? d[((w.image * rows + w.y / s) * columns + w.x / s) * channels + w.channel] : scalar(0);
     }
 }
