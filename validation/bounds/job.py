@@ -17,7 +17,6 @@ from validation.measurements.ensembles.claims import (
     bracket_checks,
     bracket_slopes,
     correlation_checks,
-    failed,
     flip_checks,
     mean_bound_check,
     planted_check,
@@ -32,6 +31,7 @@ from validation.run.environment import environment, package_version
 from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
 from validation.run.storage import REPORT_SCHEMA
+from validation.statistics.claim import failed
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _compute(options: BoundsOptions, sizes: Sizes, ops: Backend, clock: Clock) -
         "assemblies": [moments_record(m) for m in moments],
         "slopes": [{"id": name, "fit": None if s is None else asdict(s)} for name, s in slopes.items()],
         **gate_record(flips, correlations),
-        "checks": checks,
+        "checks": [check.record() for check in checks],
     }
 
 

@@ -181,7 +181,7 @@ def _claim(claims: Sequence[Record | None], seeds: Sequence[int]) -> Record:
     measured = f"{best} for {total - against} of {total} seeds" if total else None
     failing = zip(seeds, claims, strict=True)
     examples = [f"seed {seed}: {c['measured']}" for seed, c in failing if c and c["verdict"] == "not supported"]
-    kept = {key: made[0][key] for key in ("id", "source", "claim", "expected")}
+    kept = {key: made[0][key] for key in ("id", "source", "claim", "expected", "exact")}
     return kept | {"measured": measured, "verdict": verdict, "verdicts": dict(counts), "against": examples}
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from simulator import Network, gradient, train_epochs
 from simulator.streams import Streams
-from validation.compare.claims.paper import failed_facts, judge
-from validation.compare.claims.theorems import bound_claims, failed_theorems
+from validation.compare.claims.judge import judge
+from validation.compare.claims.theorems import bound_claims
 from validation.data import Dataset, load_dataset
 from validation.errors import StorageError
 from validation.interchange import LoadedWeights, read_weights
@@ -26,6 +26,7 @@ from validation.run.directory import Checkpoint, RunDirectory
 from validation.run.environment import environment, package_version
 from validation.run.stages import KeptStages
 from validation.run.storage import REPORT_SCHEMA, arrays_checksum, write_json
+from validation.statistics.claim import failed
 from validation.statistics.symmetry import false_discoveries
 
 from .estimates import seconds_of, training_bytes, weight_bytes
@@ -48,7 +49,7 @@ class Report:
     @property
     def failed_facts(self) -> list[str]:
         """Exact facts that did not hold; anything here is a bug."""
-        return failed_facts(self.data["claims"]) + failed_theorems(self.data["claims"])
+        return failed(self.data["claims"])
 
 
 def compare_one(**options: Any) -> Report:

@@ -17,6 +17,7 @@ from simulator.enumeration.gates import iterate_leaves, layer_matrices, n_gates,
 from simulator.streams import spawn_streams
 from simulator.training.e_step import GateSample, expect
 from simulator.training.em import complete_likelihood
+from validation.statistics.claim import Claim
 
 from .cases import DRAWS, TEMPERATURE, Array, LearningCase, MarginalCase, Record, Run, Sizes
 
@@ -35,8 +36,8 @@ def check_all(
     sizes: Sizes,
     seed: np.random.Generator,
     ops: Backend,
-) -> list[Record]:
-    """Every check, the exact ones first: id, source, claim, measured, expected, verdict, and whether it is exact."""
+) -> list[Claim]:
+    """Every claim, the exact ones first."""
     directions, draws = spawn_streams(seed, 2)
     trained = [run.weights for run in runs if run.rule == "line search"]
     return [
@@ -54,35 +55,24 @@ def check_all(
     ]
 
 
-def failed(checks: Sequence[Record]) -> list[str]:
-    """Names of exact statements that did not hold: bugs."""
-    return [c["id"] for c in checks if c["exact"] and c["verdict"] != "holds"]
-
-
-def _check(name: str, source: str, claim: str, measured: str, expected: str, held: bool, exact: bool) -> Record:
-    verdict = ("holds" if exact else "supported") if held else "not supported"
-    texts = {"id": name, "source": source, "claim": claim, "measured": measured, "expected": expected}
-    return texts | {"verdict": verdict, "exact": exact}
-
-
-def _exact(name: str, source: str, claim: str, what: str, value: float, tolerance: float = ROUNDING) -> Record:
+def _exact(name: str, source: str, claim: str, what: str, value: float, tolerance: float = ROUNDING) -> Claim:
     """An error that must stay below a tolerance."""
-    return _check(name, source, claim, f"{what} {value:.1e}", f"≤ {tolerance:.0e}", value <= tolerance, exact=True)
+    return Claim(name, source, claim, f"{what} {value:.1e}", f"≤ {tolerance:.0e}", value <= tolerance, exact=True)
 
 
-def _bound(runs: Sequence[Run]) -> Record:
+def _bound(runs: Sequence[Run]) -> Claim:
     """At temperature 0 the two are one number: nothing to compare."""
     warm = [run.history for run in runs if "bound" in run.history and run.temperature > 0]
     slack = min(float(np.min(h["log_likelihood"] - h["bound"])) for h in warm)
-    return _check(
+    return Claim(
         "EM.bound", "EM", "the evidence bound is never above the log-likelihood, in any run",
         f"smallest likelihood less bound {_signed(slack)}", f"≥ {_signed(-ROUNDING)}", slack >= -ROUNDING, exact=True,
     )  # fmt: skip
 
 
-def _monotone(runs: Sequence[Run]) -> Record:
+def _monotone(runs: Sequence[Run]) -> Claim:
     least = min(float(np.diff(run.history["log_likelihood"]).min()) for run in runs if run.rule == "line search")
-    return _check(
+    return Claim(
         "EM.monotone", "EM", "exact EM never decreases the log-likelihood, from any start at any temperature",
         f"smallest step {_signed(least)}", f"≥ {_signed(-ROUNDING)}", least >= -ROUNDING, exact=True,
     )  # fmt: skip
@@ -112,7 +102,7 @@ def _likelihood(case: LearningCase, weights: Weights, ops: Backend) -> float:
     return float(np.where(case.y > 0, log[:, 1], log[:, 0]).sum())
 
 
-def _tight(places: Sequence[Weights], case: LearningCase, ops: Backend) -> Record:
+def _tight(places: Sequence[Weights], case: LearningCase, ops: Backend) -> Claim:
     """E_q log µ(y,h|x) + entropy of q = log µ(y|x) at q = µ(h|x,y)."""
     gaps = []
     for weights in places:
@@ -126,7 +116,7 @@ def _tight(places: Sequence[Weights], case: LearningCase, ops: Backend) -> Recor
     )  # fmt: skip
 
 
-def _fisher(case: LearningCase, rng: np.random.Generator, ops: Backend) -> Record:
+def _fisher(case: LearningCase, rng: np.random.Generator, ops: Backend) -> Claim:
     """⟨E_q ∇log µ(y,h|x), v⟩ against [log µ(W + εv) - log µ(W - εv)] / 2ε along random unit vectors v."""
     errors = []
     for weights in case.starts:
@@ -142,7 +132,7 @@ def _fisher(case: LearningCase, rng: np.random.Generator, ops: Backend) -> Recor
     )  # fmt: skip
 
 
-def _free_energy(runs: Sequence[Run]) -> Record:
+def _free_energy(runs: Sequence[Run]) -> Claim:
     splits = [run.history for run in runs if "bound" in run.history]
     errors = [np.abs(h["entropy"] + h["kl"] + h["log_likelihood"]).max() for h in splits]
     return _exact(
@@ -151,7 +141,7 @@ def _free_energy(runs: Sequence[Run]) -> Record:
     )  # fmt: skip
 
 
-def _back_propagation(places: Sequence[Weights], case: LearningCase, ops: Backend) -> Record:
+def _back_propagation(places: Sequence[Weights], case: LearningCase, ops: Backend) -> Claim:
     errors = []
     for weights in places:
         sample = expect(case.network, weights, case.x, case.y, "zero_temperature", 0.0, ops, np.random.default_rng(0))
@@ -164,7 +154,7 @@ def _back_propagation(places: Sequence[Weights], case: LearningCase, ops: Backen
     )  # fmt: skip
 
 
-def _cold(case: MarginalCase, ops: Backend) -> Record:
+def _cold(case: MarginalCase, ops: Backend) -> Claim:
     relu = 1 / (1 + np.exp(-output(case.network, case.weights, case.x, ops).astype(np.float64)))
     cold = exact_marginal(case.network, case.weights, case.x, COLD, ops)
     return _exact(
@@ -173,7 +163,7 @@ def _cold(case: MarginalCase, ops: Backend) -> Record:
     )  # fmt: skip
 
 
-def _circuits(case: MarginalCase, ops: Backend) -> Record:
+def _circuits(case: MarginalCase, ops: Backend) -> Claim:
     paths = np.array(list(itertools.product(*(range(n) for n in (case.x.shape[1], *_widths(case))))))
     errors = []
     for t in CHECK_TEMPERATURES:
@@ -190,7 +180,7 @@ def _widths(case: MarginalCase) -> list[int]:
     return [int(w.shape[1]) for w in case.weights]
 
 
-def _twins(case: MarginalCase, ops: Backend) -> Record:
+def _twins(case: MarginalCase, ops: Backend) -> Claim:
     """Every kernel that may have been used, against the reference."""
     names = sorted({get_backend().name, ops.name} - {"numpy"})
     kernels = {name: ops if name == ops.name else get_backend(name) for name in names}
@@ -205,7 +195,7 @@ def _twins(case: MarginalCase, ops: Backend) -> Record:
     )
 
 
-def _unbiased(case: LearningCase, count: int, rng: np.random.Generator, ops: Backend) -> Record:
+def _unbiased(case: LearningCase, count: int, rng: np.random.Generator, ops: Backend) -> Claim:
     """The gradient of Q for gates drawn from the forward law, against its mean by enumeration."""
     weights = case.starts[0]
     expected = _complete(case, weights, _forward(case, weights, ops), ops)[1]
@@ -213,7 +203,7 @@ def _unbiased(case: LearningCase, count: int, rng: np.random.Generator, ops: Bac
     draws = np.array([_complete(case, weights, expect(*problem), ops)[1] for _ in range(count)])
     error = draws.std(axis=0, ddof=1) / np.sqrt(count)
     z = float(np.max(np.abs(draws.mean(axis=0) - expected) / error))
-    return _check(
+    return Claim(
         "MC.gradient", "EM", f"the Monte Carlo gradient is unbiased ({count} draws, {expected.size} weights)",
         f"largest deviation {z:.2f} standard errors", "≤ 4", z <= 4, exact=False,
     )  # fmt: skip
@@ -228,12 +218,12 @@ def _forward(case: LearningCase, weights: Weights, ops: Backend) -> GateSample:
     return GateSample(ops.asarray(state_bits(np.arange(1 << gates), gates)[None]), ops.asarray(q))
 
 
-def _calibrated(marginals: Record) -> Record:
+def _calibrated(marginals: Record) -> Claim:
     """The share may miss 95.4 % by three of its own standard errors."""
     share, count = marginals["within_two"], marginals["counted"]
     nominal = 0.9545
     least = nominal - 3 * np.sqrt(nominal * (1 - nominal) / max(count, 1))
-    return _check(
+    return Claim(
         "MC.marginal", "eq. (6)",
         "Monte Carlo marginals lie within two of their standard errors, where the law of the mean is not skewed",
         "no estimate counts" if share is None else f"{100 * share:.1f} % of {count} estimates",

@@ -20,6 +20,7 @@ from validation.run.environment import environment, package_version
 from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
 from validation.run.storage import REPORT_SCHEMA
+from validation.statistics.claim import failed
 
 from .cases import (
     DRAWS,
@@ -37,7 +38,7 @@ from .cases import (
     marginal_case,
     measure_marginals,
 )
-from .claims import check_all, failed
+from .claims import check_all
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) ->
         "marginal": marginals,
         "learning": _describe(learning, float(runs[0].history["entropy"][0])),
         "runs": [run.record() for run in runs],
-        "checks": checks,
+        "checks": [check.record() for check in checks],
     }
 
 

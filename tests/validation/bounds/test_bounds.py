@@ -25,7 +25,7 @@ from validation.bounds.__main__ import main
 from validation.bounds.figures import FIGURES
 from validation.bounds.job import BoundsReport, Sizes, bounds
 from validation.compare.claims import theorems as job_claims
-from validation.compare.claims.theorems import bound_claims, failed_theorems
+from validation.compare.claims.theorems import bound_claims
 from validation.compare.options import OptionError
 from validation.errors import StorageError
 from validation.measurements.ensembles.assemblies import (
@@ -41,6 +41,7 @@ from validation.measurements.ensembles.gates import measure_correlations, measur
 from validation.measurements.ensembles.random import check_theorems, ensembles_until_caught
 from validation.measurements.ensembles.slopes import Grid, assembly_slopes, bracket_ratio, fit_slopes, select_moments
 from validation.measurements.ensembles.theorems import Bounds
+from validation.statistics.claim import failed
 from validation.statistics.estimate import Estimate
 from validation.statistics.power_law import log_slope
 
@@ -187,7 +188,7 @@ def test_a_power_law() -> None:
 
 
 def test_verdicts_of_brackets() -> None:
-    rows = {c["id"]: c for c in bracket_checks({"eq20.k2.1,L.broken": fit_slopes(*synthetic(0.6, 0.0, 0.0)),
+    rows = {c.id: c.record() for c in bracket_checks({"eq20.k2.1,L.broken": fit_slopes(*synthetic(0.6, 0.0, 0.0)),
                                                 "eq20.k0.intact": None,
                                                 "eq21.k1.m": fit_slopes(*synthetic(-0.1, 0.0, 0.0))})}  # fmt: skip
     assert [c["verdict"] for c in rows.values()] == ["not supported", "supported", "supported"]
@@ -199,9 +200,9 @@ def test_verdicts_of_brackets() -> None:
 
 def test_a_mean_above_the_bound_of_m4_fails() -> None:
     moments = measure_assemblies(8, 4, (None, 0.5), 200, 0, OPS)
-    assert mean_bound_check(moments)["verdict"] == "holds"
+    assert mean_bound_check(moments).verdict == "holds"
     broken = [m if m.tightness is None else _scaled(m) for m in moments]
-    assert mean_bound_check(broken)["verdict"] == "not supported"
+    assert mean_bound_check(broken).verdict == "not supported"
 
 
 def _scaled(m: Any) -> Any:
@@ -230,8 +231,8 @@ def test_theorems_in_random_ensembles() -> None:
 def test_the_planted_bound_is_caught() -> None:
     caught = ensembles_until_caught(0, OPS, 50)
     assert caught is not None
-    assert planted_check(caught, 50)["verdict"] == "holds"
-    assert planted_check(None, 50) == planted_check(caught, 50) | {
+    assert planted_check(caught, 50).verdict == "holds"
+    assert planted_check(None, 50).record() == planted_check(caught, 50).record() | {
         "measured": "not caught in 50 ensembles",
         "verdict": "not supported",
     }
@@ -380,7 +381,7 @@ def test_claims_of_the_main_job() -> None:
     assert verdicts["eq20.intact"] == "supported"
     assert [verdicts[f"eq20.k{k}"] for k in range(3)] == ["not supported"] * 3
     assert {f"eq21.k{k}" for k in range(3)} < set(verdicts)
-    assert failed_theorems(claims) == []
+    assert failed(claims) == []
     assert claims == bound_claims(mlp([4, 80, 100, 1]), 2, get_backend("numpy", "float32"))
 
 
@@ -388,7 +389,7 @@ def test_a_failed_theorem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     honest: Callable[..., Any] = job_claims.check_theorems
     wrong = Bounds(coupling=lambda *arguments: 0.5 * theory.coupling_bound(*arguments))
     monkeypatch.setattr(job_claims, "check_theorems", lambda *arguments: honest(*arguments, bounds=wrong))
-    assert failed_theorems(bound_claims(mlp([4, 3, 1]), 0, "numpy")) == ["S2"]
+    assert failed(bound_claims(mlp([4, 3, 1]), 0, "numpy")) == ["S2"]
 
 
 def test_slopes_of_means_that_vanish() -> None:

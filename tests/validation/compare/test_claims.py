@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from validation.compare.claims.paper import FACTS, failed_facts, judge
+from validation.compare.claims.facts import FACTS
+from validation.compare.claims.judge import judge
+from validation.statistics.claim import failed
 
 Record = dict[str, Any]
 VERDICTS = {"holds", "supported", "not supported", "not applicable"}
@@ -134,7 +136,7 @@ NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
 def test_not_supported(name: str) -> None:
     records = NOT_SUPPORTED[name]()
     assert verdicts(records)[name] == "not supported"
-    assert failed_facts(judge(records, LEARNING_RATE)) == []
+    assert failed(judge(records, LEARNING_RATE)) == []
 
 
 NOT_APPLICABLE: dict[str, list[Record]] = {
@@ -212,7 +214,7 @@ def test_a_fact_that_fails_once_has_failed(name: str) -> None:
     bad = record(1, 0.1)
     bad["exact"] = bad["exact"] | {name: {"value": 1.1e-10, "tolerance": 1e-10}}
     claims = judge([GOOD[0], bad, *GOOD[2:]], LEARNING_RATE)
-    assert failed_facts(claims) == [name]
+    assert failed(claims) == [name]
     assert next(c for c in claims if c["id"] == name)["verdict"] == "not supported"
     assert "1.1e-10" in next(c for c in claims if c["id"] == name)["measured"]
 
@@ -233,7 +235,7 @@ def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, ver
     claim = next(c for c in claims if c["id"] == "E5")
     assert claim["measured"] == f"epoch 7: {kind}"
     assert claim["verdict"] == verdict
-    assert failed_facts(claims) == ([] if verdict == "holds" else ["E5"])
+    assert failed(claims) == ([] if verdict == "holds" else ["E5"])
 
 
 def test_the_numbers_that_are_shown() -> None:

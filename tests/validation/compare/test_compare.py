@@ -26,7 +26,7 @@ import validation
 from support.cases import Array
 from support.places import ROOT
 from validation.compare.__main__ import main
-from validation.compare.claims.paper import FACTS
+from validation.compare.claims.facts import FACTS
 from validation.compare.options import OptionError
 from validation.compare.single import Report
 from validation.errors import StorageError

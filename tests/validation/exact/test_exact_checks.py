@@ -30,7 +30,8 @@ from validation.exact.cases import (
     mixed_xor,
     near_normal,
 )
-from validation.exact.claims import check_all, failed
+from validation.exact.claims import check_all
+from validation.statistics.claim import failed
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
@@ -48,7 +49,8 @@ def check(cases: tuple[MarginalCase, dict[str, Any], LearningCase, list[Run]], *
     marginal, marginals, learning, runs = cases
     given = {"marginals": marginals, "runs": runs} | changed
     rng = np.random.default_rng(0)
-    return check_all(given["marginals"], marginal, given["runs"], learning, TINY, rng, OPS)
+    found = check_all(given["marginals"], marginal, given["runs"], learning, TINY, rng, OPS)
+    return [claim.record() for claim in found]
 
 
 def test_honest_cases_pass(cases: Any) -> None:

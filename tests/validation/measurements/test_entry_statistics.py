@@ -27,7 +27,7 @@ from support.synthetic_report import report
 from validation import figures
 from validation.compare.captions.run import caption
 from validation.compare.claims.entries import judge_entries
-from validation.compare.claims.paper import judge
+from validation.compare.claims.judge import judge
 from validation.compare.figures.entries import ENTRY_FIGURES
 from validation.measurements.entries.bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
 from validation.measurements.entries.coupling import (

@@ -16,7 +16,7 @@ from backends import get_backend
 from simulator import HessianOperator, evaluate
 from support.cases import DENSE, IMAGES, LOSSES, SMALL, VGG12, Array, Case
 from validation.compare.__main__ import main
-from validation.compare.claims.paper import FACTS
+from validation.compare.claims.facts import FACTS
 from validation.measurements import facts
 from validation.measurements.facts import FACT_EXAMPLES, TOLERANCES, FactCheck, check_facts
 

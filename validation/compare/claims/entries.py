@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from validation.compare.captions.entries import PAPER_RATIO
+from validation.statistics.claim import Claim
 
 Record = dict[str, Any]
-Claim = dict[str, Any]
 CLOSE, CLOSE_LAST = 0.95, 0.97  # "at least 95 %, up to around 98 %"
 SPARSE = 3.0 * PAPER_RATIO  # the paper's ratio within a factor of three, or less
 DETECTABLE = 0.2  # a correlation that must be found for its absence to mean anything
@@ -32,9 +32,7 @@ def judge_entries(records: Sequence[Record]) -> list[Claim]:
 
 
 def _claim(name: str, text: str, measured: str | None, expected: str, supported: bool | None) -> Claim:
-    verdict = "not applicable" if supported is None else "supported" if supported else "not supported"
-    source = f"fig. {name[3:5]}"
-    return {"id": name, "source": source, "claim": text, "measured": measured, "expected": expected, "verdict": verdict}
+    return Claim(name, f"fig. {name[3:5]}", text, measured, expected, supported)
 
 
 def _laws(known: Sequence[Record]) -> Claim:

@@ -7,17 +7,13 @@ test; `python -m validation.bounds` measures all of them on larger grids.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from backends import Backend, get_backend
 from simulator import Network
 from simulator.streams import Seed, spawn_streams
 from validation.measurements.ensembles.assemblies import KINDS, AssemblyMoments
 from validation.measurements.ensembles.claims import (
-    STATEMENTS,
-    Check,
     assembly_name,
-    check,
     flip_checks,
     mean_bound_check,
     number,
@@ -35,17 +31,16 @@ from validation.measurements.ensembles.slopes import (
     order_of,
     select_moments,
 )
+from validation.statistics.claim import Claim, Record
 
-Claim = dict[str, Any]
 ENSEMBLES = 60
 GRID = Grid((16, 32, 64), (4, 6, 8), 3e6)
 FLIP_BUDGET = 2e6
 NARROWEST, WIDEST = 64, 2048
-THEOREMS = (*STATEMENTS, "M4.assemblies")  # exact facts; the other claims are under test
 
 
-def bound_claims(network: Network, seed: Seed, backend: str | Backend | None = None) -> list[Claim]:
-    """Claims S1-S3, M1-M4, eq20 and eq21 in the form of `validation.compare.claims.paper`, in about two seconds.
+def bound_claims(network: Network, seed: Seed, backend: str | Backend | None = None) -> list[Record]:
+    """Claims S1-S3, M1-M4, eq20 and eq21 as a report keeps them, in about two seconds.
 
     They do not depend on data or training. From the network come the widths below a neuron (fan-ins) that S3's exponent
     is measured at; a network with fewer than three of 64 or more gets powers of two up to 2048 as well.
@@ -58,12 +53,7 @@ def bound_claims(network: Network, seed: Seed, backend: str | Backend | None = N
     rows = [*theorem_checks(check_theorems(ENSEMBLES, ensembles, ops)), mean_bound_check(moments)]
     rows += flip_checks(measure_flips(_widths(network), FLIP_BUDGET, flips, ops))
     rows += [_vanishing(moments), *(_growth(moments, eq, k) for eq in ("eq20", "eq21") for k in range(3))]
-    return [{key: value for key, value in row.items() if key != "exact"} for row in rows]
-
-
-def failed_theorems(claims: Sequence[Claim]) -> list[str]:
-    """Names of S and M theorems that did not hold: bugs."""
-    return [c["id"] for c in claims if c["id"] in THEOREMS and c["verdict"] == "not supported"]
+    return [row.record() for row in rows]
 
 
 def _widths(network: Network) -> list[int]:
@@ -72,23 +62,23 @@ def _widths(network: Network) -> list[int]:
     return sorted(own if len(own) >= 3 else own | {2**k for k in range(6, 12)})
 
 
-def _vanishing(moments: Sequence[AssemblyMoments]) -> Check:
+def _vanishing(moments: Sequence[AssemblyMoments]) -> Claim:
     """Where W_L is intact and not removed, (20) holds because the mean is 0."""
     kinds = [kind for kind, parts in KINDS.items() if "L" not in parts]
     means = [m.mean.value for kind in kinds for m in select_moments(moments, kind, True)]
     worst = max(map(abs, means))
-    return check(
+    return Claim(
         "eq20.intact", "eq. (20)", "the mean of an assembly is 0 where W_L is intact and not removed (M4)",
         f"largest mean {worst:.1e} of {len(means)}", "0", worst == 0.0, exact=False,
     )  # fmt: skip
 
 
-def _growth(moments: Sequence[AssemblyMoments], equation: str, order: int) -> Check:
+def _growth(moments: Sequence[AssemblyMoments], equation: str, order: int) -> Claim:
     """The fastest growth of measured/bracket among the assemblies of one order, some weights broken."""
     fits = [(kind, _fit(moments, kind, equation)) for kind in KINDS if order_of(kind) == order]
     kind, worst = max(fits, key=lambda fit: (not fit[1].bounded, fit[1].per_layer.value))
     what = "mean" if equation == "eq20" else "mean square"
-    return check(
+    return Claim(
         f"{equation}.k{order}", f"eq. ({equation[2:]})",
         f"the {what} of assemblies of order {order} is at most a constant times the bracket, some weights broken",
         f"measured/bracket: slope {number(worst.per_layer)} per layer, {number(worst.per_log_width)} per log n for "

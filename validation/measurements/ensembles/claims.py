@@ -6,8 +6,8 @@ A theorem holds to rounding; one that does not is a bug. (20), (21) and exponent
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from validation.statistics.claim import Claim
 from validation.statistics.estimate import Estimate
 from validation.statistics.power_law import log_slope
 
@@ -16,7 +16,6 @@ from .gates import LAYERS, CorrelationPoint, FlipPoint
 from .slopes import ERRORS, GROWTH, Slopes, assembly_slopes, order_of, select_moments, within, worst_tightness
 from .theorems import TOLERANCE, TheoremCheck
 
-Check = dict[str, Any]
 STATEMENTS = {
     "S1": "an intact last weight makes a circuit's law symmetric; W_L intact, so are T, ∇T, ∇²T below it, jointly",
     "S2": "d_TV(law Ψ, law -Ψ) ≤ ½ P(Ψ' ≠ -Ψ) ≤ ½ P(a gate of the path at or above the negated weight changes)",
@@ -32,24 +31,12 @@ ASYMPTOTIC = 64  # widths from which on S3's exponent is fitted: below, 1/n corr
 EXPONENT, FLIP_TOLERANCE, CORRELATION_TOLERANCE = -0.5, 0.02, 0.05
 
 
-def check(name: str, source: str, claim: str, measured: str, expected: str, held: bool, exact: bool) -> Check:
-    """One row."""
-    verdict = ("holds" if exact else "supported") if held else "not supported"
-    texts = {"id": name, "source": source, "claim": claim, "measured": measured, "expected": expected}
-    return texts | {"verdict": verdict, "exact": exact}
-
-
-def failed(checks: Sequence[Check]) -> list[str]:
-    """Names of theorems that did not hold: bugs."""
-    return [c["id"] for c in checks if c["exact"] and c["verdict"] != "holds"]
-
-
-def theorem_checks(theorems: Mapping[str, TheoremCheck]) -> list[Check]:
+def theorem_checks(theorems: Mapping[str, TheoremCheck]) -> list[Claim]:
     """S1-S3, M1-M4 in exact ensembles."""
     return [_theorem(found) for found in theorems.values()]
 
 
-def _theorem(found: TheoremCheck) -> Check:
+def _theorem(found: TheoremCheck) -> Claim:
     name = found.theorem
     if name == "S1":
         measured, expected = f"largest distance {found.violation:.1e}", "0"
@@ -58,16 +45,16 @@ def _theorem(found: TheoremCheck) -> Check:
     else:
         measured, expected = f"worst measured/bound {found.ratio:.6f}", "≤ 1"
     where = "" if found.holds else f", violated at {found.where}"
-    return check(
+    return Claim(
         name, f"theorem {name}", STATEMENTS[name], f"{measured} in {found.cases:,} cases{where}",
         expected, found.holds, exact=True,
     )  # fmt: skip
 
 
-def planted_check(caught: int | None, most: int) -> Check:
+def planted_check(caught: int | None, most: int) -> Claim:
     """Proof that the check of S2 can fail."""
     measured = f"not caught in {most} ensembles" if caught is None else f"caught after {_count(caught, 'ensemble')}"
-    return check(
+    return Claim(
         "S2.planted", "theorem S2", "planted: S2 with ¼ in place of ½, which is wrong, is found violated",
         measured, "caught", caught is not None, exact=True,
     )  # fmt: skip
@@ -85,21 +72,21 @@ def assembly_name(kind: str) -> str:
     return f"∂{'' if len(parts) == 1 else '²'}T/{''.join(f'∂W_({p})' if '-' in p else f'∂W_{p}' for p in parts)}"
 
 
-def mean_bound_check(moments: Sequence[AssemblyMoments]) -> Check:
+def mean_bound_check(moments: Sequence[AssemblyMoments]) -> Claim:
     """M4 for assemblies of every order, by Monte Carlo."""
     found = [(kind, worst_tightness([m for m in moments if m.kind == kind])) for kind in KINDS]
     seen = [(kind, *worst) for kind, worst in found if worst is not None]
     kind, worst, _ = max(seen, key=lambda row: row[1].value)
     excess = max(row[2] for row in seen)
     cases = sum(m.tightness is not None for m in moments)
-    return check(
+    return Claim(
         "M4.assemblies", "theorem M4", "|E Σδ^kΨ| ≤ Σ_j |E w_j| ½ √(E Y_j²), without the sum where W_L is removed",
         f"worst measured/bound {number(worst)} ({assembly_name(kind)}) in {cases} cases",
         f"≤ 1 within {SIGMAS:g} standard errors", excess <= SIGMAS, exact=True,
     )  # fmt: skip
 
 
-def flip_checks(flips: Sequence[FlipPoint]) -> list[Check]:
+def flip_checks(flips: Sequence[FlipPoint]) -> list[Claim]:
     """S3 against Monte Carlo, and its exponent."""
     worst = max(abs(p.measured.value - p.formula) / p.measured.standard_error for p in flips)
     wide = [p for p in flips if p.n >= ASYMPTOTIC]
@@ -107,11 +94,11 @@ def flip_checks(flips: Sequence[FlipPoint]) -> list[Check]:
     formula = log_slope([p.n for p in flips], [Estimate(p.formula, 0.0) for p in flips]).value
     span = f"{flips[0].n} to {flips[-1].n}"
     return [
-        check(
+        Claim(
             "S3.monte_carlo", "theorem S3", f"the mean flip probability is that of the formula, widths {span}",
             f"largest deviation {worst:.2f} standard errors", f"≤ {SIGMAS:g}", worst <= SIGMAS, exact=False,
         ),
-        check(
+        Claim(
             "S3.exponent", "theorem S3", "the flip probability falls as n^(-1/2) with the width below",
             f"slope {number(slope)} from n = {ASYMPTOTIC} on; {number(whole)} over {span}, where the formula's own is "
             f"{_signed(formula, 3)}",
@@ -121,14 +108,14 @@ def flip_checks(flips: Sequence[FlipPoint]) -> list[Check]:
     ]  # fmt: skip
 
 
-def correlation_checks(points: Sequence[CorrelationPoint]) -> list[Check]:
+def correlation_checks(points: Sequence[CorrelationPoint]) -> list[Claim]:
     """The exponent of the rms correlation of gates, layer by layer."""
     return [_correlation(layer, [p for p in points if p.layer == layer]) for layer in LAYERS]
 
 
-def _correlation(layer: int, points: Sequence[CorrelationPoint]) -> Check:
+def _correlation(layer: int, points: Sequence[CorrelationPoint]) -> Claim:
     slope = log_slope([p.n for p in points], [p.rms for p in points])
-    return check(
+    return Claim(
         f"gates.layer{layer}", "eq. (14)", f"the rms correlation of two gates of layer {layer} falls as n^(-1/2)",
         f"slope {number(slope)}; rms {points[-1].rms.value:.4f} at n = {points[-1].n}",
         f"{_signed(EXPONENT)} within {CORRELATION_TOLERANCE:g} or {ERRORS:g} standard errors",
@@ -150,18 +137,18 @@ def _stem(equation: str, kind: str) -> str:
     return f"{equation}.k{order_of(kind)}" + (f".{kind}" if KINDS[kind] else "")
 
 
-def bracket_checks(slopes: Mapping[str, Slopes | None]) -> list[Check]:
+def bracket_checks(slopes: Mapping[str, Slopes | None]) -> list[Claim]:
     """(20) and (21): bounded, or growing with depth or width."""
     return [_bracket(name, found) for name, found in slopes.items()]
 
 
-def _bracket(name: str, found: Slopes | None) -> Check:
+def _bracket(name: str, found: Slopes | None) -> Claim:
     equation, _, *rest = name.split(".")
     case = rest.pop() if rest and rest[-1] in ("intact", "broken") else ""
     what = assembly_name(rest[0] if rest else "none")
     weights = {"intact": ", all weights intact", "broken": ", some weights of every layer broken", "": ""}[case]
     moment = "mean" if equation == "eq20" else "mean square"
-    return check(
+    return Claim(
         name, f"eq. ({equation[2:]})", f"the {moment} of {what} is at most a constant times the bracket{weights}",
         slope_text(found), f"no slope above {GROWTH:g} and {ERRORS:g} standard errors",
         found is None or found.bounded, exact=False,

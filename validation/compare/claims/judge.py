@@ -1,0 +1,31 @@
+"""From recorded epochs to verdicts: the paper's claims, each with a number, and the exact facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from validation.statistics.symmetry import false_discoveries
+
+from .entries import judge_entries
+from .facts import judge_facts
+from .gradient import judge_gradient
+from .spectrum import judge_spectrum
+from .training import judge_training
+from .weights import judge_weights
+
+Record = dict[str, Any]
+
+
+def judge(records: Sequence[Record], learning_rate: float) -> list[Record]:
+    """Every claim that the recorded epochs can speak of, in the order of the paper, then the exact facts."""
+    found = false_discoveries(records)["kinds"]
+    claims = [
+        *judge_weights(records, found),
+        *judge_gradient(records, found, learning_rate),
+        *judge_entries(records),
+        *judge_spectrum(records),
+        *judge_training(records),
+        *judge_facts(records),
+    ]
+    return [claim.record() for claim in claims]
