@@ -376,7 +376,7 @@ def test_claims_of_the_main_job() -> None:
     claims = bound_claims(mlp([4, 80, 100, 1]), 2, "numpy")
     verdicts = {c["id"]: c["verdict"] for c in claims}
     assert len(verdicts) == len(claims)
-    assert all(set(c) == {"id", "source", "claim", "measured", "expected", "verdict"} for c in claims)
+    assert all(set(c) == {"id", "source", "claim", "measured", "expected", "verdict", "exact"} for c in claims)
     assert [verdicts[name] for name in ("S1", "S2", "S3", "M1", "M2", "M3", "M4", "M4.assemblies")] == ["holds"] * 8
     assert verdicts["eq20.intact"] == "supported"
     assert [verdicts[f"eq20.k{k}"] for k in range(3)] == ["not supported"] * 3

@@ -99,7 +99,7 @@ def test_the_form_of_a_claim() -> None:
     claims = judge(GOOD, LEARNING_RATE)
     assert len({c["id"] for c in claims}) == len(claims)
     for claim in claims:
-        assert set(claim) == {"id", "source", "claim", "measured", "expected", "verdict"}
+        assert set(claim) == {"id", "source", "claim", "measured", "expected", "verdict", "exact"}
         assert re.fullmatch(r"(fig[3-8][abc]|E[1-8]|S[1-3]|M[1-4]|eq2[01])(\.\w+)*", claim["id"])
         assert claim["verdict"] in VERDICTS
         assert isinstance(claim["measured"], str | None)

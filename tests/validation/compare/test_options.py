@@ -129,7 +129,7 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("weights_names", ("a",), "--weights-names ('a',): it is for --weights, give the file"),
         ("weights_key", "model", "--weights-key 'model': it is for --weights, give the file"),
         ("dtype", "float16", "--dtype 'float16': expected float64 or float32"),
-        ("loss", "mse", "--loss: loss 'mse' is unknown: use one of hinge, logistic, squared"),
+        ("loss", "mse", "--loss: loss 'mse' is unknown: use one of hinge, perceptron, logistic, squared"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(option: str, value: Any, message: str) -> None:
@@ -289,7 +289,7 @@ def test_networks(text: str, shape: tuple[int, ...], name: str, expected: Any) -
         ("vgg12:inf", (32, 32, 3), "width inf is not a multiplier"),
         ("vgg12", (64,), "convolutions"),
         ("vgg12", (16, 16, 3), "the network is too deep for the image"),
-        ("seq:", (8, 8, 1), "layer '' is unknown: use convC, pool or denseN"),
+        ("seq:", (8, 8, 1), "layer '' is unknown: use convC, pool, avg or denseN"),
         ("seq:conv8,,dense8", (8, 8, 1), "layer '' is unknown"),
         ("seq:lstm4", (8, 8, 1), "layer 'lstm4' is unknown"),
         ("seq:conv,dense8", (8, 8, 1), "expected mlp:W1xW2x..."),
