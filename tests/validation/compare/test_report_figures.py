@@ -50,7 +50,10 @@ def drawn(case: str, name: str) -> Figure:
 
 
 every_figure = pytest.mark.parametrize("name", figures.figures_of(report("digits")))
-every_case = pytest.mark.parametrize("case", CASES)
+LARGE = ("twelve layers", "one probe", "no live circuit")  # the first takes ten seconds a figure
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in LARGE)) for case in CASES]
+)
 
 
 def overlap(a: Bbox, b: Bbox) -> bool:
