@@ -13,6 +13,7 @@ from theory.semicircle import upper_half_plane
 from theory.signals import Complex, NetworkSignals, Real
 from theory.solvers.fixed_point import FixedPoint
 from theory.solvers.vector_dyson import ConvergenceError
+from theory.threads import threads_for
 
 from .sweep import LinearisedEquation, bytes_per_point
 
@@ -80,7 +81,9 @@ def law_of(
         return LinearisedLaw(-1.0 / points, 0.0, 0)
     flat: Complex = points.ravel() * equation.unit
     folded, place = np.unique(_right(flat), return_inverse=True)
-    g, residual, iterations, converged = _points(equation, folded, tolerance, max_iterations)
+    rows = max(max(layer.n_sites, layer.n_pooled) for layer in equation.signals.layers)
+    with threads_for(rows):
+        g, residual, iterations, converged = _points(equation, folded, tolerance, max_iterations)
     if not converged.all():
         worst = int(np.argmax(residual))
         raise ConvergenceError(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import AAA
 
 from theory.signals import Complex, Real
+from theory.threads import threads_for
 
 from .vector_dyson import ConvergenceError
 
@@ -98,7 +99,7 @@ class Continuation:
     def _fitted(self) -> Transform:
         """-z g(z) as a rational function of w = z²: (1/N) Σ w/(w - λ²), so that mirror images are one."""
         terms = max(4, int(TERMS * len(self.points)))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threads_for(0):
             warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points tried later tell the error
             found: Transform = AAA(
                 self.points**2, -self.points * self.values, rtol=ROUNDING, max_terms=terms, clean_up=False
