@@ -64,11 +64,20 @@ def compare(case: str, images: Path, tmp_path: Path) -> None:
         assert set(one["predictions"]) == set(two["predictions"])
 
 
+def coarsely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laws at few points: these devices are slow, and what is looked at is the same at every point."""
+    for accuracy in ("validation.predictions.record.ACCURACY", "validation.statistics.bulk.FINE_ACCURACY"):
+        monkeypatch.setattr(accuracy, 1.0)
+    monkeypatch.setattr("validation.predictions.record.continued", partial(continued, accuracy=1.0))
+    monkeypatch.setattr("validation.predictions.record.FEW", 0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not COMPILER, reason=NO_COMPILER)
 @pytest.mark.parametrize("case", ["images in TF32"] if REDUCED else CASES)
 def test_the_main_job_on_the_host(case: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backends.cupy.backend.create", EmulatedBackend)
+    coarsely(monkeypatch)
     compare(case, images, tmp_path)
 
 
@@ -85,11 +94,7 @@ def test_the_main_job_on_a_strict_device(
         return backend
 
     monkeypatch.setattr("backends.cupy.backend.create", create)
-    # The strict namespace is slow, and what is looked at is the same at every point of a law.
-    for accuracy in ("validation.predictions.record.ACCURACY", "validation.statistics.bulk.FINE_ACCURACY"):
-        monkeypatch.setattr(accuracy, 1.0)
-    monkeypatch.setattr("validation.predictions.record.continued", partial(continued, accuracy=1.0))
-    monkeypatch.setattr("validation.predictions.record.FEW", 0)
+    coarsely(monkeypatch)
     compare(case, images, tmp_path)
 
 

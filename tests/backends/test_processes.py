@@ -179,7 +179,7 @@ child = os.fork()
 {START}
 numbers()
 if not child:
-    from backends import numba_threads
+    from backends.numba import threads as numba_threads
     assert not numba_threads._PROCESS.forked
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0

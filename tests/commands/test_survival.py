@@ -178,7 +178,7 @@ def test_a_run_killed_in_every_phase_ends_in_the_same_report(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", ["numba"] if REDUCED else ["numpy", "numba"])
 def test_killed_at_twenty_moments(backend: str, tmp_path: Path) -> None:
     """Each moment in a run of its own; reduced: one in each phase. More where a phase was over before it was hit."""
     known, rng = undisturbed(backend, tmp_path / "known"), np.random.default_rng(1)
