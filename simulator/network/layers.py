@@ -51,7 +51,13 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class AvgPool:
-    """Means of size×size windows (after gates), linear and without gates of their own; a ragged edge is dropped."""
+    """Means of size×size windows (after gates), linear and without gates of their own; a ragged edge is dropped.
+
+    >>> from simulator import Conv, Dense, output, sequential
+    >>> network = sequential((2, 2, 1), [Conv(1, kernel=1), AvgPool(2), Dense(1)])
+    >>> output(network, [[[[[1.0]]]], [[3.0]]], [[[[1.0], [-5.0]], [[2.0], [4.0]]]]).tolist()
+    [5.25]
+    """
 
     size: int = 2
     chooses: ClassVar[bool] = False

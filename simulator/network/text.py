@@ -26,7 +26,7 @@ def network_from_text(text: str, input_shape: tuple[int, ...]) -> Network:
     anything else, or where the layers do not fit the inputs.
 
     >>> network_from_text("seq:conv8,pool,dense4", (8, 8, 3)).weight_shapes
-    ((3, 3, 3, 8), (128, 4), (4, 1))
+    [(3, 3, 3, 8), (128, 4), (4, 1)]
     """
     kind, _, rest = text.partition(":")
     try:

@@ -233,7 +233,7 @@ def compare_calls(chosen: Device, case: Case) -> None:
     assert_close(found, expected, 10 * tolerance)
 
 
-@pytest.mark.parametrize("case", [DENSE[3], DENSE[5], IMAGES[1], IMAGES[5], IMAGES[9]], ids=str)
+@pytest.mark.parametrize("case", [DENSE[3], DENSE[5], IMAGES[1], IMAGES[5], IMAGES[9], IMAGES[12]], ids=str)
 def test_networks(case: Case) -> None:
     if not COMPILER:
         pytest.skip(NO_COMPILER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import re
 import runpy
@@ -93,3 +94,16 @@ def test_diagrams_stay_on_their_canvas(script: Path) -> None:
     inked = figure.get_tightbbox()
     assert min(inked.min) > -0.02
     assert (inked.max < figure.get_size_inches() + 0.02).all()
+
+
+def with_examples() -> list[str]:
+    """Modules whose docstrings have examples."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths if ">>> " in p.read_text()]
+
+
+@pytest.mark.parametrize("module", with_examples())
+def test_examples_of_docstrings_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted > 0
+    assert found.failed == 0

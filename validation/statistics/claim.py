@@ -19,6 +19,9 @@ class Claim:
     expected  what decides, in words
     held      whether it did; None where nothing decides
     exact     a fact that holds to rounding: one that does not is a bug, and the run says so by its exit status
+
+    >>> Claim("E2", "fact E2", "the trace of the Hessian vanishes", "1e-17", "≤ 1e-12", held=True, exact=True).verdict
+    'holds'
     """
 
     id: str
