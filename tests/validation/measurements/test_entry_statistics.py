@@ -349,7 +349,7 @@ def verdicts(change: Any = None, epochs: int = 3) -> dict[str, str]:
     if change:
         for epoch in made["epochs"]:
             change(epoch["entries"])
-    return {c["id"]: c["verdict"] for c in judge_entries(made["epochs"])}
+    return {c.id: c.verdict for c in judge_entries(made["epochs"])}
 
 
 CLAIMS = ["fig6a.symmetry", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", "fig7b.B1", "fig7b.B10", "fig7b.B100",
@@ -359,10 +359,10 @@ CLAIMS = ["fig6a.symmetry", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", 
 def test_claims_only_where_entries_were_measured() -> None:
     assert list(verdicts()) == CLAIMS
     assert judge_entries(report("digits")["epochs"]) == []
-    assert {c["source"] for c in judge_entries(with_entries()["epochs"])} == {
+    assert {c.source for c in judge_entries(with_entries()["epochs"])} == {
         "fig. 6a", "fig. 6b", "fig. 6c", "fig. 7a", "fig. 7b", "fig. 7c"}  # fmt: skip
     nothing = judge_entries([{"entries": record(active=False)}])
-    assert {c["verdict"] for c in nothing} == {"not applicable"}
+    assert {c.verdict for c in nothing} == {"not applicable"}
 
 
 @pytest.mark.parametrize(
@@ -408,11 +408,11 @@ def test_correlations_increase_by_more_than_their_errors() -> None:
     made = deepcopy(with_entries(2)["epochs"][:2])
     for epoch, value in zip(made, (0.01, 0.02), strict=True):
         epoch["entries"]["correlation"]["mean_square"] = {"value": value, "standard_error": 0.002}
-    found = {c["id"]: c["verdict"] for c in judge_entries(made)}
+    found = {c.id: c.verdict for c in judge_entries(made)}
     assert found["fig6c.increase"] == "supported"
     made[1]["entries"]["correlation"]["mean_square"]["standard_error"] = 0.01
-    assert {c["id"]: c["verdict"] for c in judge_entries(made)}["fig6c.increase"] == "not supported"
-    assert {c["id"]: c["verdict"] for c in judge_entries(made[:1])}["fig6c.increase"] == "not applicable"
+    assert {c.id: c.verdict for c in judge_entries(made)}["fig6c.increase"] == "not supported"
+    assert {c.id: c.verdict for c in judge_entries(made[:1])}["fig6c.increase"] == "not applicable"
 
 
 @pytest.mark.parametrize("name", ENTRY_FIGURES)
