@@ -26,9 +26,7 @@ class _Accumulators(Lanes):
 
     def __init__(self, builder: Any, like: Any, count: int) -> None:
         super().__init__(builder, like)
-        self.slots = [cgutils.alloca_once(builder, self.vector) for _ in range(count)]
-        for slot in self.slots:
-            builder.store(ir.Constant(self.vector, None), slot)
+        self.slots = self.clear(count)
 
     def add(self, index: int, a: Any, b: Any) -> None:
         """Accumulator `index` += a·b, rounded once."""

@@ -76,8 +76,9 @@ class Vectors:
 class Lanes(Vectors):
     """Sums in as many vectors as there are lanes: enough of them to hide the latency of one."""
 
-    def clear(self) -> list[Any]:
-        slots = [cgutils.alloca_once(self.builder, self.vector) for _ in range(self.lanes)]
+    def clear(self, count: int | None = None) -> list[Any]:
+        """Places for so many vectors, as many as there are lanes by default, all 0."""
+        slots = [cgutils.alloca_once(self.builder, self.vector) for _ in range(count or self.lanes)]
         for slot in slots:
             self.builder.store(ir.Constant(self.vector, None), slot)
         return slots
@@ -87,11 +88,6 @@ class Lanes(Vectors):
         while len(terms) > 1:
             terms = [self.builder.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
         return terms[0]
-
-    def total(self, vector: Any) -> Any:
-        """The sum over the lanes."""
-        index = ir.IntType(32)
-        return self.tree([self.builder.extract_element(vector, index(i)) for i in range(self.lanes)])
 
     def folded(self, vector: Any) -> Any:
         """The sum over the lanes, by halves."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from validation.compare.captions.entries import PAPER_RATIO
-from validation.statistics.claim import Claim
+from validation.statistics.claim import Claim, Record
 
-Record = dict[str, Any]
 CLOSE, CLOSE_LAST = 0.95, 0.97  # "at least 95 %, up to around 98 %"
 SPARSE = 3.0 * PAPER_RATIO  # the paper's ratio within a factor of three, or less
 DETECTABLE = 0.2  # a correlation that must be found for its absence to mean anything

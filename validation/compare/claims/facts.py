@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from validation.statistics.claim import Claim
+from validation.statistics.claim import Claim, Record
 
-Record = dict[str, Any]
 FACTS = {
     "E1": "every diagonal block of the Hessian vanishes",
     "E2": "the trace of the Hessian vanishes",

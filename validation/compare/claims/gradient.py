@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import linregress
 
-from validation.statistics.claim import Claim
+from validation.statistics.claim import Claim, Record
 
-from .law import Record, excess_of, rejected
+from .law import excess_of, rejected
 
 
 def judge_gradient(records: Sequence[Record], found: Record, learning_rate: float) -> list[Claim]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from validation.statistics.claim import Record
 from validation.statistics.symmetry import false_discoveries
 
 from .entries import judge_entries
@@ -13,8 +13,6 @@ from .gradient import judge_gradient
 from .spectrum import judge_spectrum
 from .training import judge_training
 from .weights import judge_weights
-
-Record = dict[str, Any]
 
 
 def judge(records: Sequence[Record], learning_rate: float) -> list[Record]:

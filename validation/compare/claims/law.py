@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Record = dict[str, Any]
+from validation.statistics.claim import Record
 
 
 def excess_of(record: Record, key: str) -> list[float]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from validation.statistics.claim import Claim
+from validation.statistics.claim import Claim, Record
 
-Record = dict[str, Any]
 CLOSE = 0.1  # L1 up to which a prediction is supported
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from validation.statistics.claim import Claim
-
-Record = dict[str, Any]
+from validation.statistics.claim import Claim, Record
 
 
 def judge_training(records: Sequence[Record]) -> list[Claim]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from validation.statistics.claim import Claim
+from validation.statistics.claim import Claim, Record
 
-from .law import Record, excess_of, rejected
+from .law import excess_of, rejected
 
 BROKEN = 0.05  # broken symmetry above chance from which a layer counts as broken
 
