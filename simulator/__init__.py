@@ -20,6 +20,9 @@ from simulator.circuits.sampling import (
     sample_paths,
 )
 from simulator.circuits.values import Circuits, circuit_values, enumerate_circuits
+from simulator.ensembles.density import EnsembleDensity
+from simulator.ensembles.ensemble import Ensemble
+from simulator.ensembles.run import EnsembleLanczos
 from simulator.enumeration.gates import (
     EnumerationError,
     GateLaw,
@@ -55,6 +58,9 @@ __all__ = [
     "CouplingLaw",
     "Dense",
     "EMResult",
+    "Ensemble",
+    "EnsembleDensity",
+    "EnsembleLanczos",
     "EntryPairs",
     "EnumerationError",
     "Epoch",

@@ -43,6 +43,10 @@ PURPOSES = {
     "prediction examples": "the active examples that a prediction is computed on",
     "fresh networks": "networks, or on-sets of wide layers, that a prediction draws",
     "predictions": "the signal rungs of a record, by epoch",
+    "sampled rungs": "the sampled rungs of a record, all the same numbers, by epoch",
+    "ensemble weights": "fresh weights of a sampled rung, by draw and layer",
+    "ensemble fields": "mixing numbers of a layer's fields, by draw and layer",
+    "ensemble probes": "Lanczos probes of a sampled rung, by draw",
     "hierarchy": "Gaussian starts of `fit_hierarchy`, by start",
     # of a run of the main job
     "examples": "the training examples",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from validation.compare.single import Report
     from validation.measurements.entries.record import entry_statistics
     from validation.predictions.predict import predict_spectrum
+    from validation.predictions.sampled import ensemble_density
     from validation.report.results import to_npz, to_xarray
 
     from .interchange import WeightsError, load_weights, save_weights
@@ -22,6 +23,7 @@ __all__ = [
     "Report",
     "WeightsError",
     "compare",
+    "ensemble_density",
     "entry_statistics",
     "load_weights",
     "predict_spectrum",
@@ -36,6 +38,7 @@ _HOMES = {
     "compare.job": ("compare",),
     "compare.single": ("Report",),
     "predictions.predict": ("predict_spectrum",),
+    "predictions.sampled": ("ensemble_density",),
     "report.results": ("to_npz", "to_xarray"),
 }
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,28 +23,14 @@ from simulator.inputs import (
 from simulator.memory import device_memory
 from simulator.network.network import Network
 from simulator.passes.losses import get_loss
-from simulator.passes.propagation import (
-    Signals,
-    backpropagate,
-    linear,
-    linear_adjoint_gated,
-    linear_gated,
-    linear_gradient,
-    propagate,
-)
+from simulator.passes.propagation import Signals, linear, linear_adjoint_gated, linear_gated, linear_gradient
 from simulator.passes.risk import batches, output
+
+from .device import DeviceOperator
+from .frozen import Freeze, Frozen, freeze_network, per_example, signal_sizes
 
 PARTS = ("full", "gauss_newton", "residual")
 DENSE_LIMIT = 20_000
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Frozen quantities of one batch of examples: a forward pass, δ̂ = c ∂T/∂z per layer, and ℓ''/m."""
-
-    signals: Signals
-    errors: list[Array]
-    curvature: Array
 
 
 class HessianOperator(LinearOperator):  # type: ignore[misc]
@@ -64,7 +48,8 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     take no part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
 
     Parameters: `part` is "full", "gauss_newton" or "residual"; `c` (m,) overrides ∂ℓ/∂T/m: the operator is then
-    Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. `batch_size` examples are in flight at a time.
+    Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. With `c`, `curvature` (m,) stands for ℓ''/m, and G is added.
+    `batch_size` examples are in flight at a time.
     Attributes: ``network``, ``backend``, ``c`` (m,), ``active`` (indices of the examples that take part).
     """
 
@@ -79,26 +64,31 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         c: Any = None,
         backend: str | Backend | None = None,
         batch_size: int | None = None,
+        curvature: Any = None,
     ) -> None:
         if part not in PARTS:
             raise ValueError(f"part {part!r} is unknown: use one of {', '.join(PARTS)}")
         self.network, self.backend = network, get_backend(backend)
-        self.part = part if c is None else "residual"
+        self.part = part if c is None else "residual" if curvature is None else "full"
         super().__init__(np.dtype(self.backend.dtype), (network.n_weights, network.n_weights))
         self._weights = [self.backend.constant(w) for w in check_weights(network, weights, self.backend)]
         self._batch_size = check_count(self.backend.batch_size if batch_size is None else batch_size, "batch_size")
         x = check_examples(network, x, self.backend.dtype)
         if c is None:
-            self.c, curvature = self._coefficients(x, y, loss)
+            self.c, bent = self._coefficients(x, y, loss)
         else:
-            self.c, curvature = check_coefficients(c, x.shape[0], self.backend.dtype), np.zeros(x.shape[0])
-        on, curved = (a.astype(self.backend.dtype) != 0 for a in (self.c, curvature))  # what the backend sees of them
+            given = (c, np.zeros(x.shape[0]) if curvature is None else curvature)
+            self.c, bent = (check_coefficients(a, x.shape[0], self.backend.dtype) for a in given)
+        on, curved = (a.astype(self.backend.dtype) != 0 for a in (self.c, bent))  # what the backend sees of them
         self._has_curvature = self.part != "residual" and bool(np.any(curved))
         self._has_residual = self.part != "gauss_newton" and bool(np.any(on))
         self.active: HostArray = np.flatnonzero((self._has_residual & on) | (self._has_curvature & curved))
         self._x = self.backend.asarray(x[self.active])
-        self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, curvature))
-        self._kept: list[_Chunk] | None = None
+        self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, bent))
+        self.frozen_weights = self._weights  # those behind the frozen signals
+        self._freeze = freeze_network(network, self._weights, self.backend)
+        self._curved_by_signals = False  # whether G is made of signals alone, and not of tangents
+        self._kept: list[Frozen] | None = None
         self._replayed: dict[int, Step] = {}  # products of so many vectors, where a device can record them
 
     def _coefficients(self, x: HostArray, y: Any, loss: str) -> tuple[HostArray, HostArray]:
@@ -114,17 +104,34 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 in_range(values, name, self.backend.dtype)
         return slope, curvature
 
-    def _chunk(self, part: slice) -> _Chunk:
-        ops = self.backend
-        signals = propagate(self.network, self._weights, self._x[part, ...], ops)
-        errors = backpropagate(self.network, self._weights, signals, self._c[part], ops)
-        return _Chunk(signals, errors, self._curvature[part])
+    def _chunk(self, part: slice) -> Frozen:
+        ops, x, c = self.backend, self._x[part, ...], self._c[part]
+        if not self._curved_by_signals:
+            return Frozen(*self._freeze(x, c), self._curvature[part])
+        signals, slopes = self._freeze(x, ops.xp.ones_like(c))
+        errors = [per_example(c, d, ops) * d for d in slopes]
+        return Frozen(signals, errors, self._curvature[part], slopes)
 
-    def _chunks(self) -> Iterator[_Chunk]:
+    def _chunks(self) -> Iterator[Frozen]:
         parts = list(batches(self.active.size, self._batch_size))
         if self._kept is None and self.signal_bytes <= self.backend.kept_bytes:
             self._kept = [self._chunk(part) for part in parts]
         yield from self._kept if self._kept is not None else map(self._chunk, parts)
+
+    @property
+    def curved(self) -> bool:
+        """Whether a Gauss-Newton part takes part."""
+        return self._has_curvature
+
+    def examples(self) -> Iterator[tuple[Array, Array]]:
+        """(x, c) of the active examples on the device, a batch at a time."""
+        for part in batches(self.active.size, self._batch_size):
+            yield self._x[part, ...], self._c[part]
+
+    def frozen(self) -> Iterator[tuple[Frozen, Array]]:
+        """(frozen signals, c) of the active examples, a batch at a time."""
+        for chunk, (_, c) in zip(self._chunks(), self.examples(), strict=True):
+            yield chunk, c
 
     @property
     def precision(self) -> float:
@@ -152,32 +159,33 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     @property
     def signal_bytes(self) -> int:
         """Memory that the frozen signals of all active examples take."""
-        sizes, inputs = _signal_sizes(self.network)
-        item = np.dtype(self.backend.dtype).itemsize
-        return self.active.size * (item * (sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
+        sizes, inputs = signal_sizes(self.network)
+        item, errors = np.dtype(self.backend.dtype).itemsize, 2 if self._curved_by_signals else 1
+        return self.active.size * (item * (errors * sum(sizes) + sum(inputs)) + sum(sizes[:-1]))
 
     @property
     def tangent_bytes(self) -> int:
         """Memory that the tangents of one vector take in a product: of a batch, all layers up and two layers down."""
-        sizes, inputs = _signal_sizes(self.network)
+        sizes, inputs = signal_sizes(self.network)
         batch = min(self._batch_size, self.active.size)
         return batch * np.dtype(self.backend.dtype).itemsize * (sum(inputs[1:]) + 2 * max(sizes))
 
-    def with_weights(self, weights: Sequence[Any]) -> HessianOperator:
+    def with_weights(self, weights: Sequence[Any], freeze: Freeze | None = None) -> HessianOperator:
         """The operator of other weights in the tangent passes, with this one's frozen x, gates, δ̂ and ℓ''.
 
         Not a Hessian of any network but the ensemble in which, given the signals, the weights are random: fresh
-        weights of the same mean square make a draw of it. Symmetric; `c` and `active` stay. Raises `ValueError`
-        where the frozen signals are too large to be kept.
+        weights of the same mean square make a draw of it. The Gauss-Newton part, whose ∇T_i consist of signals
+        x_{l-1} δ_l^T, is exact. Symmetric; `c` and `active` stay. With `freeze` the signals are others too. Signals
+        that do not fit into the backend's `kept_bytes` are made again for every product.
         """
-        if self.signal_bytes > (limit := self.backend.kept_bytes):
-            raise ValueError(
-                f"frozen signals take {self.signal_bytes / 1e9:.3g} GB, expected at most {limit / 1e9:.3g}: "
-                "use fewer examples"
-            )
         other = copy.copy(self)
-        other._kept, other._replayed = list(self._chunks()), {}
         other._weights = [self.backend.constant(w) for w in check_weights(self.network, weights, self.backend)]
+        other._curved_by_signals, other._kept, other._replayed = self._has_curvature, None, {}
+        if freeze is not None:
+            other._freeze = freeze
+        elif other._curved_by_signals == self._curved_by_signals and self.signal_bytes <= self.backend.kept_bytes:
+            list(self._chunks())
+            other._kept = self._kept
         return other
 
     def rows(self, v: Array) -> Array:
@@ -219,14 +227,14 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         ]
         return ops.xp.concat(parts, axis=1)
 
-    def _chunk_product(self, chunk: _Chunk, v: list[Array | None]) -> list[Array | None]:
+    def _chunk_product(self, chunk: Frozen, v: list[Array | None]) -> list[Array | None]:
         """(HV)_l of one chunk; None stands for what vanishes identically, here and below.
 
         Downwards a layer's δ̇ and the ẋ below it are let go once both have been used: half the memory of keeping all.
         """
         tangents = self._tangents(chunk.signals, v)
-        top = tangents.pop()
-        error = chunk.curvature[:, None] * top if self._has_curvature and top is not None else None
+        top, pull = tangents.pop(), self._pull(chunk, v)
+        error = chunk.curvature[:, None] * top if top is not None else None
         product: list[Array | None] = [None] * self.network.depth
         for index in range(self.network.depth - 1, -1, -1):
             tangent = tangents.pop() if index > 0 else None
@@ -235,12 +243,27 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 pairs.append((tangent, chunk.errors[index]))
             if error is not None:
                 pairs.append((chunk.signals.inputs[index], error))
+            if pull is not None and chunk.slopes is not None:
+                slope = chunk.slopes[index]
+                pairs.append((chunk.signals.inputs[index], per_example(pull, slope, self.backend) * slope))
             if pairs:
                 product[index] = linear_gradient(self.backend, self.network.layers[index], *pairs)
             del tangent, pairs
             if index > 0:
                 error = self._error_below(chunk, index, error, v[index])
         return product
+
+    def _pull(self, chunk: Frozen, v: list[Array | None]) -> Array | None:
+        """(ℓ''/m) ∇T · V of every example, ([K,] m), where G is made of signals: ∇_l T = Σ x_{l-1} δ_l^T."""
+        if chunk.slopes is None or not self._has_curvature:
+            return None
+        ops, total = self.backend, None
+        for layer, x, slope, direction in zip(self.network.layers, chunk.signals.inputs, chunk.slopes, v, strict=True):
+            if direction is not None:
+                terms = linear(ops, layer, (x, direction)) * slope
+                part = ops.xp.sum(terms, axis=tuple(range(-len(layer.gate_shape), 0)))
+                total = part if total is None else total + part
+        return None if total is None else chunk.curvature * total
 
     def _tangents(self, signals: Signals, v: list[Array | None]) -> list[Array | None]:
         """ẋ_1..ẋ_{L-1}, and ẋ_L where the loss is curved."""
@@ -252,7 +275,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 pairs.append((tangents[-1], self._weights[index]))
             if v[index] is not None:
                 pairs.append((signals.inputs[index], v[index]))
-            if not pairs or (last and not self._has_curvature):
+            if not pairs or (last and (self._curved_by_signals or not self._has_curvature)):
                 tangents.append(None)
                 continue
             if last:
@@ -261,7 +284,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
                 tangents.append(linear_gated(self.backend, layer, signals.gates[index], *pairs))
         return tangents
 
-    def _error_below(self, chunk: _Chunk, index: int, error: Array | None, v: Array | None) -> Array | None:
+    def _error_below(self, chunk: Frozen, index: int, error: Array | None, v: Array | None) -> Array | None:
         """δ̇ of the layer below `index` from its own `error`."""
         pairs = [(error, self._weights[index])] if error is not None else []
         if self._has_residual and v is not None:
@@ -308,51 +331,3 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             )
         identity = np.eye(n, dtype=self.dtype)
         return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
-
-
-def _signal_sizes(network: Network) -> tuple[list[int], list[int]]:
-    """Per layer, the numbers that an example has in front of its gates, and at its input."""
-    shapes = [(layer.gate_shape, layer.input_shape) for layer in network.layers]
-    return [math.prod(gates) for gates, _ in shapes], [math.prod(inputs) for _, inputs in shapes]
-
-
-class DeviceOperator:
-    """A symmetric H as `shape`, `dtype`, `matvec` and `matmat` on device arrays: no product passes through the host.
-
-    It has what CuPy's eigensolvers ask of an operator, ``cupyx.scipy.sparse.linalg.eigsh(h.on_device(), k=6)``, and
-    what ``cupyx.scipy.sparse.linalg.LinearOperator(d.shape, d.matvec, matmat=d.matmat, dtype=d.dtype)`` takes. Vectors
-    are (N,) or (N, 1), blocks (N, k), arrays of the backend; the result has their shape. Raises `ValueError` for
-    another shape.
-    """
-
-    ndim = 2
-
-    def __init__(self, operator: HessianOperator) -> None:
-        self._operator = operator
-        self.shape: tuple[int, int] = operator.shape
-        self.dtype = operator.dtype
-
-    def matvec(self, v: Array) -> Array:
-        """H v for v (N,) or (N, 1)."""
-        if tuple(v.shape) not in ((self.shape[1],), (self.shape[1], 1)):
-            raise ValueError(f"a vector of shape {tuple(v.shape)} was given: expected ({self.shape[1]},)")
-        return self._product(v)
-
-    def matmat(self, v: Array) -> Array:
-        """H V for V (N, k)."""
-        if v.ndim != 2 or v.shape[0] != self.shape[1]:
-            raise ValueError(f"a block of shape {tuple(v.shape)} was given: expected ({self.shape[1]}, k)")
-        return self._product(v)
-
-    rmatvec, rmatmat = matvec, matmat
-
-    def __matmul__(self, v: Array) -> Array:
-        return self.matvec(v) if v.ndim == 1 else self.matmat(v)
-
-    def _product(self, v: Array) -> Array:
-        xp = self._operator.backend.xp
-        if xp.isdtype(v.dtype, "complex floating"):
-            raise ValueError(f"a vector of dtype {v.dtype} was given: expected real numbers")
-        if v.ndim == 2 and v.shape[1] == 0:
-            return v
-        return self._operator.product(xp.astype(v, getattr(xp, self._operator.backend.dtype), copy=False))

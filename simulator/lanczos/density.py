@@ -94,13 +94,14 @@ class SpectralDensity:
         z = _upper(np.asarray(energies, dtype=float) + 1j * eta)
         return self.statistic(lambda nodes: (1.0 / (nodes - z[..., None, None])).imag / np.pi)
 
-    def terminated_density(self, energies: Any, eta: float, n_steps: int | None = None) -> tuple[HostArray, HostArray]:
+    def terminated_density(self, energies: Any, eta: Any, n_steps: int | None = None) -> tuple[HostArray, HostArray]:
         """(ρ_η(E), standard error) from the continued fraction of α, β closed by a square-root terminator.
 
         g = 1/(α_1 - z - β_1²/(α_2 - z - ... - β_k² t(z))), t = 1/(a - z - b² t): the unexplored rest is given the
         semicircle of the last few coefficients instead of nothing, which keeps total mass 1, Im g > 0 and the
         2k - 1 moments of the Gauss rule, and resolves a continuous spectrum far below the spacing of its nodes.
-        Where a rule is exact both agree. `n_steps` uses fewer steps: the difference estimates the error.
+        Where a rule is exact both agree. `n_steps` uses fewer steps: the difference estimates the error. `eta` may be
+        different at every energy.
         """
         z = np.asarray(energies, dtype=float) + 1j * eta
         g, slope = self._terminated(z, n_steps)

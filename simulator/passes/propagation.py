@@ -147,10 +147,20 @@ def _layers(
         else:
             z = linear(ops, layer, (x, w))
             x, mask = ops.gate(z, layer.first_maxima) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
-        done = len(layer.first_maxima)
-        x, mask = select(ops, layer.pools[done:], x, mask, window_of(layer.pools[:done]))
-        x = scaled(x, layer.scale)
+        x, mask = _behind_maxima(ops, layer, x, mask)
         yield x, mask
+
+
+def gate_layer(ops: Backend, layer: Layer, z: Array) -> tuple[Array, Array]:
+    """What layer l hands on, (x_l = D_l z_l behind its pools, mask), h = 1[z > 0]: z (m, *gate_shape)."""
+    return _behind_maxima(ops, layer, *ops.gate(z, layer.first_maxima))
+
+
+def _behind_maxima(ops: Backend, layer: Layer, x: Array, mask: Array) -> tuple[Array, Array]:
+    """The pools that kernels do not take along with the gates."""
+    done = len(layer.first_maxima)
+    x, mask = select(ops, layer.pools[done:], x, mask, window_of(layer.pools[:done]))
+    return scaled(x, layer.scale), mask
 
 
 def _top(network: Network, weights: Sequence[Array], x: Array, ops: Backend) -> Array:

@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
                    help="leave out a rung estimated to take longer at one epoch (default 60)")  # fmt: skip
     p.add_argument("--prediction-examples", type=int, metavar="K",
                    help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
+    p.add_argument("--draws", type=int, metavar="D",
+                   help="draws of each sampled rung, RE to RK (default: half of --probes, at least 2)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
     p.add_argument("--seed", type=int, default=d.seed)
     several = p.add_argument_group("several seeds, on Dask", argument_default=argparse.SUPPRESS)

@@ -28,7 +28,7 @@ class Options(PlainOptions):
     """What `python -m validation.compare` takes; None: a default that depends on the data or on another option."""
 
     # One Lanczos step sees no tr H², which every scale of the report is made of.
-    LEAST = {"epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1}  # noqa: RUF012
+    LEAST = {"epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1, "draws": 1}  # noqa: RUF012
 
     backend: str | None = None
     dtype: str | None = None
@@ -53,6 +53,7 @@ class Options(PlainOptions):
     eta: float = 0.05
     prediction_seconds: float | None = None
     prediction_examples: int | None = None
+    draws: int | None = None
     entries: bool = False
     seed: int = 0
     out: str = "runs/compare"
@@ -75,8 +76,9 @@ class Options(PlainOptions):
         except ValueError as error:
             raise OptionError(f"--memory: {error}") from None
         done = replace(
-            self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds
-        )
+            self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds,
+            draws=max(2, self.probes // 2) if self.draws is None else self.draws,
+        )  # fmt: skip
         done.check()
         return done
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
@@ -22,6 +24,7 @@ from validation.report.markup import (
     with_options,
 )
 from validation.report.source import Report, Source, content
+from validation.statistics.extremes import LARGEST, SIDES, TAILS
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
@@ -218,11 +221,12 @@ def _tails(data: Report) -> str:
     n = data["network"]["n_weights"]
     rows = [row for epoch in epochs for row in _tail_rows(epoch, rungs, n)]
     note = (
-        "<p class='note'>Numbers of eigenvalues beyond 4, 8 and 12 rms on either side, ± standard error from "
-        "probes and steps, and as each prediction expects them. Position of the largest: the extreme "
-        "Lanczos nodes, and where the expected number beyond falls to ½, in rms. Predicted laws are symmetric.</p>"
+        f"<p class='note'>Numbers of eigenvalues beyond {', '.join(f'{t:g}' for t in TAILS)} rms on either side, and "
+        f"the {LARGEST} largest in rms: the extreme Lanczos nodes. Of a predicted law that is solved: the expected "
+        "number beyond, and where it falls to ½; such a law is symmetric. ± is the standard error from probes and "
+        "steps; of a sampled rung, from its draws and steps.</p>"
     )
-    head = ("epoch", "", "negative", "positive", *(escape(rung) for rung in rungs))
+    head = ("epoch", "", "side", "measured", *(escape(rung) for rung in rungs))
     return f"<section><h2>Tails and outliers</h2>{note}{table(head, rows, 'numbers', 'Tails and outliers')}</section>"
 
 
@@ -231,17 +235,23 @@ def _tail_rows(epoch: Report, rungs: Sequence[str], n: int) -> list[list[str]]:
     made = [epoch["predictions"].get(rung, {}).get("tails") for rung in rungs]
     rows = []
     for index, threshold in enumerate(law["tails"]["thresholds"]):
-        found = [law["tails"][side][index] for side in ("negative", "positive")]
-        cells = [
-            number(n * share["value"])
-            + (f" ± {number(n * share['standard_error'], 2)}" if share["standard_error"] is not None else "")
-            for share in found
-        ]
-        expected = (number(None if tails is None else tails["beyond"][index]) for tails in made)
-        rows.append([number(epoch["epoch"]), f"beyond {threshold:g} rms", *cells, *expected])
-    ends = [number(law[end] / law["rms"]) for end in ("minimum", "maximum")]
-    expected = (number(None if tails is None else tails["largest"][0]) for tails in made)
-    return [*rows, [number(epoch["epoch"]), "largest", *ends, *expected]]
+        for side in SIDES:
+            counted = _estimated(law["tails"][side][index], n)
+            expected = (_estimated(None if tails is None else tails[side][index]) for tails in made)
+            rows.append([number(epoch["epoch"]), f"beyond {threshold:g} rms", side, counted, *expected])
+    for rank, side in product(range(LARGEST), SIDES):
+        laws = [law["largest"], *({} if tails is None else tails["largest"] for tails in made)]
+        cells = [_estimated(dict(enumerate(one.get(side, []))).get(rank)) for one in laws]
+        rows.append([number(epoch["epoch"]), f"largest, no. {rank + 1}", side, *cells])
+    return rows
+
+
+def _estimated(found: Mapping[str, Any] | None, scale: float = 1.0) -> str:
+    """scale · (a value ± its standard error, where there is one)."""
+    if found is None:
+        return number(None)
+    error = found["standard_error"]
+    return number(scale * found["value"], 3) + ("" if error is None else f" ± {number(scale * error, 2)}")
 
 
 def _symmetry_tests(data: Report) -> str:

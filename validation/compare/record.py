@@ -13,6 +13,7 @@ import numpy as np
 
 from backends import Backend
 from simulator import (
+    EnsembleLanczos,
     HessianOperator,
     Lanczos,
     Network,
@@ -39,6 +40,8 @@ from validation.measurements.moments import MomentProbes, default_moment_probes
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import SignalLaw
 from validation.predictions.record import predict_moments, predict_signals
+from validation.predictions.rung import RECORDED_DRAWS
+from validation.predictions.sampled import describe_sampled, ensemble_of
 from validation.run.budget import Memory
 from validation.run.deadline import Deadline
 from validation.run.stages import Stages
@@ -70,7 +73,14 @@ class Bench:
         """Hessian products of one record, for the progress bar."""
         count = default_moment_probes(self.network.n_weights)
         moments = sum(min(count, size) for size in self.network.layer_sizes)
-        return self.options.probes * min(self.density_steps(), self.network.n_weights) + VERIFYING + moments
+        return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
+
+    def n_sampled(self) -> int:
+        """Hessian products of the sampled rungs: one probe in each draw."""
+        return len(RECORDED_DRAWS) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
+
+    def _products_of_a_probe(self) -> int:
+        return min(self.density_steps(), self.network.n_weights)
 
     def density_steps(self) -> int:
         """Lanczos steps behind the density: more than --steps where products are cheap.
@@ -92,16 +102,39 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
     streams = Streams(options.seed)
     record = stages.record
-    x, y = data.x[data.spectrum], data.y[data.spectrum]
+    x = data.x[data.spectrum]
     if not stages.done("state"):
         need = state_bytes(network, ops, len(data.y))
         bench.memory.check(f"the state at epoch {epoch}", need, "use a smaller --network")
         record |= _state(bench, weights, epoch, streams)
         stages.complete("state")
-    operator = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops)
     if not stages.done("entries"):
         record["entries"] = _entries(bench, weights) if options.entries else None
         stages.complete("entries")
+    c = _products(bench, weights, epoch, stages, progress)
+    rms = record["spectrum"]["rms"]
+    if rms > 0 and not stages.done("signals"):
+        predict_signals(
+            record, network, weights, x, c, rms=rms, eta=options.eta,
+            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples,
+            seed=streams("predictions", epoch), backend=ops, keep=stages.keep, refuse=partial(_refuse, bench, epoch),
+        )  # fmt: skip
+        stages.complete("signals")
+    if rms > 0:
+        _sampled_rungs(bench, weights, c, epoch, stages, progress)
+    record.pop("stages")
+    record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
+    return record
+
+
+def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> Array:
+    """The measured spectrum, and the predictions from moments: all that products of the network's own Hessian give.
+
+    Returns c (m,) of the spectrum's examples; the frozen signals are let go.
+    """
+    data, options, record, streams = bench.dataset, bench.options, stages.record, Streams(bench.options.seed)
+    x, y = data.x[data.spectrum], data.y[data.spectrum]
+    operator = HessianOperator(bench.network, weights, x, y, options.loss, part="residual", backend=bench.backend)
     if not stages.done("spectrum"):
         run = Lanczos(operator, options.probes, bench.density_steps(), streams("lanczos", epoch))
         _announce_spectrum(bench, operator, run, epoch)
@@ -117,16 +150,27 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         predict_moments(record, probes.result(), rms, options.eta, stages.keep)
         stages.complete("moments")
         stages.forget("moments")
-    if rms > 0 and not stages.done("signals"):
-        predict_signals(
-            record, network, weights, x, operator.c, rms=rms, eta=options.eta,
-            budget=options.prediction_seconds or 0.0, examples=options.prediction_examples,
-            seed=streams("predictions", epoch), backend=ops, keep=stages.keep, refuse=partial(_refuse, bench, epoch),
-        )  # fmt: skip
-        stages.complete("signals")
-    record.pop("stages")
-    record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
-    return record
+    return operator.c
+
+
+def _sampled_rungs(
+    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
+) -> None:
+    """Every sampled rung, from the same random numbers: what they differ by has less noise than each of them."""
+    data, options, record = bench.dataset, bench.options, stages.record
+    x, n = data.x[data.spectrum], bench.network.n_weights
+    seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
+    for rung in RECORDED_DRAWS:
+        if rung in record["predictions"]:
+            continue
+        begun = time.perf_counter()
+        ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend)
+        run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
+        stages.run(rung, run, progress)
+        described = describe_sampled(record["spectrum"], run.result(), options.eta, n)
+        record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
+        stages.keep()
+        stages.forget(rung)
 
 
 def _announce_spectrum(bench: Bench, operator: HessianOperator, run: Lanczos, epoch: int) -> None:

@@ -41,7 +41,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--depths", type=integers, metavar="L,...", help="layers of weights (3,4)")
     p.add_argument("--hidden", type=_listed(_listed(int, "x")), default=d.hidden, metavar="N1xN2,...",
                    help="further perceptrons by their hidden widths, such as 44x20x30")  # fmt: skip
-    p.add_argument("--rungs", type=_listed(str), default=d.rungs, metavar="R0,...", help="those to predict with (all)")
+    p.add_argument(
+        "--rungs",
+        type=_listed(str),
+        default=d.rungs,
+        metavar="R0,...",
+        help="those to predict with (all but those with norms of neurons)",
+    )
     p.add_argument("--train", type=integers, metavar="STEPS,...",
                    help="full-batch steps to compare after (0,100,400); '' for none")  # fmt: skip
     p.add_argument("--train-widths", type=integers, metavar="N,...", help="widths to train (the middle one)")

@@ -49,6 +49,10 @@ QUICK: dict[str, Any] = {
 MOST_LAYERS = 100
 
 
+DEFAULT_RUNGS = tuple(name for name, rung in RUNGS.items() if not rung.ensemble.get("profile"))
+"""Norms of neurons and given directions add nothing where weights are fresh, or nearly so."""
+
+
 @dataclass(frozen=True)
 class LadderOptions(PlainOptions):
     """What the command line takes; None: the default, which `quick` makes smaller.
@@ -68,7 +72,7 @@ class LadderOptions(PlainOptions):
     widths: Sequence[int] | None = None
     depths: Sequence[int] | None = None
     hidden: Sequence[Sequence[int]] = ()
-    rungs: Sequence[str] = tuple(RUNGS)
+    rungs: Sequence[str] = DEFAULT_RUNGS
     train: Sequence[int] | None = None
     train_widths: Sequence[int] | None = None
     learning_rate: float = 0.003

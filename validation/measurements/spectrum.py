@@ -11,7 +11,16 @@ from scipy.integrate import trapezoid
 from simulator import SpectralDensity
 from validation.run.storage import finite_or_none
 from validation.statistics.bulk import describe_bulk
-from validation.statistics.distances import TAILS, mirror_symmetry, spectral_grid
+from validation.statistics.distances import mirror_symmetry, spectral_grid
+from validation.statistics.extremes import (
+    SIDES,
+    TAILS,
+    fewer_steps,
+    largest_eigenvalues,
+    share_record,
+    tail_energies,
+    tail_shares,
+)
 
 Array = np.ndarray[Any, Any]
 SHARE_POINTS = 320  # of the integrals behind shares by sign
@@ -37,14 +46,15 @@ def describe_spectrum(
         "minimum": float(kept.min()),
         "maximum": float(kept.max()),
         "symmetry": asdict(mirror_symmetry(spectrum, eta * rms, rng)),
+        "tail_energies": [],
         "energies": [],
         "density": [],
         "standard_error": [],
         "tails": {
             "thresholds": list(TAILS),
-            "negative": _tail_shares(spectrum, -1),
-            "positive": _tail_shares(spectrum, 1),
+            **tail_shares(spectrum, rms),
         },
+        "largest": largest_eigenvalues(spectrum, rms) if rms > 0 else {side: [] for side in SIDES},
         "l1_standard_error": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
@@ -53,34 +63,13 @@ def describe_spectrum(
         grid = spectral_grid(eta)
         density, error = spectrum.terminated_density(grid * rms, eta * rms)
         described |= {
+            "tail_energies": tail_energies(float(np.abs(nodes).max()) / rms).tolist(),
             "energies": grid.tolist(),
             "density": (density * rms).tolist(),
             "standard_error": [finite_or_none(float(e)) for e in error * rms],
             "l1_standard_error": finite_or_none(spectrum.l1_standard_error(grid * rms, eta * rms)),
         }
     return described
-
-
-def _tail_shares(spectrum: SpectralDensity, sign: int) -> list[dict[str, float | None]]:
-    """Shares of the spectrum beyond 4, 8 and 12 rms on one side, from the nodes there, with standard errors."""
-    shorter = spectrum.truncated(_fewer(spectrum))
-
-    def share(threshold: float) -> dict[str, Any]:
-        found = [np.sum(s.weights * (sign * s.nodes > threshold), axis=-1) for s in (spectrum, shorter)]
-        return _share(spectrum, *found)
-
-    return [share(t * spectrum.rms) for t in TAILS]
-
-
-def _fewer(spectrum: SpectralDensity) -> int:
-    """Three quarters of the steps."""
-    return max(1, int(spectrum.alpha.shape[1]) * 3 // 4)
-
-
-def _share(spectrum: SpectralDensity, values: Array, *others: Array) -> dict[str, Any]:
-    """Mean over probes of a share, with its standard error from probes and from what the `others` change."""
-    error = finite_or_none(float(spectrum.share_error(values, *others)))
-    return {"value": float(values.mean()), "standard_error": error}
 
 
 def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
@@ -98,7 +87,7 @@ def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:
         low, high = (_beyond(spectrum, side * threshold, reach) for side in (-1.0, 1.0))
     between = [1.0 - a - b for a, b in zip(low, high, strict=True)]
     found = {"fraction_negative": low, "fraction_zero": between, "fraction_positive": high}
-    return {name: _share(spectrum, *values) for name, values in found.items()}
+    return {name: share_record(spectrum, *values) for name, values in found.items()}
 
 
 def _beyond(spectrum: SpectralDensity, t: float, reach: float) -> list[Array]:
@@ -114,4 +103,4 @@ def _beyond(spectrum: SpectralDensity, t: float, reach: float) -> list[Array]:
         return 2.0 * fine - middle, 2.0 * middle - coarse
 
     share, coarser = extrapolated()
-    return [share, extrapolated(n_steps=_fewer(spectrum))[0], extrapolated(mirrored=True)[0], coarser]
+    return [share, extrapolated(n_steps=fewer_steps(spectrum))[0], extrapolated(mirrored=True)[0], coarser]

@@ -19,7 +19,8 @@ from theory.signals import NetworkSignals
 from validation.measurements.moments import HessianMoments, hessian_moments
 from validation.measurements.signals import measure_signals
 
-from .rung import RUNGS, SIGNAL_RUNGS
+from .rung import RUNGS, SAMPLED_RUNGS, SIGNAL_RUNGS
+from .sampled import ensemble_density
 
 Array = np.ndarray[Any, Any]
 ON_SETS = 128  # sampled by R4w for every layer
@@ -216,6 +217,8 @@ def predict_spectrum(
     weights: Sequence[Any] | None = None,
     seed: Seed = 0,
     backend: str | Backend | None = None,
+    *,
+    draws: int = 4,
 ) -> Array:
     """Predicted Stieltjes transform g(z) of H = Σ_i c_i ∇²T(x_i), without diagonalising or fitting anything.
 
@@ -223,8 +226,10 @@ def predict_spectrum(
     `weights` through products with random vectors drawn from `seed`. R3, R4 and R4w see no weights, but the widths of
     a multilayer perceptron at initialisation: R3 and R4w through population kernels (the limit of wide layers), R4
     through the signals of a few networks of these widths freshly drawn from `seed`. R5 and R6 see the signals that
-    `weights` make and of the weights themselves the mean square of each layer; any network will do. Raises `ValueError`
-    for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not solved.
+    `weights` make and of the weights themselves the mean square of each layer; any network will do. RE, REp,
+    REp8 and RK are means over `draws` of an ensemble, for any network: `validation.ensemble_density`. Raises
+    `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
+    solved.
     """
     if rung not in RUNGS:
         raise ValueError(f"rung {rung!r} is not available: use one of {', '.join(RUNGS)}")
@@ -235,6 +240,10 @@ def predict_spectrum(
         return rung_law(network, x, c, rung, weights, seed, backend)(points)
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
+    if rung in SAMPLED_RUNGS:
+        drawn = ensemble_density(network, weights, x, c, rung=rung, draws=draws, seed=seed, backend=backend)
+        mean: Array = drawn.terminated_stieltjes(points).mean(axis=-1)
+        return mean
     operator = HessianOperator(network, weights, x, None, c=c, backend=backend)
     moments = hessian_moments(operator, seed=seed)
     return predict_from_moments(moments, points.reshape(-1), rung).reshape(points.shape)

@@ -16,13 +16,13 @@ from simulator.streams import Seed, spawn_streams
 from theory import Continuation, ConvergenceError, continued, expected_positions, mass_beyond
 from validation.measurements.moments import HessianMoments
 from validation.statistics.bulk import LEAST_POINTS, bulk_distances
-from validation.statistics.distances import TAILS, l1_distance, trapezoid_weights, w1_distance
+from validation.statistics.distances import l1_distance, trapezoid_weights, w1_distance
+from validation.statistics.extremes import LARGEST, SIDES, TAILS
 
 from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
 from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, SIGNAL_RUNGS
 
 Array = np.ndarray[Any, Any]
-LARGEST = 5  # eigenvalues whose positions are predicted
 POINTS = 32  # at which a law has to be solved for a density, typically; mirror images count once
 ACCURACY = 5e-4  # of a density between these points, in L1
 FEW = 100  # energies on one side up to which a law that is quick to solve is solved at all of them
@@ -126,6 +126,7 @@ def _quick(
         _add_bulk(record, rung, known, None)
         if n is not None:
             _add_tails(record, rung, known, n)
+        _keep_tail(record, rung, lambda z: rms * law(np.asarray(rms * z)), eta)
     except ConvergenceError as problem:
         record["left_out"].setdefault(rung, f"its equations did not converge: {problem}")
     except ValueError as problem:
@@ -149,6 +150,9 @@ def _solve(record: dict[str, Any], rung: str, law: SignalLaw, rms: float, eta: f
     if late is None:
         _add_bulk(record, rung, known, most)
         _add_tails(record, rung, known, law.signals[0].n_weights)
+        if "tails" in made:
+            far = continued(known)
+            _keep_tail(record, rung, lambda z: rms * far(np.asarray(rms * z, dtype=complex)), eta)
     else:
         made |= {"bulk_left_out": late, "tails_left_out": late}
 
@@ -181,19 +185,31 @@ def _add_bulk(record: dict[str, Any], rung: str, law: Continuation, limit: int |
 
 def _add_tails(record: dict[str, Any], rung: str, law: Continuation, n: int) -> None:
     try:
-        record["predictions"][rung]["tails"] = tails(law, n)
+        made = record["predictions"][rung]
+        made["tails"] = tails(law, n)
+        sizes = law.rms * np.array(record["spectrum"]["tail_energies"])
+        made["tail_counts"] = np.maximum(n * mass_beyond(continued(law), sizes), 0.0).tolist()
     except (ConvergenceError, ValueError) as error:
         record["predictions"][rung]["tails_left_out"] = str(error)
 
 
+def _keep_tail(record: dict[str, Any], rung: str, transform: Callable[[Array], Array], eta: float) -> None:
+    """The density at ``tail_energies``, the same on either side, for figures. `transform`: z -> g, in rms."""
+    energies = np.array(record["spectrum"]["tail_energies"])
+    drawn = np.asarray(transform(energies + 1j * eta)).imag / np.pi
+    record["predictions"][rung]["tail_density"] = np.maximum(drawn, 0.0).tolist()
+
+
 def tails(law: Continuation, n: int) -> dict[str, Any]:
-    """Expected numbers of n eigenvalues beyond 4, 8 and 12 rms on either side, and of the largest, in rms."""
+    """Expected numbers of n eigenvalues beyond `TAILS` on either side, and positions of the largest, in rms.
+
+    The law is that of an infinite network, symmetric and without a standard error.
+    """
     g, rms = continued(law), law.rms
-    return {
-        "thresholds": list(TAILS),
-        "beyond": np.maximum(n * mass_beyond(g, rms * np.array(TAILS)), 0.0).tolist(),
-        "largest": (expected_positions(g, n, rms, min(LARGEST, n // 4)) / rms).tolist(),
-    }
+    counts = np.maximum(n * mass_beyond(g, rms * np.array(TAILS)), 0.0)
+    positions = expected_positions(g, n, rms, min(LARGEST, n // 4)) / rms
+    beyond, largest = ([{"value": float(v), "standard_error": None} for v in a] for a in (counts, positions))
+    return {"thresholds": list(TAILS), **dict.fromkeys(SIDES, beyond), "largest": dict.fromkeys(SIDES, largest)}
 
 
 def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error: float, begun: float) -> None:

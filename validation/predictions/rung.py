@@ -6,7 +6,7 @@ Tables, legends, captions, the ladder, the phase diagram and help texts read thi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -15,18 +15,23 @@ class Rung:
     """One rung.
 
     name      as in reports;  title  in words
-    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, or coarse-grained "signals"
+    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, coarse-grained "signals", or
+              "draws" of an ensemble
     average   whether it describes networks at initialisation on average, and not the one at hand
     closure   of the linearised equations, for rungs that solve them
+    ensemble  arguments of `simulator.Ensemble`, for rungs that draw from one
+    recorded  whether a run of the main job tries it at every record
     style     colour (Okabe and Ito's; R6 Tol's wine: distinct to the colour-blind), line, marker (for grey prints)
     """
 
     name: str
     title: str
-    needs: Literal["moments", "shape", "signals"]
+    needs: Literal["moments", "shape", "signals", "draws"]
     style: tuple[str, Any, str]
     average: bool = False
     closure: str = ""
+    ensemble: Mapping[str, Any] = field(default_factory=dict)
+    recorded: bool = True
 
 
 RUNGS: dict[str, Rung] = {
@@ -40,11 +45,39 @@ RUNGS: dict[str, Rung] = {
         Rung("R4", "fresh networks", "signals", ("#0072B2", "-.", "P"), True, "cavity"),
         Rung("R5", "measured signals", "signals", ("#D55E00", "-", "o"), False, "mean_field"),
         Rung("R6", "every weight for itself", "signals", ("#882255", (0, (4, 1, 1, 1)), "X"), False, "cavity"),
+        Rung("RE", "fresh weights", "draws", ("#117733", "-", ">")),
+        Rung("REp", "fresh weights, norms of neurons", "draws", ("#DDCC77", "-.", "h"), ensemble={"profile": True}),
+        Rung(
+            "REp8",
+            "norms, and 8 directions of the signals",
+            "draws",
+            ("#332288", "-", "*"),
+            ensemble={"profile": True, "directions": 8},
+        ),
+        Rung(
+            "REe8",
+            "norms, and 8 directions of errors",
+            "draws",
+            ("#44AA99", "-", "d"),
+            ensemble={"profile": True, "directions": (0, 8)},
+        ),
+        Rung("RK", "Gram matrices of the layers", "draws", ("#AA4499", (0, (5, 1.5)), "p"), ensemble={"fields": True}),
+        Rung(
+            "RKp",
+            "Gram matrices, norms of neurons",
+            "draws",
+            ("#661100", ":", "8"),
+            recorded=False,
+            ensemble={"fields": True, "profile": True},
+        ),
     )
 }
 MOMENT_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.needs == "moments")
 SIGNAL_RUNGS = {name: rung.closure for name, rung in RUNGS.items() if rung.needs == "signals"}
 AVERAGE_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.average)
+SAMPLED_RUNGS = {name: rung.ensemble for name, rung in RUNGS.items() if rung.needs == "draws"}
+"""The arguments of `simulator.Ensemble` of every rung that draws from one."""
+RECORDED_DRAWS = tuple(name for name in SAMPLED_RUNGS if RUNGS[name].recorded)
 OWN_RUNGS = tuple(name for name, rung in RUNGS.items() if not rung.average)
 SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and not rung.average)
 """Those that solve equations with the signals of the network at hand."""

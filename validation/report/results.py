@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
 SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
 OF_SPECTRUM = ("rms", "minimum", "maximum", "l1_standard_error")
 SYMMETRY = ("value", "null_95", "m3", "m3_standard_error")
+ESTIMATES = {"": "value", "_standard_error": "standard_error"}
 SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
 
 
@@ -84,12 +86,14 @@ def arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
 
     Of each epoch: scalars (epoch,); the Gauss rule ``nodes`` and ``weights`` (epoch, probe, node) and the recurrence
     ``alpha``, ``beta`` (epoch, probe, step); ``density`` and its ``density_standard_error`` (epoch, energy); shares of
-    the spectrum beyond each ``threshold``, ``beyond_negative`` and ``beyond_positive`` (epoch, threshold); symmetry of
-    weights and gradient (epoch, layer). Of every rung ``predicted_density`` (epoch, rung, energy), ``l1``, ``w1``
-    (epoch, rung), and where tails were predicted the numbers of eigenvalues ``expected_beyond`` on a side (epoch, rung,
-    threshold) and the positions of the largest, ``expected_largest`` (epoch, rung, rank). Energies and densities are in
-    units of the rms. Of the training: ``history_...`` (update). Of the claims: ``claim``, their names, and ``verdict``
-    (claim,). Shorter rows are filled up with NaN.
+    the spectrum beyond each ``threshold``, ``beyond_negative`` and ``beyond_positive`` (epoch, threshold); the largest
+    eigenvalues on either side, ``largest_negative`` and ``largest_positive`` (epoch, rank); symmetry of weights and
+    gradient (epoch, layer). Of every rung ``predicted_density`` (epoch, rung, energy), ``l1``, ``w1`` (epoch, rung),
+    and where tails were predicted the numbers of eigenvalues ``expected_beyond_negative`` and ``..._positive`` (epoch,
+    rung, threshold) and the largest, ``expected_largest_negative`` and ``..._positive`` (epoch, rung, rank); each of
+    these with its ``..._standard_error``. Energies and densities are in units of the rms. Of the training:
+    ``history_...`` (update). Of the claims: ``claim``, their names, and ``verdict`` (claim,). Shorter rows are filled
+    up with NaN.
     """
     try:
         return _arrays(data)
@@ -145,13 +149,14 @@ def _spectra(records: Sequence[Record]) -> dict[str, Variable]:
         return _stacked(_values(records, "spectrum", name), *axes)
 
     energies = max((r["spectrum"]["energies"] for r in records), key=len)
-    tails = {}
+    tails: dict[str, Variable] = {}
     for side in ("negative", "positive"):
-        shares = [r["spectrum"]["tails"][side] for r in records]
-        tails[f"beyond_{side}"] = _stacked([[s["value"] for s in row] for row in shares], "threshold")
-        tails[f"beyond_{side}_standard_error"] = _stacked(
-            [[s["standard_error"] for s in row] for row in shares], "threshold"
-        )
+        for name, part, axis in (("beyond", "tails", "threshold"), ("largest", "largest", "rank")):
+            rows = [r["spectrum"][part][side] for r in records]
+            tails |= {
+                f"{name}_{side}{ending}": _stacked([[s[key] for s in row] for row in rows], axis)
+                for ending, key in ESTIMATES.items()
+            }
     return tails | {
         "threshold": Variable(("threshold",), np.array(records[0]["spectrum"]["tails"]["thresholds"])),
         "nodes": of("nodes", "probe", "node"),
@@ -179,11 +184,21 @@ def _predictions(records: Sequence[Record]) -> dict[str, Variable]:
     width = max(len(r["spectrum"]["energies"]) for r in records)
     found |= {name: of(name, None) for name in DISTANCES}
     found |= {"predicted_density": of("density", [None] * width, "energy")}
-    tails = [p["tails"] for r in records for p in r["predictions"].values() if "tails" in p]
-    if tails:
-        for name, axis in (("beyond", "threshold"), ("largest", "rank")):
-            none = [None] * max(len(t[name]) for t in tails)
-            found[f"expected_{name}"] = of(name, none, axis, part="tails")
+    tails = [[r["predictions"].get(rung, {}).get("tails", {}) for rung in rungs] for r in records]
+    return found | _expected_tails(tails) if any(any(row) for row in tails) else found
+
+
+def _expected_tails(tails: Sequence[Sequence[Record]]) -> dict[str, Variable]:
+    """(epoch, rung, threshold) numbers beyond, (epoch, rung, rank) the largest, and their standard errors, by side."""
+    found = {}
+    for side, (ending, key) in product(("negative", "positive"), ESTIMATES.items()):
+        parts = {
+            "beyond": ("threshold", [[t.get(side, []) for t in row] for row in tails]),
+            "largest": ("rank", [[t.get("largest", {}).get(side, []) for t in row] for row in tails]),
+        }
+        for name, (axis, rows) in parts.items():
+            filled = _filled([_filled([[e[key] for e in cell] for cell in row], 1) for row in rows], 2)
+            found[f"expected_{name}_{side}{ending}"] = Variable(("epoch", "rung", axis), filled)
     return found
 
 

@@ -40,7 +40,7 @@ class PlainOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(_refused(name, value, f"an integer >= {least}"))
-            if value is not None and name in ("probes", "steps") and value > MOST_PRODUCTS:
+            if value is not None and name in ("probes", "steps", "draws") and value > MOST_PRODUCTS:
                 raise OptionError(_refused(name, value, f"at most {MOST_PRODUCTS:,}"))
 
 

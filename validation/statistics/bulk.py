@@ -20,11 +20,11 @@ from theory import Continuation
 from validation.run.storage import finite_or_none
 
 from .distances import l1_distance, spectral_grid, trapezoid_weights
+from .extremes import SIDES
 
 Array = np.ndarray[Any, Any]
 FINE_ETA = 0.01
 """η, in rms, of the finer comparison of densities."""
-SIDES = {"negative": -1, "positive": 1}
 WIDTH = 0.2
 """φ, the half width of the kernel in log|λ|."""
 SIZES = np.geomspace(1e-3, 60.0, 81)
@@ -61,7 +61,7 @@ def describe_bulk(spectrum: SpectralDensity) -> dict[str, Any]:
     rms = spectrum.rms
     if rms == 0.0:
         return described
-    sides = _measured_sides(spectrum)
+    sides = _measured_sides(spectrum, rms)
     fine = spectrum.l1_standard_error(spectral_grid(FINE_ETA) * rms, FINE_ETA * rms)
     return described | {
         "sizes": SIZES.tolist(),
@@ -73,19 +73,18 @@ def describe_bulk(spectrum: SpectralDensity) -> dict[str, Any]:
 
 def _log_standard_error(spectrum: SpectralDensity, sides: Array) -> float:
     """`SpectralDensity.l1_standard_error` for the laws of log|λ|, ``sides`` (2, sizes, probes); NaN for one probe."""
-    probes, steps = sides.shape[-1], spectrum.alpha.shape[1]
+    probes, steps, rms = sides.shape[-1], spectrum.alpha.shape[1], spectrum.rms
     if probes < 2:
         return math.nan
     weights = trapezoid_weights(np.log(SIZES))
     scatter = np.sqrt(2.0 / np.pi) * np.sum(sides.std(axis=-1, ddof=1) @ weights) / np.sqrt(probes)
-    others = _measured_sides(spectrum, max(1, steps * 3 // 4)), _measured_sides(spectrum, mirrored=True)
+    others = _measured_sides(spectrum, rms, max(1, steps * 3 // 4)), _measured_sides(spectrum, rms, mirrored=True)
     changes = [np.sum(np.abs((other - sides).mean(axis=-1)) @ weights) for other in others]
     return float(np.sqrt(2.0 * scatter**2 + np.sum(np.square(changes))))
 
 
-def _measured_sides(spectrum: SpectralDensity, n_steps: int | None = None, mirrored: bool = False) -> Array:
-    """Densities of log|λ| of every probe on either side, (2, sizes, probes)."""
-    rms = spectrum.rms
+def _measured_sides(spectrum: SpectralDensity, rms: float, n_steps: int | None = None, mirrored: bool = False) -> Array:
+    """Densities of log|λ| of every probe on either side, (2, sizes, probes), |λ| in units of `rms`."""
 
     def transform(z: Array) -> Array:
         return rms * spectrum.terminated_stieltjes(rms * z, n_steps, mirrored)
@@ -98,6 +97,23 @@ def fine_density(spectrum: dict[str, Any]) -> Array:
     law, rms = SpectralDensity.from_recurrence(spectrum["alpha"], spectrum["beta"]), spectrum["rms"]
     density: Array = law.terminated_density(spectral_grid(FINE_ETA) * rms, FINE_ETA * rms)[0] * rms
     return density
+
+
+def sampled_bulk_distances(measured: dict[str, Any], drawn: SpectralDensity) -> dict[str, Any]:
+    """The distances of `bulk_distances` for a predicted law that is known by Lanczos recurrences.
+
+    ``log_density``: its law of log|λ|, the mean of both sides.
+    """
+    grid, bulk, rms = spectral_grid(FINE_ETA), measured["bulk"], measured["rms"]
+    density = drawn.terminated_density(grid * rms, FINE_ETA * rms)[0] * rms
+    sides = dict(zip(SIDES, _measured_sides(drawn, rms).mean(axis=-1), strict=True))
+    weights = trapezoid_weights(np.log(SIZES))
+    return {
+        "l1_fine": l1_distance(grid, fine_density(measured), density),
+        "log_distance": sum(float(weights @ np.abs(bulk[name] - side)) for name, side in sides.items()),
+        "log_density": (sum(sides.values()) / len(sides)).tolist(),
+        "fine_interpolation_error": 0.0,
+    }
 
 
 def bulk_path() -> tuple[Array, Array]:

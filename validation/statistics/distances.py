@@ -17,8 +17,6 @@ STANDARD_ETA = 0.05
 """From this η on, in rms, densities are compared on the standard grid."""
 LEAST_ETA = 0.001
 """The least η, in rms: its grid has 16,000 energies."""
-TAILS = (4.0, 8.0, 12.0)
-"""Thresholds, in rms, beyond which eigenvalues are counted."""
 
 
 def energy_grid(n: int = 60) -> Array:

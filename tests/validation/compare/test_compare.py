@@ -274,7 +274,7 @@ def test_a_run_in_pieces_is_the_whole_run(
     monkeypatch.setattr("validation.run.deadline.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     folder, stopped = tmp_path / "run", []
     pieces = SMALL | {"stop_after": 100, "save_seconds": 1e9}  # what a piece reached is saved because it stops
-    for _ in range(10):
+    for _ in range(30):
         status, _, err = run(**pieces, out=folder, **({"resume": True} if stopped else {}))
         if status == 0:
             break

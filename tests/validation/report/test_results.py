@@ -64,9 +64,7 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
         shares = [share["value"] for share in spectrum["tails"][side]]
         assert_array_equal(kept[f"beyond_{side}"][row], as_numbers(shares))
     for column, rung in enumerate(rungs):
-        expected = record["predictions"].get(rung, {}).get("tails", {}).get("largest", [])
-        if expected:
-            assert_array_equal(kept["expected_largest"][row, column, : len(expected)], as_numbers(expected))
+        check_tails(kept, row, column, record["predictions"].get(rung, {}).get("tails", {}))
         prediction = record["predictions"].get(rung, {"l1": None, "w1": None, "density": []})
         for name in ("l1", "w1"):
             assert_array_equal(kept[name][row, column], as_numbers(prediction[name]))
@@ -75,6 +73,16 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
         assert np.isnan(kept["predicted_density"][row, column, size:]).all()
     for layer, law in enumerate(record["weight_symmetry"]):
         assert_array_equal(kept["weight_symmetry_value"][row, layer], as_numbers(law["value"]))
+
+
+def check_tails(kept: dict[str, Any], row: int, column: int, tails: dict[str, Any]) -> None:
+    for side in ("negative", "positive"):
+        parts = {"beyond": tails.get(side, []), "largest": tails.get("largest", {}).get(side, [])}
+        for name, expected in parts.items():
+            for ending, key in (("", "value"), ("_standard_error", "standard_error")):
+                values = as_numbers([one[key] for one in expected])
+                if len(values):
+                    assert_array_equal(kept[f"expected_{name}_{side}{ending}"][row, column, : len(values)], values)
 
 
 @pytest.mark.parametrize("case", CASES)

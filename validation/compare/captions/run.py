@@ -30,9 +30,16 @@ CAPTIONS = {
         "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue; the "
         "axis is linear within 0.2 rms and logarithmic beyond. Black: measured by stochastic Lanczos "
         "quadrature on {spectrum_examples} examples with {probes}; what the last Lanczos step left unexplored "
-        "is given a semicircle. Colours: predictions, each with its L1 distance over the shaded range of 4 "
-        "rms. All densities are smoothed with the same width, {eta} rms, so a single eigenvalue far out shows "
-        "as a spike of that width.{certainty} A good prediction has both the peak at 0 and the tails. {best}"
+        "is given a semicircle. Colours: predictions, as far out as the measured density; below each panel their "
+        "ratio to it, with the measurement's standard error in grey. Numbers: L1 distances within 4 rms, both "
+        "densities smoothed with {eta} rms, so a single eigenvalue far out is a spike of that width.{certainty} A good "
+        "prediction has the peak at 0, the tails and the outliers. {best}"
+    ),
+    "tails": (
+        "Far eigenvalues. How many lie beyond an energy, measured on either side (black) and as each prediction "
+        "expects, mean of both sides. Both axes are logarithmic, energies are in units of the measured rms, and "
+        "nothing is smoothed. The few largest eigenvalues, which a density hides, are seen here. Of a sampled rung: "
+        "the mean over its draws."
     ),
     "spectrum_overlay": (
         "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
@@ -41,10 +48,11 @@ CAPTIONS = {
         "{rms_first} to {rms_last}: as the risk vanishes the spectrum should collapse to 0.{zero}"
     ),
     "prediction_error": (
-        "Error of each prediction. L1 distance (at most 2) between predicted and measured density. All rungs "
-        "predict mirror-symmetric densities, so none can get below half the distance of the measured one from "
-        "its mirror image (grey). Dashed: the standard error of the measurement, which is what two measurements like "
-        "this one differ by. A prediction at that distance may be exact; a prediction beyond twice that distance is "
+        "Error of each prediction. L1 distance (at most 2) between predicted and measured density. R0 to R6 "
+        "predict mirror-symmetric densities, so none of them can get below half the distance of the measured one from "
+        "its mirror image (grey). Sampled rungs can, since a draw is not symmetric. Dashed: the standard error of the "
+        "measurement, which is what two measurements like this one differ by. A prediction at that distance may be "
+        "exact; a prediction beyond twice that distance is "
         "not.{uncertain} {best}"
     ),
     "symmetry": (

@@ -12,12 +12,14 @@ from validation.report.source import Source, content
 from .entries import ENTRY_FIGURES
 from .laws import circuits, gradient_histograms, weight_histograms
 from .spectrum import prediction_error, spectrum, spectrum_overlay
+from .tails import tails
 from .training import order_parameter, risk_accuracy, symmetry
 
 FIGURES: dict[str, Draw] = {
     "risk_accuracy": risk_accuracy,
     "order_parameter": order_parameter,
     "spectrum": spectrum,
+    "tails": tails,
     "spectrum_overlay": spectrum_overlay,
     "prediction_error": prediction_error,
     "symmetry": symmetry,

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from simulator import SpectralDensity
 from validation.compare.captions.run import zero_spectra
@@ -21,7 +22,9 @@ from validation.report.drawing import (
     INK,
     RUNG_STYLES,
     UNKNOWN_RUNG,
+    WIDTH,
     Array,
+    HouseFigure,
     column,
     decades,
     epoch_axis,
@@ -32,85 +35,115 @@ from validation.report.drawing import (
 )
 from validation.report.source import Report
 
+from .tails import rung_legend, zero_panel
+
+RATIOS = (0.1, 10.0)  # predicted over measured density that is drawn
 OFF_AXIS = 1e-9  # an L1 too small to show; stands for 0 on a log axis
 
 
 @styled
 def spectrum(report: Report) -> Figure:
-    """Fig. 8a: the measured Hessian spectrum and every prediction, a panel per recorded epoch with H ≠ 0.
+    """Fig. 8a: the measured Hessian spectrum over every prediction, and their ratio, for each epoch with H ≠ 0.
 
     Energies and densities are in units of rms and 1/rms; the energy axis is linear within 0.2 rms and
-    logarithmic beyond. Measured and predicted densities are smoothed by the same eta; the band is one
-    standard error from the probes of stochastic Lanczos quadrature (SLQ). Predictions end with the shading.
+    logarithmic beyond. All densities are smoothed by the same eta: a single eigenvalue far out is a spike of that
+    width. The band is one standard error from the probes.
     """
     epochs = [e for e in report["epochs"] if e["spectrum"]["rms"] > 0]
     zero = textwrap.wrap(zero_spectra(report), 104)
     if not epochs:
-        return _empty(zero)
-    laws = [e["spectrum"] for e in epochs]
-    reach = max([4.5, *(1.3 * max(-law["minimum"], law["maximum"]) / law["rms"] for law in laws)])
+        return zero_panel(zero)
+    reach = max(e["spectrum"]["tail_energies"][-1] for e in epochs)
     columns = min(2, len(epochs))
     rows = -(-len(epochs) // columns)
-    fig, panels = figure(max(0.9 + 2.4 * rows, 4.2), rows, columns)
-    for ax, epoch in zip(panels, epochs, strict=False):
-        _spectrum_panel(ax, epoch, float(report["eta"]), report["network"]["n_weights"], reach)
-    _common_height(panels[: len(epochs)], max(len(e["predictions"]) for e in epochs))
-    for ax in panels[len(epochs) :]:
+    fig = HouseFigure(figsize=(WIDTH, max(1.3 + 3.1 * rows, 5.2)), layout="constrained")
+    panels = list(fig.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1] * rows).T.flat)
+    panels = [panels[c * 2 * rows + 2 * r + part] for r in range(rows) for c in range(columns) for part in (0, 1)]
+    for k, epoch in enumerate(epochs):
+        _spectrum_panel(panels[2 * k], epoch, float(report["eta"]), report["network"]["n_weights"], reach)
+        _ratio_panel(panels[2 * k + 1], epoch, float(report["eta"]), report["network"]["n_weights"], reach)
+    _common_height(panels[: 2 * len(epochs) : 2])
+    for ax in panels[2 * len(epochs) :]:
         ax.remove()
     fig.supxlabel("\n".join(["E / rms", *zero]), fontsize=9)
-    fig.supylabel(rf"density $\times$ rms, smoothed with $\eta$ = {report['eta']:g} rms", fontsize=9)
-    handles = [*panels[0].lines[:1], *panels[0].collections[:1], *panels[0].patches[:1]]
-    names = ["measured (SLQ)", r"$\pm$ one standard error", "range of predictions and L1"]
-    fig.legend(handles, names, loc="outside upper center", ncols=3)
-    return fig
-
-
-def _empty(zero: Sequence[str]) -> Figure:
-    fig, (ax,) = figure(2.4, 1, 1)
-    symmetric_ticks(ax, [], 1.0)
-    ax.set(yticks=[], xlabel="E", ylabel="density")
-    ax.grid(False)
-    ax.spines["left"].set_visible(False)
-    ax.annotate("\n".join(zero), (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
+    fig.supylabel(rf"density $\times$ rms ($\eta$ = {report['eta']:g} rms); below: predicted / measured", fontsize=9)
+    measured = [*panels[0].lines[-1:], *panels[0].collections[:1]]
+    rung_legend(fig, measured, ["measured", r"$\pm$ one standard error"], rungs_of(report))
     return fig
 
 
 def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
     law, predictions = epoch["spectrum"], epoch["predictions"]
-    ax.set_xscale("asinh", linear_width=0.2)
+    _energy_axis(ax, reach)
     ax.set_yscale("log")
-    symmetric_ticks(ax, [t for t in (0.2, 1, 4, 16, 64, 256, 1024) if t < reach], reach)
+    ax.tick_params(labelbottom=False)
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
-    inner = np.asarray(law["energies"])
-    energies = _energies(law, 0.01, eta, inner[-1])
+    energies = _energies(law, 0.01, eta, law["tail_energies"][-1])
     density, error = _density(law, energies, eta, size)
     lower = np.maximum(density - error, density / 20)  # the log axis has no room for 0
     ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
-    ax.plot(energies, density, color=INK, lw=1.2)
     for rung, prediction in sorted(predictions.items()):
         colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
-        label = f"{rung}  {prediction['l1']:.3f}"
-        ax.plot(inner, prediction["density"], color=colour, ls=style, lw=1.3, label=label)
-    ax.axvspan(inner[0], inner[-1], color="#f4f4f0", lw=0, zorder=0)
-    if predictions:
-        ax.legend(
-            title="L1 distance to the measured density",
-            loc="upper center",
-            borderpad=0,
-            ncols=3,
-            labelspacing=0.2,
-            columnspacing=1.5,
-        )
+        ax.plot(*_predicted(law, prediction, energies, eta), color=colour, ls=style, lw=1.2)
+    ax.plot(energies, density, color=INK, lw=0.9)
+    _distances(ax, predictions)
 
 
-def _common_height(panels: Sequence[Axes], predictions: int) -> None:
-    """The same limits for all panels, with room for the legend above the curves."""
+def _energy_axis(ax: Axes, reach: float) -> None:
+    ax.set_xscale("asinh", linear_width=0.2)
+    symmetric_ticks(ax, [t for t in (0.2, 1, 4, 16, 64, 256, 1024) if t < reach], reach)
+
+
+def _distances(ax: Axes, predictions: Report) -> None:
+    """The L1 of every prediction in the upper corners, which the curves leave free."""
+    rungs = sorted(predictions)
+    for side, part in ((0.01, rungs[::2]), (0.99, rungs[1::2])):
+        for line, rung in enumerate(part):
+            ax.annotate(
+                f"{rung}  {predictions[rung]['l1']:.3f}", (side, 0.98 - 0.085 * line), xycoords="axes fraction",
+                ha="left" if side < 0.5 else "right", va="top", fontsize=7.5,
+                color=RUNG_STYLES.get(rung, UNKNOWN_RUNG)[0],
+            )  # fmt: skip
+    if rungs:
+        ax.annotate("L1", (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", fontsize=7.5)
+
+
+def _predicted(law: Report, prediction: Report, energies: Array, eta: float) -> tuple[Array, Array]:
+    """(energies, density) of a prediction, as far as it is known."""
+    if "alpha" in prediction:
+        drawn = {**law, "alpha": prediction["alpha"], "beta": prediction["beta"]}
+        return energies, _density(drawn, energies, eta, None)[0]
+    inner, density = np.asarray(law["energies"]), np.asarray(prediction["density"])
+    if "tail_density" not in prediction:
+        return inner, density
+    sizes, tail = np.asarray(law["tail_energies"][1:]), np.asarray(prediction["tail_density"][1:])
+    return np.concatenate([-sizes[::-1], inner, sizes]), np.concatenate([tail[::-1], density, tail])
+
+
+def _ratio_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
+    """Predicted over measured density, with the measurement's own standard error."""
+    law = epoch["spectrum"]
+    _energy_axis(ax, reach)
+    energies = np.asarray(law["energies"])
+    density, error = _density(law, energies, eta, size)
+    share = error / density
+    ax.fill_between(energies, np.maximum(1 - share, 1e-3), 1 + share, color="#bdbdbd", lw=0)
+    for rung, prediction in sorted(epoch["predictions"].items()):
+        colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
+        ax.plot(energies, np.asarray(prediction["density"]) / density, color=colour, ls=style, lw=1.0)
+    ax.axhline(1.0, color=INK, lw=0.9)
+    ax.set(yscale="log", ylim=RATIOS)
+    ax.yaxis.set_major_locator(FixedLocator([0.25, 1, 4]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _common_height(panels: Sequence[Axes]) -> None:
+    """The same limits for all panels, with the peak's flanks free of the numbers in the corners."""
     low = min(float(ax.dataLim.minposy) for ax in panels)  # the log axis has no room for 0
     high = max(ax.dataLim.y1 for ax in panels)
-    lines = 1 + -(-predictions // 3) if predictions else 0
-    share = 0.04 + 0.08 * lines  # of a panel's height
     for ax in panels:
-        ax.set_ylim(low / 1.5, high * (1.5 * high / low) ** (share / (1 - share)))
+        ax.set_ylim(low / 1.5, high * (high / low) ** 0.12)
 
 
 @styled
@@ -154,7 +187,7 @@ def _mark_zero(ax: Axes, epochs: Sequence[str]) -> None:
 def prediction_error(report: Report) -> Figure:
     r"""L1 distance of every rung from the measured density against the epoch (log axis; at most 2).
 
-    Every rung predicts a mirror-symmetric density, so by the triangle inequality none can come closer than
+    R0 to R6 predict a mirror-symmetric density, so by the triangle inequality none of them can come closer than
     half of :math:`\int|\rho(E) - \rho(-E)|dE`: the asymmetry floor. A dashed line is the standard error of the
     measurement, what two measurements like this one differ by. Below 0.001 both leave the axis.
     """
@@ -201,8 +234,8 @@ def _limits(law: Report) -> tuple[float, float]:
     return float(asymmetry), np.nan if error is None else float(error)
 
 
-def _density(law: Report, energies: Array, eta: float, size: int) -> tuple[Array, Array]:
-    """Density measured on `size` eigenvalues and its standard error; energies and eta in units of the rms."""
+def _density(law: Report, energies: Array, eta: float, size: int | None) -> tuple[Array, Array]:
+    """Density of Lanczos recurrences and its standard error; energies and eta in units of the rms."""
     rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"], size)
     density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
     return density * law["rms"], error * law["rms"]
@@ -215,7 +248,7 @@ def _energies(law: Report, first: float, eta: float, least: float) -> Array:
     eta: a grid coarser than that would draw its height at random.
     """
     ends = [max(1.2 * end / law["rms"], least, 2 * first) for end in (-law["minimum"], law["maximum"])]
-    left, right = (np.geomspace(first, end, 400) for end in ends)
+    left, right = (np.geomspace(first, end, 500) for end in ends)
     nodes = np.unique(SpectralDensity.from_recurrence(law["alpha"], law["beta"]).nodes) / law["rms"]
     offsets = eta * np.array([-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4])
     near = (nodes[:, None] + offsets).ravel()

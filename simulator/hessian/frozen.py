@@ -1,0 +1,48 @@
+"""What a Hessian product takes as given of a batch of examples: a forward pass, its gates, and δ̂."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backends import Array, Backend
+from simulator.network.network import Network
+from simulator.passes.propagation import Signals, backpropagate, propagate
+
+Freeze = Callable[[Array, Array], tuple[Signals, list[Array]]]
+"""(examples x (m, *input_shape), top (m,)) -> (signals, top · ∂T/∂z_l of layers 1..L)."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Frozen quantities of a batch: signals, ``errors`` δ̂_l = c ∂T/∂z_l, ``curvature`` ℓ''/m.
+
+    ``slopes`` δ_l = ∂T/∂z_l, where the Gauss-Newton part is made of signals; None elsewhere.
+    """
+
+    signals: Signals
+    errors: list[Array]
+    curvature: Array
+    slopes: list[Array] | None = None
+
+
+def freeze_network(network: Network, weights: Sequence[Array], ops: Backend) -> Freeze:
+    """The signals that a network's own weights make."""
+
+    def freeze(x: Array, top: Array) -> tuple[Signals, list[Array]]:
+        signals = propagate(network, weights, x, ops)
+        return signals, backpropagate(network, weights, signals, top, ops)
+
+    return freeze
+
+
+def per_example(values: Array, like: Array, ops: Backend) -> Array:
+    """Numbers of the examples ([K,] m) in a shape that multiplies arrays of examples like `like` (m, ...)."""
+    return ops.xp.reshape(values, (*values.shape, *(1,) * (like.ndim - 1)))
+
+
+def signal_sizes(network: Network) -> tuple[list[int], list[int]]:
+    """Per layer, the numbers that an example has in front of its gates, and at its input."""
+    shapes = [(layer.gate_shape, layer.input_shape) for layer in network.layers]
+    return [math.prod(gates) for gates, _ in shapes], [math.prod(inputs) for _, inputs in shapes]
