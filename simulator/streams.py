@@ -54,6 +54,7 @@ PURPOSES = {
     "statistics": "symmetry tests of a record, by epoch",
     "facts": "probes of the exact facts, by epoch",
     "circuits": "circuits of a record, by epoch",
+    "eigenvectors": "start of the search for eigenvectors of a record, by epoch",
     "mirror": "mirrored probes of the symmetry statistic, by epoch",
     "theorems": "exact ensembles behind the claims on theorems and bounds",
     # of the other commands, by part

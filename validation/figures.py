@@ -22,6 +22,7 @@ from validation.compare.figures.entries import (
 from validation.compare.figures.laws import circuits, gradient_histograms, weight_histograms
 from validation.compare.figures.registry import FIGURES, figures_of, save_all
 from validation.compare.figures.spectrum import prediction_error, spectrum, spectrum_overlay
+from validation.compare.figures.structure import structure_directions, structure_layers
 from validation.compare.figures.tails import tails
 from validation.compare.figures.training import order_parameter, risk_accuracy, symmetry
 
@@ -41,6 +42,8 @@ __all__ = [
     "save_all",
     "spectrum",
     "spectrum_overlay",
+    "structure_directions",
+    "structure_layers",
     "symmetry",
     "tails",
     "weight_histograms",

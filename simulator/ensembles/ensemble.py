@@ -103,8 +103,8 @@ class Ensemble:
 
     @property
     def n_known(self) -> int:
-        """Numbers that describe the laws of the weights, beside the signals."""
-        return sum(law.n_given for law in self.laws.values())
+        """Numbers that describe the laws of the weights which have a part in products, beside the signals."""
+        return sum(law.n_given for layer, law in self.laws.items() if 0 < layer < self.network.depth - 1)
 
     def draw(self, index: int, seed: Seed) -> HessianOperator:
         """Draw number `index`: the same one whenever it is asked for with the same `seed`."""

@@ -23,6 +23,7 @@ from backends.cupy.backend import CupyBackend
 from backends.cupy.kernels import Variant, choose_splits, choose_variant
 from backends.cupy.namespace import Linear
 from simulator import (
+    Ensemble,
     HessianOperator,
     TrainingDivergedError,
     evaluate,
@@ -350,6 +351,22 @@ def test_products_are_replayed(host: EmulatedBackend, case: Case) -> None:
     other = operator.with_weights(fresh)
     assert_close(other @ v, expected.with_weights(fresh) @ v, 1e-12)
     assert_close(operator @ v, two, 1e-12)
+
+
+@pytest.mark.parametrize("kind", [{}, {"profile": True, "directions": 2}, {"fields": True, "profile": True}], ids=str)
+@pytest.mark.parametrize("case", [DENSE[3], IMAGES[1]], ids=str)
+def test_draws_of_ensembles_are_those_of_numpy(host: EmulatedBackend, case: Case, kind: dict[str, Any]) -> None:
+    """Weights and mixing numbers are drawn on the host; the Gauss-Newton part comes from signals on the device."""
+    rng = np.random.default_rng(case.seed)
+    c, curvature = rng.standard_normal(case.examples), rng.uniform(0.1, 1.0, case.examples)
+    v = rng.standard_normal((case.network.n_weights, 2))
+    draws = [
+        Ensemble(case.network, case.weights, case.x, c, curvature=curvature, backend=backend, **kind).draw(1, 5)
+        for backend in (host, "numpy")
+    ]
+    first, expected = (draw @ v for draw in draws)
+    assert_close(first, expected, 1e-11)
+    assert_close(draws[0] @ v, expected, 1e-11)  # replayed
 
 
 def test_records_do_not_keep_their_operator(host: EmulatedBackend) -> None:

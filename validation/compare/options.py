@@ -55,6 +55,7 @@ class Options(PlainOptions):
     prediction_examples: int | None = None
     draws: int | None = None
     entries: bool = False
+    structure: bool = False
     seed: int = 0
     out: str = "runs/compare"
     resume: bool = False

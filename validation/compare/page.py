@@ -11,6 +11,7 @@ from typing import Any
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
+from validation.compare.structure_page import structure_section
 from validation.predictions.rung import named, rungs_of
 from validation.report.markup import (
     captioned,
@@ -43,6 +44,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _epochs(data),
         _bulk(data),
         _tails(data),
+        structure_section(data),
         _symmetry_tests(data),
         _approximated(data),
         _left_out(data),

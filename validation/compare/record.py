@@ -19,6 +19,7 @@ from simulator import (
     Network,
     TrainingDivergedError,
     evaluate,
+    gradient,
     output,
     signal_powers,
 )
@@ -37,11 +38,13 @@ from validation.measurements.laws import (
     weight_histograms,
 )
 from validation.measurements.moments import MomentProbes, default_moment_probes
+from validation.measurements.outliers import describe_outliers
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import SignalLaw
 from validation.predictions.record import predict_moments, predict_signals
 from validation.predictions.rung import RECORDED_DRAWS
 from validation.predictions.sampled import describe_sampled, ensemble_of
+from validation.predictions.structure import describe_case, structure_cases
 from validation.run.budget import Memory
 from validation.run.deadline import Deadline
 from validation.run.stages import Stages
@@ -76,8 +79,9 @@ class Bench:
         return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
 
     def n_sampled(self) -> int:
-        """Hessian products of the sampled rungs: one probe in each draw."""
-        return len(RECORDED_DRAWS) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
+        """Hessian products of the sampled rungs, and of --structure: one probe in each draw."""
+        cases = len(list(structure_cases(self.network))) if self.options.structure else 0
+        return (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
 
     def _products_of_a_probe(self) -> int:
         return min(self.density_steps(), self.network.n_weights)
@@ -122,6 +126,11 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         stages.complete("signals")
     if rms > 0:
         _sampled_rungs(bench, weights, c, epoch, stages, progress)
+    if options.structure and not stages.done("structure"):
+        record.setdefault("structure", {"layers": {}, "directions": {}, "outliers": []})
+        if rms > 0:
+            _structure(bench, weights, c, epoch, stages, progress)
+        stages.complete("structure")
     record.pop("stages")
     record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
     return record
@@ -171,6 +180,35 @@ def _sampled_rungs(
         record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
         stages.keep()
         stages.forget(rung)
+
+
+def _structure(
+    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
+) -> None:
+    """Single layers drawn afresh, directions given, and the eigenvectors of the far eigenvalues; kept case by case."""
+    data, options, record, network = bench.dataset, bench.options, stages.record, bench.network
+    x, y, streams = data.x[data.spectrum], data.y[data.spectrum], Streams(options.seed)
+    seed = int(streams("sampled rungs", epoch).integers(2**63))
+    found = record["structure"]
+    if not found["outliers"]:
+        operator = HessianOperator(network, weights, x, None, c=c, backend=bench.backend)
+        slopes = gradient(network, weights, x, y, options.loss, backend=bench.backend)
+        found["outliers"] = describe_outliers(operator, weights, slopes, streams("eigenvectors", epoch))
+        del operator
+        stages.keep()
+    for case in structure_cases(network):
+        made = found[case.part].setdefault(case.kind, [])
+        if case.value in [one["layer" if case.part == "layers" else "directions"] for one in made]:
+            continue
+        ensemble = ensemble_of(case.rung, network, weights, x, c, bench.backend, **case.options)
+        run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
+        stages.run(case.name, run, progress)
+        described = describe_case(
+            case, record["spectrum"], run.result(), options.eta, ensemble.n_known, network.n_weights
+        )
+        made.append(described)
+        stages.keep()
+        stages.forget(case.name)
 
 
 def _announce_spectrum(bench: Bench, operator: HessianOperator, run: Lanczos, epoch: int) -> None:
@@ -240,15 +278,15 @@ def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:
 
 
 def _laws(
-    bench: Bench, weights: Sequence[Array], gradient: Sequence[Array], epoch: int, rng: np.random.Generator
+    bench: Bench, weights: Sequence[Array], slopes: Sequence[Array], epoch: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Histograms of weights and gradient; at the first and the last recorded epoch the laws of the circuits."""
     data, network, options = bench.dataset, bench.network, bench.options
     whole, drawn = spawn_streams(rng, 2)
     found: dict[str, Any] = {
         "weight_histograms": weight_histograms(network, weights),
-        "gradient_histograms": gradient_histograms(gradient),
-        "gradient_symmetry_all": symmetry(network.flatten(gradient), whole),
+        "gradient_histograms": gradient_histograms(slopes),
+        "gradient_symmetry_all": symmetry(network.flatten(slopes), whole),
         "circuits": None,
     }
     record = options.record or ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -167,24 +169,34 @@ def _data_checksum(data: Dataset) -> str:
 
 
 def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> None:
-    """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record."""
+    """Record every epoch asked for, going on from the newest checkpoint; the report is written after each record.
+
+    An epoch whose record is missing, but whose state is there, is measured first.
+    """
     options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
     with bar(options.epochs or 0, "training", "epoch") as progress:
-        for state in _states(bench, run, start, wanted):
+        for state in chain(_kept_states(run, wanted - recorded, start.epoch), _states(bench, run, start, wanted)):
             progress.n = state.epoch
             progress.refresh()
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
-                report["epochs"].append(_measured(bench, run, state))
+                report["epochs"] = sorted([*report["epochs"], _measured(bench, run, state)], key=itemgetter("epoch"))
                 _judge(report)
                 write_json(run.report_path, report)
                 run.forget_record(state.epoch)
-                _say(report["epochs"][-1])
+                _say(next(record for record in report["epochs"] if record["epoch"] == state.epoch))
             if state.epoch < (options.epochs or 0):
                 bench.deadline.check()
+
+
+def _kept_states(run: RunDirectory, wanted: set[int], before: int) -> Iterator[Checkpoint]:
+    """States of epochs that training has passed and whose records are not there: they are measured again."""
+    for epoch in sorted(wanted):
+        if epoch < before and run.checkpoint_path(epoch).exists():
+            yield run.load_checkpoint(epoch)
 
 
 def _announce_training(bench: Bench, start: Checkpoint) -> None:
@@ -208,7 +220,10 @@ def _announce_training(bench: Bench, start: Checkpoint) -> None:
 def _judge(report: dict[str, Any]) -> None:
     """What is said of all recorded epochs together: claims, and the symmetry tests adjusted for their number."""
     report["symmetry_tests"] = false_discoveries(report["epochs"])
-    report["claims"] = judge(report["epochs"], report["training"]["learning_rate"]) + report["theorems"]
+    report["claims"] = (
+        judge(report["epochs"], report["training"]["learning_rate"], report["network"]["n_weights"])
+        + report["theorems"]
+    )
 
 
 def _first_state(bench: Bench, run: RunDirectory, resumed: bool) -> Checkpoint:

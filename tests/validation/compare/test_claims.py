@@ -17,6 +17,7 @@ from validation.statistics.claim import failed
 
 Record = dict[str, Any]
 VERDICTS = {"holds", "supported", "not supported", "not applicable"}
+N_WEIGHTS = 1000
 LEARNING_RATE = 0.01
 
 
@@ -84,7 +85,7 @@ GOOD = [record(0, 1.0), record(1, 0.1), record(2, 1e-2), record(3, 1e-3), at_res
 
 
 def verdicts(records: list[Record]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in judge(records, LEARNING_RATE)}
+    return {claim["id"]: claim["verdict"] for claim in judge(records, LEARNING_RATE, N_WEIGHTS)}
 
 
 def test_a_run_at_which_everything_is_as_claimed() -> None:
@@ -96,7 +97,7 @@ def test_a_run_at_which_everything_is_as_claimed() -> None:
 
 def test_the_form_of_a_claim() -> None:
     """Ids are figures, facts and equations; text for people; verdicts from the four; nothing that JSON cannot say."""
-    claims = judge(GOOD, LEARNING_RATE)
+    claims = judge(GOOD, LEARNING_RATE, N_WEIGHTS)
     assert len({c["id"] for c in claims}) == len(claims)
     for claim in claims:
         assert set(claim) == {"id", "source", "claim", "measured", "expected", "verdict", "exact"}
@@ -136,7 +137,7 @@ NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
 def test_not_supported(name: str) -> None:
     records = NOT_SUPPORTED[name]()
     assert verdicts(records)[name] == "not supported"
-    assert failed(judge(records, LEARNING_RATE)) == []
+    assert failed(judge(records, LEARNING_RATE, N_WEIGHTS)) == []
 
 
 NOT_APPLICABLE: dict[str, list[Record]] = {
@@ -158,7 +159,7 @@ NOT_APPLICABLE: dict[str, list[Record]] = {
 
 @pytest.mark.parametrize("name", NOT_APPLICABLE)
 def test_not_applicable(name: str) -> None:
-    claim = next(c for c in judge(NOT_APPLICABLE[name], LEARNING_RATE) if c["id"] == name)
+    claim = next(c for c in judge(NOT_APPLICABLE[name], LEARNING_RATE, N_WEIGHTS) if c["id"] == name)
     assert claim["verdict"] == "not applicable"
 
 
@@ -204,7 +205,9 @@ def test_symmetric_up_to_the_null_or_to_two_hundredths() -> None:
 
 def test_an_epoch_whose_subset_says_nothing_is_named() -> None:
     """Risk above 0 but no active example among those of the spectrum: not counted against the claim, but said."""
-    claim = next(c for c in judge([record(), at_rest(1, risk=0.1)], LEARNING_RATE) if c["id"] == "fig8a.signs")
+    claim = next(
+        c for c in judge([record(), at_rest(1, risk=0.1)], LEARNING_RATE, N_WEIGHTS) if c["id"] == "fig8a.signs"
+    )
     assert claim["verdict"] == "supported"
     assert "both signs at 1 of 1 epochs; 1 with risk > 0 but H = 0" in claim["measured"]
 
@@ -213,7 +216,7 @@ def test_an_epoch_whose_subset_says_nothing_is_named() -> None:
 def test_a_fact_that_fails_once_has_failed(name: str) -> None:
     bad = record(1, 0.1)
     bad["exact"] = bad["exact"] | {name: {"value": 1.1e-10, "tolerance": 1e-10}}
-    claims = judge([GOOD[0], bad, *GOOD[2:]], LEARNING_RATE)
+    claims = judge([GOOD[0], bad, *GOOD[2:]], LEARNING_RATE, N_WEIGHTS)
     assert failed(claims) == [name]
     assert next(c for c in claims if c["id"] == name)["verdict"] == "not supported"
     assert "1.1e-10" in next(c for c in claims if c["id"] == name)["measured"]
@@ -231,7 +234,7 @@ def test_a_fact_that_fails_once_has_failed(name: str) -> None:
     ],
 )
 def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, verdict: str) -> None:
-    claims = judge([record(), record(7, 0.5, order_parameter=0.0, **changes)], LEARNING_RATE)
+    claims = judge([record(), record(7, 0.5, order_parameter=0.0, **changes)], LEARNING_RATE, N_WEIGHTS)
     claim = next(c for c in claims if c["id"] == "E5")
     assert claim["measured"] == f"epoch 7: {kind}"
     assert claim["verdict"] == verdict
@@ -239,7 +242,7 @@ def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, ver
 
 
 def test_the_numbers_that_are_shown() -> None:
-    shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE)}
+    shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE, N_WEIGHTS)}
     assert shown["fig4b.decade"] == "median 1.00 decades, from 1.00 to 1.00"
     assert shown["fig4b.proportional"].startswith("log-log slope 1.00 ± 0.00, correlation 1.00")
     assert shown["fig8a.prediction.R2"] == "L1 0.020 to 0.020, standard error up to 0.004"
@@ -262,17 +265,17 @@ def test_the_layers_that_broke_are_named() -> None:
         record(9, 0.1, weight_symmetry=symmetries(0.3, 0.2, 0.01, 0.07)),
     ]
     records[1]["weight_symmetry"][3]["null_95"] = records[2]["weight_symmetry"][3]["null_95"] = 0.13
-    claim = next(c for c in judge(records, LEARNING_RATE) if c["id"] == "fig3a.layers")
+    claim = next(c for c in judge(records, LEARNING_RATE, N_WEIGHTS) if c["id"] == "fig3a.layers")
     assert claim["measured"] == (
         "first above 0.05: layer 1 at epoch 5; most at epoch 9: layer 1 (0.300 above chance), median 0.135"
     )
     assert claim["verdict"] == "supported"
-    rejecting = next(c for c in judge(records, LEARNING_RATE) if c["id"] == "fig3a.symmetry")
+    rejecting = next(c for c in judge(records, LEARNING_RATE, N_WEIGHTS) if c["id"] == "fig3a.symmetry")
     assert rejecting["measured"].endswith("D rejects symmetry in 2 of 12 tests")
 
 
 def test_circuits_are_judged_at_initialisation_only() -> None:
     """The first record is no initialisation, or nothing is live there: not applicable, and no test is counted."""
     for first in (record(1, circuits=circuits(0.0, 0.0, 0.0)), record(circuits=circuits()), record(circuits=None)):
-        claim = next(c for c in judge([first], LEARNING_RATE) if c["id"] == "fig3b.symmetry")
+        claim = next(c for c in judge([first], LEARNING_RATE, N_WEIGHTS) if c["id"] == "fig3b.symmetry")
         assert (claim["verdict"], claim["measured"]) == ("not applicable", None)

@@ -30,7 +30,7 @@ from validation.compare.claims.facts import FACTS
 from validation.compare.options import OptionError
 from validation.compare.single import Report
 from validation.errors import StorageError
-from validation.run.storage import json_checksum
+from validation.run.storage import json_checksum, write_json
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 SMALL: dict[str, Any] = {
@@ -286,6 +286,18 @@ def test_a_run_in_pieces_is_the_whole_run(
         stopped.append(status)
     assert status == 0
     assert stopped
+    assert numbers(read(folder)) == numbers(read(finished[0]))
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_record_that_is_missing_is_measured_from_its_state(finished: tuple[Path, str], tmp_path: Path) -> None:
+    """Nothing is trained again: its checkpoint is there."""
+    folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    data = read(folder)
+    kept = [record for record in data["epochs"] if record["epoch"] != data["epochs"][1]["epoch"]]
+    write_json(folder / "report.json", data | {"epochs": kept, "complete": False})
+    status, _, err = run(**SMALL, out=folder, resume=True)
+    assert (status, err) == (0, "")
     assert numbers(read(folder)) == numbers(read(finished[0]))
 
 

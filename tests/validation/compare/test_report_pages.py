@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from copy import deepcopy
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from support.page import Page
 from support.places import ROOT
 from support.synthetic_report import CASES, CLAIMS, report
 from validation.compare.captions.run import CAPTIONS, caption
@@ -20,33 +19,6 @@ from validation.report.markup import CSS, captioned, number, prose, sentence, wi
 
 PNG = b"\x89PNG\r\n\x1a\n"
 every_case = pytest.mark.parametrize("case", CASES)
-
-
-class Page(HTMLParser):
-    """Checks the nesting of tags while it collects their attributes and the text."""
-
-    VOID = frozenset({"meta", "img", "br", "link", "hr", "input"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, Mapping[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
 
 
 @every_case

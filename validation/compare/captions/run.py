@@ -41,6 +41,18 @@ CAPTIONS = {
         "nothing is smoothed. The few largest eigenvalues, which a density hides, are seen here. Of a sampled rung: "
         "the mean over its draws."
     ),
+    "structure_layers": (
+        "Which layer's structure the spectrum sees. One layer at a time is drawn afresh, its weights (left) or its "
+        "weights and its fields (right), while all others stay as they are. Numbers: L1 to the measured density. The "
+        "weights of the first and the last layer have no part in the Hessian of the hinge, and the last has no fields."
+    ),
+    "structure_directions": (
+        "How much must be known of a network to know its spectrum. Norms of neurons (the leftmost points), then 1, 2, "
+        "4, ... leading directions of the signals of every layer, on which the weights act as they do; the rest of the "
+        "weights is drawn afresh. Abscissa: numbers known of the weights, over the number of weights; the signals are "
+        "known as well. Above: L1 to the measured density. Below: the five largest eigenvalues on either side, "
+        "predicted over measured. Dotted: what a sufficient description has to reach."
+    ),
     "spectrum_overlay": (
         "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
         "energies, each smoothed with {eta} of its own rms, one colour per epoch; the axis is linear around 0 "
@@ -50,7 +62,7 @@ CAPTIONS = {
     "prediction_error": (
         "Error of each prediction. L1 distance (at most 2) between predicted and measured density. R0 to R6 "
         "predict mirror-symmetric densities, so none of them can get below half the distance of the measured one from "
-        "its mirror image (grey). Sampled rungs can, since a draw is not symmetric. Dashed: the standard error of the "
+        "its mirror image (grey). Sampled rungs can: a draw is not symmetric. Dashed: the standard error of the "
         "measurement, which is what two measurements like this one differ by. A prediction at that distance may be "
         "exact; a prediction beyond twice that distance is "
         "not.{uncertain} {best}"

@@ -11,11 +11,12 @@ from .entries import judge_entries
 from .facts import judge_facts
 from .gradient import judge_gradient
 from .spectrum import judge_spectrum
+from .structure import judge_structure
 from .training import judge_training
 from .weights import judge_weights
 
 
-def judge(records: Sequence[Record], learning_rate: float) -> list[Record]:
+def judge(records: Sequence[Record], learning_rate: float, n_weights: int) -> list[Record]:
     """Every claim that the recorded epochs can speak of, in the order of the paper, then the exact facts."""
     found = false_discoveries(records)["kinds"]
     claims = [
@@ -23,6 +24,7 @@ def judge(records: Sequence[Record], learning_rate: float) -> list[Record]:
         *judge_gradient(records, found, learning_rate),
         *judge_entries(records),
         *judge_spectrum(records),
+        *judge_structure(records, n_weights),
         *judge_training(records),
         *judge_facts(records),
     ]

@@ -12,6 +12,7 @@ from validation.report.source import Source, content
 from .entries import ENTRY_FIGURES
 from .laws import circuits, gradient_histograms, weight_histograms
 from .spectrum import prediction_error, spectrum, spectrum_overlay
+from .structure import STRUCTURE_FIGURES, with_structure
 from .tails import tails
 from .training import order_parameter, risk_accuracy, symmetry
 
@@ -20,6 +21,7 @@ FIGURES: dict[str, Draw] = {
     "order_parameter": order_parameter,
     "spectrum": spectrum,
     "tails": tails,
+    **STRUCTURE_FIGURES,
     "spectrum_overlay": spectrum_overlay,
     "prediction_error": prediction_error,
     "symmetry": symmetry,
@@ -31,9 +33,12 @@ FIGURES: dict[str, Draw] = {
 
 
 def figures_of(report: Source) -> dict[str, Draw]:
-    """The figures that this report has numbers for, by name: those of Hessian entries only where they were measured."""
-    entries = with_entries(content(report))
-    return {name: draw for name, draw in FIGURES.items() if entries or name not in ENTRY_FIGURES}
+    """The figures that this report has numbers for, by name."""
+    data = content(report)
+    absent = {name for names, there in (
+        (ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data))
+    ) if not there for name in names}  # fmt: skip
+    return {name: draw for name, draw in FIGURES.items() if name not in absent}
 
 
 def save_all(report: Source, folder: str | os.PathLike[str]) -> dict[str, Path]:
