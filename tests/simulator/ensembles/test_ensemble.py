@@ -347,3 +347,14 @@ def test_numbers_known_are_counted() -> None:
     assert ensemble(case, profile=True).n_known == sum(1 + a + b for a, b in inner)
     given = ensemble(case, directions=(1, 0))
     assert given.n_known == sum(1 + a + b for a, b in inner)  # one direction, and what W makes of it
+
+
+@pytest.mark.parametrize("case", [DENSE[4], IMAGES[10]], ids=str)
+def test_the_law_without_given_directions_is_symmetric(case: Case) -> None:
+    """Negating every fresh W turns the spectrum into its negative: a change of sign of every second layer."""
+    operator = HessianOperator(case.network, case.weights, case.x, None, c=coefficients(case), backend="numpy")
+    fresh = he_weights(case.network, 3)
+    values, turned = (
+        np.linalg.eigvalsh(operator.with_weights([sign * w for w in fresh]).dense()) for sign in (1.0, -1.0)
+    )
+    assert_close(turned, -values[::-1], 1e-12)

@@ -72,6 +72,6 @@ def test_the_layer_map_has_the_numbers() -> None:
 
 def test_the_page_tells_the_shortest_description_and_the_eigenvectors() -> None:
     text = Page(render_html(structured())).text
-    for words in ("Structure", "Shortest sufficient description", "Far eigenvectors", "0.25", "0.75"):
+    for words in ("Structure", "The fewest numbers known", "Eigenvectors of the largest", "0.25", "0.75"):
         assert words in text
-    assert "Far eigenvectors" not in Page(render_html(report("digits"))).text
+    assert "Eigenvectors of the largest" not in Page(render_html(report("digits"))).text
