@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from backends import Backend
 from simulator import (
-    EnsembleLanczos,
     HessianOperator,
     Lanczos,
-    Network,
     TrainingDivergedError,
     evaluate,
-    gradient,
     output,
     signal_powers,
 )
 from simulator.streams import Streams, spawn_streams
-from validation.data import Dataset
 from validation.errors import InsufficientMemoryError
-from validation.interchange import LoadedWeights
 from validation.measurements.entries.record import ENTRIES, QUICK_ENTRIES, entry_statistics
 from validation.measurements.facts import check_facts
 from validation.measurements.laws import (
@@ -37,63 +30,20 @@ from validation.measurements.laws import (
     symmetry,
     weight_histograms,
 )
-from validation.measurements.moments import MomentProbes, default_moment_probes
-from validation.measurements.outliers import describe_outliers
+from validation.measurements.moments import MomentProbes
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import SignalLaw
 from validation.predictions.record import predict_moments, predict_signals
-from validation.predictions.rung import RECORDED_DRAWS
-from validation.predictions.sampled import describe_sampled, ensemble_of
-from validation.predictions.structure import describe_case, structure_cases
-from validation.run.budget import Memory
-from validation.run.deadline import Deadline
 from validation.run.stages import Stages
 from validation.run.storage import finite_or_none
 
+from .bench import Bench
+from .draws import sampled_rungs, structure
 from .estimates import entries_bytes, law_bytes, moments_bytes, seconds_of, spectrum_bytes, state_bytes
-from .options import Options
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
-CHEAP, DENSER = 5_000_000, 4  # weights times examples up to which densities rest on four times the steps
-VERIFYING = 2  # products that verify the others before the first step
 DIVERGED = 1e12  # beyond this risk nothing is learned any more, and moments of the Hessian overflow
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What stays fixed through a run: data, network, options, the backend, and weights to start from if not random."""
-
-    dataset: Dataset
-    network: Network
-    options: Options
-    backend: Backend
-    loaded: LoadedWeights | None = None
-    memory: Memory = field(default_factory=Memory)
-    deadline: Deadline = field(default_factory=Deadline)
-
-    def n_products(self) -> int:
-        """Hessian products of one record, for the progress bar."""
-        count = default_moment_probes(self.network.n_weights)
-        moments = sum(min(count, size) for size in self.network.layer_sizes)
-        return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
-
-    def n_sampled(self) -> int:
-        """Hessian products of the sampled rungs, and of --structure: one probe in each draw."""
-        cases = len(list(structure_cases(self.network))) if self.options.structure else 0
-        return (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
-
-    def _products_of_a_probe(self) -> int:
-        return min(self.density_steps(), self.network.n_weights)
-
-    def density_steps(self) -> int:
-        """Lanczos steps behind the density: more than --steps where products are cheap.
-
-        A prediction that is right to 0.01 needs a measurement that resolves as much, which 60 steps of a narrow
-        bulk with far outliers do not.
-        """
-        work = self.network.n_weights * self.dataset.spectrum.size
-        return (self.options.steps or 1) * (DENSER if work <= CHEAP else 1)
 
 
 def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> dict[str, Any]:
@@ -125,11 +75,11 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         )  # fmt: skip
         stages.complete("signals")
     if rms > 0:
-        _sampled_rungs(bench, weights, c, epoch, stages, progress)
+        sampled_rungs(bench, weights, c, epoch, stages, progress)
     if options.structure and not stages.done("structure"):
         record.setdefault("structure", {"layers": {}, "directions": {}, "outliers": []})
         if rms > 0:
-            _structure(bench, weights, c, epoch, stages, progress)
+            structure(bench, weights, c, epoch, stages, progress)
         stages.complete("structure")
     record.pop("stages")
     record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
@@ -160,55 +110,6 @@ def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages
         stages.complete("moments")
         stages.forget("moments")
     return operator.c
-
-
-def _sampled_rungs(
-    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
-) -> None:
-    """Every sampled rung, from the same random numbers: what they differ by has less noise than each of them."""
-    data, options, record = bench.dataset, bench.options, stages.record
-    x, n = data.x[data.spectrum], bench.network.n_weights
-    seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
-    for rung in RECORDED_DRAWS:
-        if rung in record["predictions"]:
-            continue
-        begun = time.perf_counter()
-        ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend)
-        run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
-        stages.run(rung, run, progress)
-        described = describe_sampled(record["spectrum"], run.result(), options.eta, n)
-        record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
-        stages.keep()
-        stages.forget(rung)
-
-
-def _structure(
-    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
-) -> None:
-    """Single layers drawn afresh, directions given, and the eigenvectors of the far eigenvalues; kept case by case."""
-    data, options, record, network = bench.dataset, bench.options, stages.record, bench.network
-    x, y, streams = data.x[data.spectrum], data.y[data.spectrum], Streams(options.seed)
-    seed = int(streams("sampled rungs", epoch).integers(2**63))
-    found = record["structure"]
-    if not found["outliers"]:
-        operator = HessianOperator(network, weights, x, None, c=c, backend=bench.backend)
-        slopes = gradient(network, weights, x, y, options.loss, backend=bench.backend)
-        found["outliers"] = describe_outliers(operator, weights, slopes, streams("eigenvectors", epoch))
-        del operator
-        stages.keep()
-    for case in structure_cases(network):
-        made = found[case.part].setdefault(case.kind, [])
-        if case.value in [one["layer" if case.part == "layers" else "directions"] for one in made]:
-            continue
-        ensemble = ensemble_of(case.rung, network, weights, x, c, bench.backend, **case.options)
-        run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
-        stages.run(case.name, run, progress)
-        described = describe_case(
-            case, record["spectrum"], run.result(), options.eta, ensemble.n_known, network.n_weights
-        )
-        made.append(described)
-        stages.keep()
-        stages.forget(case.name)
 
 
 def _announce_spectrum(bench: Bench, operator: HessianOperator, run: Lanczos, epoch: int) -> None:

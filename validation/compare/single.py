@@ -31,9 +31,10 @@ from validation.run.storage import REPORT_SCHEMA, arrays_checksum, write_json
 from validation.statistics.claim import failed
 from validation.statistics.symmetry import false_discoveries
 
+from .bench import Bench
 from .estimates import seconds_of, training_bytes, weight_bytes
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
-from .record import Bench, measure
+from .record import measure
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""What stays fixed through a run of the main job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backends import Backend
+from simulator import Network
+from validation.data import Dataset
+from validation.interchange import LoadedWeights
+from validation.measurements.moments import default_moment_probes
+from validation.predictions.rung import RECORDED_DRAWS
+from validation.predictions.structure import structure_cases
+from validation.run.budget import Memory
+from validation.run.deadline import Deadline
+
+from .options import Options
+
+CHEAP, DENSER = 5_000_000, 4  # weights times examples up to which densities rest on four times the steps
+VERIFYING = 2  # products that verify the others before the first step
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays fixed through a run: data, network, options, the backend, and weights to start from if not random."""
+
+    dataset: Dataset
+    network: Network
+    options: Options
+    backend: Backend
+    loaded: LoadedWeights | None = None
+    memory: Memory = field(default_factory=Memory)
+    deadline: Deadline = field(default_factory=Deadline)
+
+    def n_products(self) -> int:
+        """Hessian products of one record, for the progress bar."""
+        count = default_moment_probes(self.network.n_weights)
+        moments = sum(min(count, size) for size in self.network.layer_sizes)
+        return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
+
+    def n_sampled(self) -> int:
+        """Hessian products of the sampled rungs, and of --structure: one probe in each draw."""
+        cases = len(list(structure_cases(self.network))) if self.options.structure else 0
+        return (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
+
+    def _products_of_a_probe(self) -> int:
+        return min(self.density_steps(), self.network.n_weights)
+
+    def density_steps(self) -> int:
+        """Lanczos steps behind the density: more than --steps where products are cheap.
+
+        A prediction that is right to 0.01 needs a measurement that resolves as much, which 60 steps of a narrow
+        bulk with far outliers do not.
+        """
+        work = self.network.n_weights * self.dataset.spectrum.size
+        return (self.options.steps or 1) * (DENSER if work <= CHEAP else 1)

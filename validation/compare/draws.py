@@ -1,0 +1,82 @@
+"""The sampled rungs of a record, and what --structure draws besides: each with its memory, kept draw by draw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, HessianOperator, Lanczos, gradient
+from simulator.streams import Streams
+from validation.measurements.outliers import describe_outliers
+from validation.predictions.rung import RECORDED_DRAWS
+from validation.predictions.sampled import describe_sampled, ensemble_of
+from validation.predictions.structure import describe_case, structure_cases
+from validation.run.stages import Stages
+
+from .bench import Bench
+from .estimates import spectrum_bytes
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int], object]
+
+
+def sampled_rungs(
+    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
+) -> None:
+    """Every sampled rung, from the same random numbers: what they differ by has less noise than each of them."""
+    record = stages.record
+    x = bench.dataset.x[bench.dataset.spectrum]
+    for rung in RECORDED_DRAWS:
+        if rung in record["predictions"]:
+            continue
+        begun = time.perf_counter()
+        ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend)
+        drawn = _drawn(bench, ensemble, rung, epoch, stages, progress)
+        described = describe_sampled(record["spectrum"], drawn, bench.options.eta, bench.network.n_weights)
+        record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
+        stages.keep()
+        stages.forget(rung)
+
+
+def structure(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress) -> None:
+    """Single layers drawn afresh, directions given, and the eigenvectors of the far eigenvalues; kept case by case."""
+    record, network = stages.record, bench.network
+    x = bench.dataset.x[bench.dataset.spectrum]
+    found = record["structure"]
+    if not found["outliers"]:
+        found["outliers"] = _outliers(bench, weights, x, c, epoch)
+        stages.keep()
+    for case in structure_cases(network):
+        made = found[case.part].setdefault(case.kind, [])
+        if case.value in [one["layer" if case.part == "layers" else "directions"] for one in made]:
+            continue
+        ensemble = ensemble_of(case.rung, network, weights, x, c, bench.backend, **case.options)
+        drawn = _drawn(bench, ensemble, case.name, epoch, stages, progress)
+        eta, n = bench.options.eta, network.n_weights
+        made.append(describe_case(case, record["spectrum"], drawn, eta, ensemble.n_known, n))
+        stages.keep()
+        stages.forget(case.name)
+
+
+def _drawn(
+    bench: Bench, ensemble: Ensemble, name: str, epoch: int, stages: Stages, progress: Progress
+) -> EnsembleDensity:
+    """The draws of an ensemble, one probe each; `InsufficientMemoryError` before they begin."""
+    options, steps = bench.options, bench.density_steps()
+    need = spectrum_bytes(ensemble.operator, Lanczos(ensemble.operator, 1, steps))
+    remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
+    bench.memory.check(f"{name} at epoch {epoch}", need, remedy)
+    seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
+    run = EnsembleLanczos(ensemble, options.draws or 1, 1, steps, seed)
+    stages.run(name, run, progress)
+    return run.result()
+
+
+def _outliers(bench: Bench, weights: Sequence[Array], x: Array, c: Array, epoch: int) -> list[dict[str, Any]]:
+    data, options = bench.dataset, bench.options
+    operator = HessianOperator(bench.network, weights, x, None, c=c, backend=bench.backend)
+    slopes = gradient(bench.network, weights, x, data.y[data.spectrum], options.loss, backend=bench.backend)
+    return describe_outliers(operator, weights, slopes, Streams(options.seed)("eigenvectors", epoch))
