@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backends import Backend, HostArray
+from simulator.hessian.frozen import Freeze
 from simulator.hessian.operator import HessianOperator
 from simulator.inputs import check_count
 from simulator.network.network import Network
@@ -112,9 +113,11 @@ class Ensemble:
         fresh: list[HostArray] = list(self._weights)
         for layer, law in self.laws.items():
             fresh[layer] = law.draw(streams("ensemble weights", index, layer))
-        if not self.fields:
-            return self.operator.with_weights(fresh)
-        ops = self.operator.backend
+        return self.operator.with_weights(fresh, self.signals(index, seed) if self.fields else None)
+
+    def signals(self, index: int, seed: Seed) -> Freeze:
+        """The signals of draw number `index`: (x, top) -> gates and signals, and their errors for δ_L = top."""
+        ops, streams = self.operator.backend, Streams(seed)
         mixings = {
             layer: draw_mixing(
                 self.network.layers[layer].gate_shape[-1],
@@ -123,10 +126,9 @@ class Ensemble:
                 self.joint,
             ).on_device(ops)
             for layer in self._hidden
+            if self.fields
         }
-        return self.operator.with_weights(
-            fresh, freeze_fields(self.network, self.operator.frozen_weights, mixings, ops)
-        )
+        return freeze_fields(self.network, self.operator.frozen_weights, mixings, ops)
 
 
 def _check_directions(directions: int | tuple[int, int]) -> tuple[int, int]:

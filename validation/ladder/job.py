@@ -49,7 +49,7 @@ QUICK: dict[str, Any] = {
 MOST_LAYERS = 100
 
 
-DEFAULT_RUNGS = tuple(name for name, rung in RUNGS.items() if not rung.ensemble.get("profile"))
+DEFAULT_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.recorded and not rung.ensemble.get("profile"))
 """Norms of neurons and given directions add nothing where weights are fresh, or nearly so."""
 
 

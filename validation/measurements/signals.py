@@ -11,20 +11,26 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import Network
+from simulator.hessian.frozen import Freeze, freeze_network
 from simulator.inputs import check_examples, check_weights
 from simulator.network.layers import Layer, pooled_shape, window_of
-from simulator.passes.propagation import backpropagate, propagate
 from theory.signals import OFF, LayerSignals, NetworkSignals, gather_columns, scatter_columns
 
 Array = np.ndarray[Any, Any]
 
 
 def measure_signals(
-    network: Network, weights: Sequence[Any], x: Any, c: Any, backend: str | Backend | None = None
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    c: Any,
+    backend: str | Backend | None = None,
+    freeze: Freeze | None = None,
 ) -> NetworkSignals:
     """x_{l-1}, δ̂_l, gates and mean square weights of the examples with c_i ≠ 0, for `theory.linearised_law`.
 
-    x (m, ...), c (m,) = ∂ℓ/∂T/m. Dense and convolutional layers and pools alike; signals in float64.
+    x (m, ...), c (m,) = ∂ℓ/∂T/m. Dense and convolutional layers and pools alike; signals in float64. `freeze` makes
+    other signals than the weights do, such as `simulator.Ensemble.signals`.
     """
     ops = get_backend(backend)
     c = np.asarray(c, dtype=np.float64)
@@ -32,10 +38,9 @@ def measure_signals(
     x, c = check_examples(network, x, ops.dtype)[active], c[active]
     if active.size == 0:
         return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
-    device = check_weights(network, weights, ops)
+    make = freeze_network(network, check_weights(network, weights, ops), ops) if freeze is None else freeze
     with ops.computing():
-        signals = propagate(network, device, ops.asarray(x), ops)
-        errors = backpropagate(network, device, signals, ops.asarray(c), ops)
+        signals, errors = make(ops.asarray(x), ops.asarray(c))
     layers: list[LayerSignals] = []
     for i, layer in enumerate(network.layers[:-1]):
         inputs, gates, delta = (ops.to_numpy(a) for a in (signals.inputs[i], signals.gates[i], errors[i]))

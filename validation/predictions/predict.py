@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backends import Backend, get_backend
-from simulator import HessianOperator, Network
+from simulator import Ensemble, HessianOperator, Network
 from simulator.inputs import check_examples
 from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
@@ -25,6 +25,7 @@ from .sampled import ensemble_density
 Array = np.ndarray[Any, Any]
 ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
+KERNEL_DRAWS = 4  # of the signals, that RK6 averages over
 MEMORY = 8e9  # bytes that one energy may take
 MOST_POINTS = 1000  # at which a law is solved, however quick it is
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
@@ -70,7 +71,7 @@ def rung_signals(
     """What the laws that a rung averages start from.
 
     R4w: population kernels, the limit of wide layers. R4: the signals of freshly drawn networks of the same widths.
-    R5 and R6: the signals that `weights` make.
+    R5 and R6: the signals that `weights` make. RK6: signals drawn again from the Gram matrices of those.
     """
     if rung in ("R4", "R4w"):
         rows, weight, widths, variances = perceptron_case(network, x, c, rung)
@@ -82,7 +83,16 @@ def rung_signals(
         return [population_signals(rows, weight, widths, variances, ON_SETS, streams[0])]
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
-    return [measure_signals(network, weights, x, c, backend)]
+    if not RUNGS[rung].ensemble:
+        return [measure_signals(network, weights, x, c, backend)]
+    ensemble, root = Ensemble(network, weights, x, c, backend=backend, **RUNGS[rung].ensemble), _integer(seed)
+    drawn = (ensemble.signals(k, root) for k in range(KERNEL_DRAWS))
+    return [measure_signals(network, weights, x, c, backend, freeze) for freeze in drawn]
+
+
+def _integer(seed: Seed) -> int:
+    """One integer from a seed, so that draws of it are the same at every call."""
+    return int(Streams(seed)("sampled rungs").integers(2**63))
 
 
 class SignalLaw:
@@ -226,7 +236,8 @@ def predict_spectrum(
     `weights` through products with random vectors drawn from `seed`. R3, R4 and R4w see no weights, but the widths of
     a multilayer perceptron at initialisation: R3 and R4w through population kernels (the limit of wide layers), R4
     through the signals of a few networks of these widths freshly drawn from `seed`. R5 and R6 see the signals that
-    `weights` make and of the weights themselves the mean square of each layer; any network will do. RE, REp,
+    `weights` make and of the weights themselves the mean square of each layer; any network will do. RK6 sees the Gram
+    matrices of those signals, and solves R6's equation for signals drawn again from them. RE, REp,
     REp8 and RK are means over `draws` of an ensemble, for any network: `validation.ensemble_density`. Raises
     `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
     solved.

@@ -20,7 +20,7 @@ from validation.statistics.distances import l1_distance, trapezoid_weights, w1_d
 from validation.statistics.extremes import LARGEST, SIDES, TAILS
 
 from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
-from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, SIGNAL_RUNGS
+from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, RUNGS, SIGNAL_RUNGS
 
 Array = np.ndarray[Any, Any]
 POINTS = 32  # at which a law has to be solved for a density, typically; mirror images count once
@@ -68,7 +68,7 @@ def predict_signals(
     elif not _is_there(record, "R3"):
         _quick(record, "R3", lambda z: predict_spectrum(network, x, c, z, "R3"), rms, eta, network.n_weights)
     for rung, stream in zip(SIGNAL_RUNGS, spawn_streams(seed, len(SIGNAL_RUNGS)), strict=True):
-        if _is_there(record, rung):
+        if _is_there(record, rung) or not RUNGS[rung].recorded:
             continue
         keep()
         try:

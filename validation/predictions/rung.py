@@ -19,7 +19,7 @@ class Rung:
               "draws" of an ensemble
     average   whether it describes networks at initialisation on average, and not the one at hand
     closure   of the linearised equations, for rungs that solve them
-    ensemble  arguments of `simulator.Ensemble`, for rungs that draw from one
+    ensemble  arguments of `simulator.Ensemble`, for rungs that draw from one, or solve for signals drawn from one
     recorded  whether a run of the main job tries it at every record
     style     colour (Okabe and Ito's; R6 Tol's wine: distinct to the colour-blind), line, marker (for grey prints)
     """
@@ -70,6 +70,15 @@ RUNGS: dict[str, Rung] = {
             recorded=False,
             ensemble={"fields": True, "profile": True},
         ),
+        Rung(
+            "RK6",
+            "Gram matrices, every weight for itself",
+            "signals",
+            ("#999999", (0, (4, 1, 1, 1)), "H"),
+            closure="cavity",
+            ensemble={"fields": True},
+            recorded=False,
+        ),
     )
 }
 MOMENT_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.needs == "moments")
@@ -79,7 +88,7 @@ SAMPLED_RUNGS = {name: rung.ensemble for name, rung in RUNGS.items() if rung.nee
 """The arguments of `simulator.Ensemble` of every rung that draws from one."""
 RECORDED_DRAWS = tuple(name for name in SAMPLED_RUNGS if RUNGS[name].recorded)
 OWN_RUNGS = tuple(name for name, rung in RUNGS.items() if not rung.average)
-SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and not rung.average)
+SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and not rung.average and not rung.ensemble)
 """Those that solve equations with the signals of the network at hand."""
 
 

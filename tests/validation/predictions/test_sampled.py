@@ -212,3 +212,13 @@ def test_what_is_refused() -> None:
     for name, value in (("draws", 0), ("n_probes", 0), ("n_steps", 1.5)):
         with pytest.raises(ValueError, match=name):
             ensemble_density(NETWORK, weights, x, c, **{name: value})
+
+
+def test_the_equation_solved_for_drawn_signals_is_their_mean_spectrum() -> None:
+    """RK6 against all eigenvalues of many draws of RK: two ways to one law."""
+    weights, x, _, c = problem()
+    ensemble = ensemble_of("RK", NETWORK, weights, x, c, None)
+    values = np.concatenate([np.linalg.eigvalsh(ensemble.draw(k, 8).dense()) for k in range(24)])
+    rms = float(np.sqrt(np.mean(values**2)))
+    solved = predict_spectrum(NETWORK, x, c, rms * (energy_grid() + 1j * ETA), "RK6", weights, seed=3)
+    assert l1_distance(energy_grid(), smoothed(values, rms), solved.imag / np.pi * rms) < 0.06
