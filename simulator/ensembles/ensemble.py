@@ -15,7 +15,7 @@ from simulator.network.network import Network
 from simulator.streams import Seed, Streams
 
 from .directions import SignalGrams
-from .fields import FieldPowers, FieldScales, draw_mixing, freeze_fields
+from .fields import FieldFreeze, FieldPowers, FieldScales, draw_mixing
 from .weights import WeightLaw, weight_law
 
 
@@ -128,7 +128,7 @@ class Ensemble:
             for layer in self._hidden
             if self.fields
         }
-        return freeze_fields(self.network, self.operator.frozen_weights, mixings, ops)
+        return FieldFreeze(self.network, self.operator.frozen_weights, mixings, ops)
 
 
 def _check_directions(directions: int | tuple[int, int]) -> tuple[int, int]:

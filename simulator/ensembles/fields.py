@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import Array, Backend, HostArray
-from simulator.hessian.frozen import Freeze
 from simulator.network.layers import scaled
 from simulator.network.network import Network
 from simulator.passes.propagation import Signals, gate_layer, linear, linear_adjoint
@@ -84,25 +83,30 @@ def _inverse(scales: HostArray) -> HostArray:
     return np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0.0)
 
 
-def freeze_fields(network: Network, weights: Sequence[Array], mixings: Mapping[int, Mixing], ops: Backend) -> Freeze:
-    """Signals with the fields of the layers in `mixings` (0 for the first) drawn again, the others as they are."""
+@dataclass(frozen=True)
+class FieldFreeze:
+    """`Freeze` of signals whose fields in the layers of `mixings` (0 for the first) are drawn again, no others."""
 
-    def freeze(x: Array, top: Array) -> tuple[Signals, list[Array]]:
+    network: Network
+    weights: Sequence[Array]
+    mixings: Mapping[int, Mixing]
+    ops: Backend
+
+    def __call__(self, x: Array, top: Array) -> tuple[Signals, list[Array]]:
+        network, ops = self.network, self.ops
         inputs, gates, true_gates = [_first_inputs(network, x, ops)], [], []
-        for index, z, drawn, mask in preactivations(network, weights, x, ops):
+        for index, z, drawn, mask in preactivations(network, self.weights, x, ops):
             true_gates.append(mask)
-            if index in mixings:
-                drawn, mask = gate_layer(ops, network.layers[index], mixings[index].preactivations(ops, z))
+            if index in self.mixings:
+                drawn, mask = gate_layer(ops, network.layers[index], self.mixings[index].preactivations(ops, z))
             inputs.append(drawn)
             gates.append(mask)
         errors = [top[:, None]]
-        for index, field in unmasked_errors(network, weights, true_gates, top, ops):
-            layer, mixing = network.layers[index], mixings.get(index)
+        for index, field in unmasked_errors(network, self.weights, true_gates, top, ops):
+            layer, mixing = network.layers[index], self.mixings.get(index)
             unmasked = field if mixing is None else mixing.errors(ops, field)
             errors.insert(0, scaled(ops.spread_gates(gates[index], unmasked, layer.window), layer.scale))
         return Signals(tuple(inputs), tuple(gates), top), errors
-
-    return freeze
 
 
 def _first_inputs(network: Network, x: Array, ops: Backend) -> Array:

@@ -27,14 +27,17 @@ class Frozen:
     slopes: list[Array] | None = None
 
 
-def freeze_network(network: Network, weights: Sequence[Array], ops: Backend) -> Freeze:
-    """The signals that a network's own weights make."""
+@dataclass(frozen=True)
+class NetworkFreeze:
+    """`Freeze` of the signals that a network's own weights make."""
 
-    def freeze(x: Array, top: Array) -> tuple[Signals, list[Array]]:
-        signals = propagate(network, weights, x, ops)
-        return signals, backpropagate(network, weights, signals, top, ops)
+    network: Network
+    weights: Sequence[Array]
+    ops: Backend
 
-    return freeze
+    def __call__(self, x: Array, top: Array) -> tuple[Signals, list[Array]]:
+        signals = propagate(self.network, self.weights, x, self.ops)
+        return signals, backpropagate(self.network, self.weights, signals, top, self.ops)
 
 
 def per_example(values: Array, like: Array, ops: Backend) -> Array:

@@ -27,7 +27,7 @@ from simulator.passes.propagation import Signals, linear, linear_adjoint_gated, 
 from simulator.passes.risk import batches, output
 
 from .device import DeviceOperator
-from .frozen import Freeze, Frozen, freeze_network, per_example, signal_sizes
+from .frozen import Freeze, Frozen, NetworkFreeze, per_example, signal_sizes
 
 PARTS = ("full", "gauss_newton", "residual")
 DENSE_LIMIT = 20_000
@@ -86,7 +86,7 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         self._x = self.backend.asarray(x[self.active])
         self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, bent))
         self.frozen_weights = self._weights  # those behind the frozen signals
-        self._freeze = freeze_network(network, self._weights, self.backend)
+        self._freeze: Freeze = NetworkFreeze(network, self._weights, self.backend)
         self._curved_by_signals = False  # whether G is made of signals alone, and not of tangents
         self._kept: list[Frozen] | None = None
         self._replayed: dict[int, Step] = {}  # products of so many vectors, where a device can record them

@@ -27,6 +27,8 @@ from validation.report.markup import (
 from validation.report.source import Report, Source, content
 from validation.statistics.extremes import LARGEST, SIDES, TAILS
 
+NEGLIGIBLE = 1e4  # a value over its standard error, from which on the error is not shown
+
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
     """The whole report as one page that refers to nothing outside itself and runs no script.
@@ -207,7 +209,7 @@ def _bulk_rows(epoch: Report, rungs: Sequence[str]) -> list[list[str]]:
     ]
     errors = [
         f"{number(p['interpolation_error'], 1)}, {number(p['fine_interpolation_error'], 1)}"
-        if p.get("l1_fine") is not None
+        if p.get("l1_fine") is not None and "alpha" not in p
         else number(None)
         for p in made
     ]
@@ -226,7 +228,8 @@ def _tails(data: Report) -> str:
         f"<p class='note'>Numbers of eigenvalues beyond {', '.join(f'{t:g}' for t in TAILS)} rms on either side, and "
         f"the {LARGEST} largest in rms: the extreme Lanczos nodes. Of a predicted law that is solved: the expected "
         "number beyond, and where it falls to ½; such a law is symmetric. ± is the standard error from probes and "
-        "steps; of a sampled rung, from its draws and steps.</p>"
+        "steps; of a sampled rung, from its draws and steps. An error that does not show in the digits is left "
+        "out.</p>"
     )
     head = ("epoch", "", "side", "measured", *(escape(rung) for rung in rungs))
     return f"<section><h2>Tails and outliers</h2>{note}{table(head, rows, 'numbers', 'Tails and outliers')}</section>"
@@ -252,8 +255,10 @@ def _estimated(found: Mapping[str, Any] | None, scale: float = 1.0) -> str:
     """scale · (a value ± its standard error, where there is one)."""
     if found is None:
         return number(None)
-    error = found["standard_error"]
-    return number(scale * found["value"], 3) + ("" if error is None else f" ± {number(scale * error, 2)}")
+    error, value = found["standard_error"], found["value"]
+    if error is None or error < abs(value) / NEGLIGIBLE:
+        return number(scale * value, 3)
+    return f"{number(scale * value, 3)} ± {number(scale * error, 2)}"
 
 
 def _symmetry_tests(data: Report) -> str:

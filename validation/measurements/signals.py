@@ -11,7 +11,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import Network
-from simulator.hessian.frozen import Freeze, freeze_network
+from simulator.hessian.frozen import Freeze, NetworkFreeze
 from simulator.inputs import check_examples, check_weights
 from simulator.network.layers import Layer, pooled_shape, window_of
 from theory.signals import OFF, LayerSignals, NetworkSignals, gather_columns, scatter_columns
@@ -38,7 +38,7 @@ def measure_signals(
     x, c = check_examples(network, x, ops.dtype)[active], c[active]
     if active.size == 0:
         return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
-    make = freeze_network(network, check_weights(network, weights, ops), ops) if freeze is None else freeze
+    make = NetworkFreeze(network, check_weights(network, weights, ops), ops) if freeze is None else freeze
     with ops.computing():
         signals, errors = make(ops.asarray(x), ops.asarray(c))
     layers: list[LayerSignals] = []

@@ -93,8 +93,9 @@ SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and no
 
 
 def rungs_of(report: Mapping[str, Any]) -> list[str]:
-    """Every rung with a prediction at some recorded epoch, in order."""
-    return sorted({rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]})
+    """Every rung with a prediction at some recorded epoch: those of the registry in its order, then others by name."""
+    found = {rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]}
+    return [rung for rung in RUNGS if rung in found] + sorted(found - set(RUNGS))
 
 
 def title_of(rung: str) -> str:

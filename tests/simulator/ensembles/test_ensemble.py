@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from backends import get_backend
 from simulator import Ensemble, HessianOperator, Network, mlp
 from simulator.ensembles.directions import SignalGrams
-from simulator.ensembles.fields import FieldPowers, draw_mixing, freeze_fields, preactivations, unmasked_errors
+from simulator.ensembles.fields import FieldFreeze, FieldPowers, draw_mixing, preactivations, unmasked_errors
 from simulator.ensembles.weights import weight_law
 from simulator.network.layers import Layer
 from simulator.passes.propagation import backpropagate, propagate
@@ -264,7 +264,7 @@ def test_fields_not_drawn_are_the_signals_of_the_network(case: Case, backend: st
     ops = get_backend(backend)
     weights = [ops.asarray(w) for w in case.weights]
     x, c = ops.asarray(case.x), ops.asarray(coefficients(case))
-    signals, errors = freeze_fields(case.network, weights, {}, ops)(x, c)
+    signals, errors = FieldFreeze(case.network, weights, {}, ops)(x, c)
     expected = propagate(case.network, weights, x, ops)
     for a, b in zip((*signals.inputs, *signals.gates), (*expected.inputs, *expected.gates), strict=True):
         assert_close(ops.to_numpy(a).astype(float), ops.to_numpy(b).astype(float), 1e-12)
