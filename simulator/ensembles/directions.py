@@ -21,22 +21,25 @@ class SignalGrams:
     """Gram matrices Σ_i c_i² Σ_sites over neurons of the signals of every layer, summed over batches in float64.
 
     ``inputs`` (fan_in, fan_in) of the patches of x_{l-1} that layer l reads, ``errors`` (n_l, n_l) of δ̂_l = c ∂T/∂z_l.
-    Inputs are weighted as errors are: an example with c_i near 0 says little of the Hessian.
+    Inputs are weighted as errors are: an example with c_i near 0 says little of the Hessian. Only the kinds that are
+    asked for: matrices of inputs are large.
     """
 
-    def __init__(self, network: Network, layers: Sequence[int], ops: Backend) -> None:
+    def __init__(
+        self, network: Network, layers: Sequence[int], ops: Backend, inputs: bool = True, errors: bool = True
+    ) -> None:
         self._network, self._ops = network, ops
         shapes = {index: network.layers[index] for index in layers}
-        self.inputs = {i: np.zeros((layer.fan_in, layer.fan_in)) for i, layer in shapes.items()}
-        self.errors = {i: np.zeros((layer.weight_shape[-1],) * 2) for i, layer in shapes.items()}
+        self.inputs = {i: np.zeros((layer.fan_in, layer.fan_in)) for i, layer in shapes.items() if inputs}
+        self.errors = {i: np.zeros((layer.weight_shape[-1],) * 2) for i, layer in shapes.items() if errors}
 
     def add(self, chunk: Frozen, c: Array) -> None:
         """Another batch, with its coefficients (m,)."""
-        for index in self.inputs:
-            layer = self._network.layers[index]
+        for index, gram in self.inputs.items():
             x = chunk.signals.inputs[index]
-            self.inputs[index] += self._of_inputs(layer, per_example(c, x, self._ops) * x)
-            self.errors[index] += self._gram(chunk.errors[index])
+            gram += self._of_inputs(self._network.layers[index], per_example(c, x, self._ops) * x)
+        for index, gram in self.errors.items():
+            gram += self._gram(chunk.errors[index])
 
     def _of_inputs(self, layer: Layer, x: Array) -> HostArray:
         total = np.zeros((layer.fan_in, layer.fan_in))
@@ -58,7 +61,10 @@ class SignalGrams:
 
     def leading(self, index: int, of_inputs: int, of_errors: int) -> tuple[HostArray, HostArray]:
         """(U (fan_in, r), V (n_l, r)) of a layer, r of each as asked for, or as many as there are."""
-        return _leading(self.inputs[index], of_inputs), _leading(self.errors[index], of_errors)
+        shape = self._network.layers[index].fan_in, self._network.weight_shapes[index][-1]
+        parts = zip((self.inputs, self.errors), shape, (of_inputs, of_errors), strict=True)
+        u, v = (_leading(grams[index], count) if count else np.zeros((n, 0)) for grams, n, count in parts)
+        return u, v
 
 
 def _patches(ops: Backend, layer: Layer, x: Array) -> Array:
@@ -82,7 +88,7 @@ def _leading(gram: HostArray, count: int) -> HostArray:
     n, size = gram.shape[0], float(np.trace(gram))
     if count >= n:
         return np.eye(n)
-    if size <= 0.0 or count == 0:
+    if size <= 0.0:
         return np.zeros((n, 0))
     values, vectors = eigh(gram / size, subset_by_index=[max(0, n - count), n - 1])
     kept: HostArray = vectors[:, values > NEGLIGIBLE * values[-1]]

@@ -37,8 +37,9 @@ class Ensemble:
     layers : the layers (0 for the first) that are drawn afresh; the others stay as they are. By default all of them
     joint : with ``fields``, the Gram matrix between preactivations and errors is kept too
 
-    The weights of the first and of the last layer have no part in the products of Σ c_i ∇²T_i. Raises `ValueError` for
-    layers that the network does not have, and for ``directions`` with ``fields``: weights do not carry drawn signals.
+    The weights of the first and of the last layer have no part in the products and stay as they are. Raises
+    `ValueError` for layers that the network does not have, and for ``directions`` with ``fields``: weights do not carry
+    drawn signals.
 
     >>> import numpy as np
     >>> from simulator import Ensemble, mlp
@@ -75,16 +76,17 @@ class Ensemble:
         self._weights = [np.asarray(w) for w in weights]
         # Where G is made of signals, the true weights' own operator already takes it from there, and its signals serve.
         self.operator = operator.with_weights(self._weights) if operator.curved else operator
-        grams = self._grams() if any(count) else None
+        drawn = [index for index in self.layers if 0 < index < network.depth - 1]
+        grams = self._grams(drawn, *map(bool, count)) if any(count) else None
         self.laws: dict[int, WeightLaw] = {}
-        for index in self.layers:
+        for index in drawn:
             u, v = (None, None) if grams is None else grams.leading(index, *count)
             self.laws[index] = weight_law(network.layers[index], self._weights[index], profile, u, v)
         self._scales = self._field_scales() if fields and profile else {}
 
-    def _grams(self) -> SignalGrams:
+    def _grams(self, layers: Sequence[int], inputs: bool, errors: bool) -> SignalGrams:
         ops = self.operator.backend
-        grams = SignalGrams(self.network, self.layers, ops)
+        grams = SignalGrams(self.network, layers, ops, inputs, errors)
         with ops.computing():
             for chunk, c in self.operator.frozen():
                 grams.add(chunk, c)
@@ -104,8 +106,8 @@ class Ensemble:
 
     @property
     def n_known(self) -> int:
-        """Numbers that describe the laws of the weights which have a part in products, beside the signals."""
-        return sum(law.n_given for layer, law in self.laws.items() if 0 < layer < self.network.depth - 1)
+        """Numbers that describe the laws of the weights, beside the signals."""
+        return sum(law.n_given for law in self.laws.values())
 
     def draw(self, index: int, seed: Seed) -> HessianOperator:
         """Draw number `index`: the same one whenever it is asked for with the same `seed`."""

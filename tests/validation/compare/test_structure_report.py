@@ -34,6 +34,7 @@ def structured() -> dict[str, Any]:
                 key: case.value,
                 "l1": l1,
                 "l1_standard_error": 0.004,
+                "log_distance": 1.5 * l1,
                 "known": 50 + 80 * case.value,
                 "largest": largest,
             }

@@ -185,6 +185,23 @@ def test_the_record_of_a_rung() -> None:
             assert abs(count["value"] - expected) <= 6 * count["standard_error"] + 4
 
 
+def test_the_error_of_l1_is_what_equal_laws_show() -> None:
+    """Planted: the measured operator *is* a draw. Mean L1 over mean standard error, two draws of one probe."""
+    found = []
+    for seed in range(14):
+        weights, x, _, c = problem(seed)
+        ensemble = Ensemble(NETWORK, weights, x, c, backend="numpy")
+        planted = ensemble.draw(99, seed)
+        spectrum = describe_spectrum(spectral_density(planted, 4, 60, seed), ETA, np.random.default_rng(0))
+        run = EnsembleLanczos(ensemble, 2, 1, 60, seed)
+        while run.advance():
+            pass
+        made = describe_sampled(spectrum, run.result(), ETA, NETWORK.n_weights)
+        found.append((made["l1"], made["l1_standard_error"]))
+    l1, error = np.mean(found, axis=0)
+    assert 0.5 < l1 / error < 1.6
+
+
 def test_the_zero_hessian_has_a_zero_ensemble() -> None:
     weights, x, _, _ = problem()
     for rung in SAMPLED_RUNGS:

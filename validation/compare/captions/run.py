@@ -43,8 +43,9 @@ CAPTIONS = {
     ),
     "structure_layers": (
         "Which layer's structure the spectrum sees. One layer at a time is drawn afresh, its weights (left) or its "
-        "weights and its fields (right), while all others stay as they are. Numbers: L1 to the measured density. The "
-        "weights of the first and the last layer have no part in the Hessian of the hinge, and the last has no fields."
+        "weights and its fields (right), while all others stay as they are. From above: L1 to the measured density, "
+        "the distance of the laws of log|λ|, and the five largest eigenvalues, drawn over measured. The weights of the "
+        "first and the last layer have no part in the Hessian of the hinge, and the last has no fields."
     ),
     "structure_directions": (
         "How much must be known of a network to know its spectrum. Norms of neurons (the leftmost points), then 1, 2, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,39 +27,67 @@ def with_structure(report: Report) -> list[Report]:
 
 @styled
 def structure_layers(report: Report) -> Figure:
-    """L1 between the measured density and that with one layer drawn afresh, the others as they are: layer by epoch.
+    """One layer drawn afresh, the others as they are, layer by epoch: L1, the law of log|λ|, and the five largest.
 
     RE: the layer's weights. RK: its weights, and its fields from their Gram matrices. Light grey: nothing to draw.
     """
     epochs, shapes = with_structure(report), report["network"]["weight_shapes"]
-    tables = [_layer_table(epochs, rung, len(shapes)) for rung in MAPS]
-    fig, axes = figure(1.1 + 0.27 * max(len(shapes), 5), 1, 2, sharey=True)
-    top = max(0.02, *(float(np.max(t[np.isfinite(t)], initial=0.0)) for t in tables))
-    for ax, values, rung in zip(axes, tables, MAPS, strict=True):
-        shades = mpl.colormaps["Purples"].with_extremes(bad="#eeeeee")
-        image = ax.imshow(np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=top, aspect="auto")
-        for (row, place), value in np.ndenumerate(values):
-            if np.isfinite(value) and len(epochs) <= 12:
-                ax.text(place, row, f"{value:.3f}", ha="center", va="center", fontsize=6,
-                        color="white" if value > 0.6 * top else INK)  # fmt: skip
-        ax.set(title=f"{rung}  {title_of(rung)}", xlabel="epoch")
-        ax.set_xticks(range(len(epochs)), [str(e["epoch"]) for e in epochs])
-        ax.grid(False)
-        ax.tick_params(length=0)
+    fig, axes = figure(1.2 + 3 * 0.25 * max(len(shapes), 7), len(LAYER_MAPS), len(MAPS), sharey=True, sharex=True)
     names = [r"$\times$".join(map(str, shape)) for shape in shapes]
-    axes[0].set_yticks(range(len(shapes)), [f"{name}   {i}" for i, name in enumerate(names, 1)])
-    axes[0].set_ylabel("layer drawn afresh (shape, number)")
-    fig.colorbar(image, ax=axes, label="L1 to the measured density", fraction=0.04, pad=0.02)
+    for row, (title, value, shades) in enumerate(LAYER_MAPS):
+        panels = axes[row * len(MAPS) : (row + 1) * len(MAPS)]
+        tables = [_layer_table(epochs, rung, len(shapes), value) for rung in MAPS]
+        image = _layer_row(panels, tables, shades)
+        fig.colorbar(image, ax=panels, label=title, fraction=0.04, pad=0.02)
+        panels[0].set_yticks(range(len(shapes)), [f"{name}   {i}" for i, name in enumerate(names, 1)])
+    for ax, rung in zip(axes, MAPS, strict=False):
+        ax.set_title(f"{rung}  {title_of(rung)}")
+    for ax in axes[-len(MAPS) :]:
+        ax.set_xlabel("epoch")
+        ax.set_xticks(range(len(epochs)), [str(e["epoch"]) for e in epochs])
+    fig.supylabel("layer drawn afresh (shape, number)", fontsize=9)
     return fig
 
 
-def _layer_table(epochs: Sequence[Report], rung: str, layers: int) -> Array:
-    """L1, (layers, epochs); NaN where nothing was drawn."""
+def _layer_row(panels: Sequence[Axes], tables: Sequence[Array], shades: str) -> Any:
+    """Maps of one quantity with a common scale; the image that stands for it."""
+    known = np.concatenate([table[np.isfinite(table)] for table in tables])
+    low, high = (0.0, max(0.02, known.max(initial=0.0))) if shades == "Purples" else (0.0, 2.0)
+    for ax, values in zip(panels, tables, strict=True):
+        colours = mpl.colormaps[shades].with_extremes(bad="#eeeeee")
+        image = ax.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=low, vmax=high, aspect="auto")
+        for (row, place), value in np.ndenumerate(values if values.shape[1] <= 12 else np.empty((0, 0))):
+            if np.isfinite(value):
+                dark = abs(value - low) > 0.6 * (high - low) if shades == "Purples" else abs(value - 1.0) > 0.6
+                ax.text(
+                    place,
+                    row,
+                    f"{value:.2f}" if shades != "Purples" else f"{value:.2g}",
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="white" if dark else INK,
+                )
+        ax.grid(False)
+        ax.tick_params(length=0)
+    return image
+
+
+def _layer_table(epochs: Sequence[Report], rung: str, layers: int, value: Callable[[Report, Report], Any]) -> Array:
+    """`value` of the cases, (layers, epochs); NaN where nothing was drawn."""
     table = np.full((layers, len(epochs)), np.nan)
     for place, epoch in enumerate(epochs):
         for made in epoch["structure"]["layers"].get(rung, ()):
-            table[made["layer"], place] = made["l1"]
+            found = value(made, epoch["spectrum"])
+            table[made["layer"], place] = np.nan if found is None else found
     return table
+
+
+LAYER_MAPS: tuple[tuple[str, Callable[[Report, Report], Any], str], ...] = (
+    ("L1", lambda made, _: made["l1"], "Purples"),
+    (r"log|$\lambda$| distance", lambda made, _: made["log_distance"], "Purples"),
+    ("ratio of largest", largest_ratio, "RdBu"),
+)
 
 
 @styled
