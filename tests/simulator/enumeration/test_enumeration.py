@@ -95,8 +95,13 @@ def test_backends_and_block_sizes_agree(hidden: list[int], seed: int, temperatur
     network, weights, x = case([3, *hidden, 1], seed)
     reference = log_marginals(network, weights, scale * x, temperature, "numpy")
     kernel = log_marginals(network, weights, scale * x, temperature, "numba")
-    # The logarithm of a probability near 1 is a difference of numbers as large as the other one's logarithm.
-    rounding = 1e-14 * (1.0 + np.abs(reference).max())
+    # The logarithm of a probability near 1 is a difference of numbers as large as the other one's logarithm, and as
+    # the logarithms of the gates, |z|/T.
+    fields, signal = [0.0], np.abs(scale * x)
+    for w in weights[:-1]:
+        signal = signal @ np.abs(w)
+        fields.append(signal.max() / temperature)
+    rounding = 1e-14 * (1.0 + np.abs(reference).max()) + 1e-15 * max(fields)
     np.testing.assert_allclose(kernel, reference, rtol=1e-10, atol=rounding)
     before = subject.LEAVES
     try:
