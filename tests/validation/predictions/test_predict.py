@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -200,6 +200,9 @@ def conv_problem() -> tuple[Network, list[Array], Array, Array]:
     return case.network, case.weights, case.x, c
 
 
+one_draw = partial(predict_spectrum, draws=1)  # of the sampled rungs
+
+
 @pytest.mark.parametrize(("case", "rung"), CASES)
 def test_predictions_are_stieltjes_transforms_with_the_second_moment(case: str, rung: str) -> None:
     """Im g > 0, g ~ -1/z, and z²(1 + z g) → -tr H²/N: 4 a(2z) - a(z) leaves an error of order z⁻⁴.
@@ -210,7 +213,7 @@ def test_predictions_are_stieltjes_transforms_with_the_second_moment(case: str, 
     rms = hessian_moments(HessianOperator(network, weights, x, None, c=c), seed=3).rms
 
     def g(z: Any) -> Array:
-        return predict_spectrum(network, x, c, z, rung, weights, seed=3)
+        return one_draw(network, x, c, z, rung, weights, seed=3)
 
     z = rms * (np.linspace(-5, 5, 41) + 0.05j)
     assert g(z).imag.min() > 0
@@ -231,23 +234,21 @@ def test_predictions_scale_with_c(case: str, rung: str) -> None:
     """H is linear in c: g_{rc}(r z) = g_c(z)/r; and -c has the same second moments, or turns every draw around."""
     network, weights, x, c = problem(case)
     z, close = np.array([0.2, -0.5, 0.0]) + 0.1j, 1e-8 if rung in (*MOMENT_RUNGS, "R3") else 1e-5
-    expected = predict_spectrum(network, x, c, z, rung, weights)
-    assert_allclose(predict_spectrum(network, x, 1e3 * c, 1e3 * z, rung, weights), expected / 1e3, rtol=close)
+    expected = one_draw(network, x, c, z, rung, weights)
+    assert_allclose(one_draw(network, x, 1e3 * c, 1e3 * z, rung, weights), expected / 1e3, rtol=close)
     mirrored = expected
     if rung in SAMPLED_RUNGS:
-        mirrored = -np.conj(predict_spectrum(network, x, c, -np.conj(z), rung, weights))
-    assert_allclose(predict_spectrum(network, x, -c, z, rung, weights), mirrored, rtol=close)
+        mirrored = -np.conj(one_draw(network, x, c, -np.conj(z), rung, weights))
+    assert_allclose(one_draw(network, x, -c, z, rung, weights), mirrored, rtol=close)
 
 
 @pytest.mark.parametrize(("case", "rung"), CASES)
 def test_z_of_any_shape(case: str, rung: str) -> None:
     network, weights, x, c = problem(case)
     z, close = np.linspace(-1, 1, 6) + 0.3j, 1e-9 if rung in (*MOMENT_RUNGS, "R3") else 1e-5
-    flat = predict_spectrum(network, x, c, z, rung, weights)
-    assert_allclose(
-        predict_spectrum(network, x, c, z.reshape(2, 1, 3), rung, weights), flat.reshape(2, 1, 3), rtol=close
-    )
-    single = predict_spectrum(network, x, c, complex(z[2]), rung, weights)
+    flat = one_draw(network, x, c, z, rung, weights)
+    assert_allclose(one_draw(network, x, c, z.reshape(2, 1, 3), rung, weights), flat.reshape(2, 1, 3), rtol=close)
+    single = one_draw(network, x, c, complex(z[2]), rung, weights)
     assert single.shape == ()
     assert single == pytest.approx(flat[2], rel=close)
 
