@@ -29,8 +29,9 @@ from validation.run.storage import json_checksum
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 RECORDS = (0, 6, 12)
 OPTIONS = {
-    "data": "digits", "network": "mlp:8x8", "examples": 600, "spectrum-examples": 40, "batch-size": 4, "steps": 10,
-    "epochs": 12, "record": "0,6,12", "probes": 3, "learning-rate": 0.001, "prediction-seconds": 0.3, "save-seconds": 0,
+    "data": "digits", "network": "mlp:8x8", "examples": 600, "spectrum-examples": 40, "batch-size": 4, "steps": 5,
+    "draws": 1, "epochs": 12, "record": "0,6,12", "probes": 3, "learning-rate": 0.001, "prediction-seconds": 0.3,
+    "save-seconds": 0,
 }  # fmt: skip
 PHASES = ("training", "lanczos", "predictions", "report")
 Place = tuple[str, int]  # a phase of the job and the epoch it belongs to

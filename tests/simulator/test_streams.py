@@ -189,6 +189,11 @@ AGAIN = {
     "permutations": "the same entries at every epoch",
     "fresh networks": "a sample of the examples and all of them, in the same networks",
     "weights": "the fresh networks",
+    "sampled rungs": "the seed of every sampled rung of a record: all draw the same numbers",
+    "ensemble weights": "the same",
+    "ensemble fields": "the same",
+    "ensemble probes": "the same",
+    "lanczos": "the probes of the sampled rungs",
     "parts": "parts of those above",
 }
 """Streams that a run makes more than once on purpose."""

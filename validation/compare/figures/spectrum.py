@@ -37,6 +37,7 @@ from validation.report.source import Report
 
 from .tails import rung_legend, zero_panel
 
+CORNERS = (0.01, 0.19, 0.81, 0.99)  # of the columns of distances, in fractions of a panel
 RATIOS = (0.1, 10.0)  # predicted over measured density that is drawn
 OFF_AXIS = 1e-9  # an L1 too small to show; stands for 0 on a log axis
 
@@ -95,17 +96,22 @@ def _energy_axis(ax: Axes, reach: float) -> None:
 
 
 def _distances(ax: Axes, predictions: Report) -> None:
-    """The L1 of every prediction in the upper corners, which the curves leave free."""
-    rungs = sorted(predictions)
-    for side, part in ((0.01, rungs[::2]), (0.99, rungs[1::2])):
-        for line, rung in enumerate(part):
-            ax.annotate(
-                f"{rung}  {predictions[rung]['l1']:.3f}", (side, 0.98 - 0.085 * line), xycoords="axes fraction",
-                ha="left" if side < 0.5 else "right", va="top", fontsize=7.5,
-                color=RUNG_STYLES.get(rung, UNKNOWN_RUNG)[0],
-            )  # fmt: skip
+    """The L1 of every prediction in the upper corners, which the curves leave free: two columns in each."""
+    rungs = [*(rung for rung in RUNG_STYLES if rung in predictions), *sorted(set(predictions) - set(RUNG_STYLES))]
+    rows = -(-len(rungs) // len(CORNERS))
+    for place, rung in enumerate(rungs):
+        column, row = divmod(place, rows)
+        ax.annotate(
+            f"{rung}  {predictions[rung]['l1']:.3f}",
+            (CORNERS[column], 0.98 - 0.085 * row),
+            xycoords="axes fraction",
+            ha="left" if CORNERS[column] < 0.5 else "right",
+            va="top",
+            fontsize=7,
+            color=RUNG_STYLES.get(rung, UNKNOWN_RUNG)[0],
+        )
     if rungs:
-        ax.annotate("L1", (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", fontsize=7.5)
+        ax.annotate("L1", (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", fontsize=7)
 
 
 def _predicted(law: Report, prediction: Report, energies: Array, eta: float) -> tuple[Array, Array]:
