@@ -21,7 +21,7 @@ from validation.compare.__main__ import main
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 IMAGES = "--network seq:conv4,pool,conv5,dense4 --epochs 2 --record 0,2 --batch-size 5 --examples 24 "
 DIGITS = "--data digits --network mlp:6x5 --epochs 2 --record 0,2 --examples 60 "
-SMALL = "--spectrum-examples 6 --probes 2 --steps 4 --prediction-seconds 2 --quick"
+SMALL = "--spectrum-examples 6 --probes 2 --steps 4 --draws 1 --prediction-seconds 2 --quick"
 CASES = {"images": IMAGES, "images in TF32": "--tf32 " + IMAGES, "digits": DIGITS}
 
 

@@ -25,7 +25,7 @@ from validation.compare.__main__ import main as compare_main
 from validation.interchange import save_weights
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-COUNTS = [60, pytest.param(600 if REDUCED else 5000, marks=pytest.mark.slow)]
+COUNTS = [60, pytest.param(300 if REDUCED else 5000, marks=pytest.mark.slow)]
 PROGRAMS = {
     "compare": "compare.single._train_and_measure",
     "exact": "exact.job._compute",
@@ -126,7 +126,7 @@ EXTREMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("examples", [2, pytest.param(30 if REDUCED else 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [2, pytest.param(10 if REDUCED else 150, marks=pytest.mark.slow)])
 def test_small_jobs_with_extreme_options(examples: int, workplace: Path, plain: None) -> None:
     """Done (0), refused (2) or diverged (3), never an exact fact that fails; the report holds no NaN."""
     one = st.sampled_from(sorted(EXTREMES)).flatmap(lambda n: st.tuples(st.just(n), st.sampled_from(EXTREMES[n])))
@@ -142,7 +142,7 @@ def test_small_jobs_with_extreme_options(examples: int, workplace: Path, plain: 
     explore(check, examples, st.lists(one, max_size=3).map(dict))
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(200 if REDUCED else 1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [15, pytest.param(100 if REDUCED else 1500, marks=pytest.mark.slow)])
 def test_damaged_runs_are_not_gone_on_with(
     examples: int, workplace: Path, plain: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +181,7 @@ def replaced(data: Any, path: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(300 if REDUCED else 3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [20, pytest.param(150 if REDUCED else 3000, marks=pytest.mark.slow)])
 def test_reports_that_say_something_else(examples: int, workplace: Path, plain: None) -> None:
     """Other types, other numbers, deep nests: a report that was changed by hand is refused when it is gone on with."""
     assert status_of(compare_main, small()) == 0

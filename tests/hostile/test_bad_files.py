@@ -25,7 +25,7 @@ from validation.interchange import WeightsError, load_weights, save_weights
 NETWORK = mlp([5, 4, 4, 4, 1])
 WEIGHTS = [w.astype(np.float32) for w in NETWORK.init(0)]
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-COUNTS = [60, pytest.param(600 if REDUCED else 6000, marks=pytest.mark.slow)]
+COUNTS = [60, pytest.param(300 if REDUCED else 6000, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)

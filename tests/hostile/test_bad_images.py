@@ -22,7 +22,7 @@ from support.bad_input import damaged, damages, explore, table, verdict
 from validation.data import DataError, Dataset, load_dataset
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-COUNTS = [40, pytest.param(600 if REDUCED else 4000, marks=pytest.mark.slow)]
+COUNTS = [40, pytest.param(300 if REDUCED else 4000, marks=pytest.mark.slow)]
 PIXELS = {name: np.random.default_rng([3, i]).integers(0, 256, (5, 4, 3), dtype=np.uint8) for i, name in
           enumerate(f"train/{c}/{k}" for c in ("cat", "dog") for k in range(3))}  # fmt: skip
 
