@@ -25,11 +25,10 @@ from backends import get_backend
 from simulator import Ensemble, HessianOperator, Network, mlp, risk, train
 from simulator.passes.propagation import backpropagate, propagate
 from validation.data import Dataset, load_dataset
-from validation.statistics.distances import energy_grid, l1_distance
+from validation.ladder.spectra import l1, measured_density, spread
 from validation.statistics.estimate import estimate
 
 Array = np.ndarray[Any, Any]
-ETA = 0.05
 BASE = {
     "widths": (24, 24), "rate": 0.01, "momentum": 0.9, "epochs": 5, "scale": 1.0, "labels": "true", "batch": 32,
 }  # fmt: skip
@@ -62,13 +61,6 @@ def live_eigenvalues(operator: HessianOperator) -> Array:
     return values
 
 
-def smoothed(values: Array, rms: float) -> Array:
-    """The density on the grid, in units of 1/rms."""
-    z = energy_grid() + 1j * ETA
-    density: Array = np.mean(1.0 / (values[:, None] / rms - z), axis=0).imag / np.pi
-    return density
-
-
 def tangent_kernel(network: Network, weights: list[Array], x: Array) -> tuple[Array, list[Array]]:
     """∇T_i·∇T_k = Σ_l (x_{l-1} x_{l-1}^T) ∘ (δ_l δ_l^T) of a perceptron, and its hidden preactivations."""
     ops = get_backend("numpy")
@@ -98,7 +90,7 @@ def one_network(data: Dataset, regime: dict[str, Any], seed: int, draws: int) ->
     rms = float(np.sqrt(np.mean(own**2)))
     if rms == 0.0:
         return None
-    measured = smoothed(own, rms)
+    measured = measured_density(own, rms)
     before, _ = tangent_kernel(network, first, x)
     kernel, fields = tangent_kernel(network, last, x)
     found: dict[str, Any] = {
@@ -111,14 +103,11 @@ def one_network(data: Dataset, regime: dict[str, Any], seed: int, draws: int) ->
     for rung, options in (("RE", {}), ("RK", {"fields": True})):
         ensemble = Ensemble(network, last, x, operator.c, **options)
         spectra = [live_eigenvalues(ensemble.draw(k, seed)) for k in range(draws)]
-        densities = np.stack([smoothed(values, rms) for values in spectra])
-        found[rung] = l1_distance(energy_grid(), measured, densities.mean(axis=0))
+        densities = np.stack([measured_density(values, rms) for values in spectra])
+        found[rung] = l1(measured, densities.mean(axis=0))
         found[f"{rung} largest"] = float(np.mean([np.abs(v).max() for v in spectra]) / np.abs(own).max())
         if rung == "RE":
-            others = (densities.sum(axis=0) - densities) / (draws - 1)
-            found["draw"] = float(
-                np.mean([l1_distance(energy_grid(), a, b) for a, b in zip(densities, others, strict=True)])
-            )
+            found["draw"] = spread(densities)
     return found
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
 from backends import HostArray
-from simulator.lanczos.density import KNOWN_PROBES, SpectralDensity
+from simulator.lanczos.density import SpectralDensity
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class EnsembleDensity(SpectralDensity):
         The scatter of the draws' means holds that of their probes. The scatter of few draws is a poor estimate: what
         the probes alone must give at most (`SpectralDensity.probe_variance`) counts as `KNOWN_PROBES` further draws.
         """
-        means, probes = self.per_draw(values), values.shape[-1] // self.draws
         if self.draws < 2:
             return np.full(values.shape[:-1], np.nan)
-        known = 0 if self.size is None else KNOWN_PROBES
-        bound: Any = 0.0 if self.size is None else known * 2.0 / (self.size * probes) * np.maximum(spread, 0.0)
-        squares = np.sum(np.square(means - means.mean(axis=-1, keepdims=True)), axis=-1)
-        variance: HostArray = (squares + bound) / ((self.draws - 1 + known) * self.draws)
-        return variance
+        return super().probe_variance(self.per_draw(values), spread * (self.draws / values.shape[-1]))

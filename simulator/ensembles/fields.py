@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import Array, Backend, HostArray
+from simulator.hessian.frozen import per_example
 from simulator.network.layers import scaled
 from simulator.network.network import Network
 from simulator.passes.propagation import Signals, gate_layer, linear, linear_adjoint
@@ -151,8 +152,7 @@ class FieldPowers:
         ops, gates = self._ops, []
         for index, z, _, mask in preactivations(self._network, self._weights, x, ops):
             gates.append(mask)
-            weighted = z * ops.xp.reshape(c, (c.shape[0], *(1,) * (z.ndim - 1)))
-            self._forward[index] += self._power(weighted)
+            self._forward[index] += self._power(per_example(c, z, ops) * z)
         for index, field in unmasked_errors(self._network, self._weights, gates, c, ops):
             self._backward[index] += self._power(field)
 

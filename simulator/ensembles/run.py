@@ -30,7 +30,7 @@ class EnsembleLanczos:
         self._probes, self._steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")
         self._streams = Streams(seed)
         self._root = int(self._streams("ensemble probes").integers(2**63))  # one integer: the same draw at every call
-        self._done: list[_Done] = []
+        self._done: list[SpectralDensity] = []
         self._run: Lanczos | None = None
 
     @property
@@ -59,8 +59,7 @@ class EnsembleLanczos:
         return 0
 
     def _end(self, run: Lanczos) -> None:
-        spectrum = run.result()
-        self._done.append(_Done(run.alpha, run.beta, spectrum.precision))
+        self._done.append(run.result())
         self._run = None
 
     def result(self) -> EnsembleDensity:
@@ -88,15 +87,9 @@ class EnsembleLanczos:
         if draws != self._draws or (done and state["done_alpha"].shape != shape):
             raise ValueError("the state is not of a run with these draws, probes and steps")
         columns: Any = (state["done_alpha"], state["done_beta"], state["done_precision"])
-        self._done = [_Done(a, b, float(p)) for a, b, p in zip(*columns, strict=True)]
+        size = self._ensemble.network.n_weights
+        self._done = [SpectralDensity.from_recurrence(a, b, size, float(p)) for a, b, p in zip(*columns, strict=True)]
         self._run = None
         inside = {name.removeprefix("run_"): value for name, value in state.items() if name.startswith("run_")}
         if inside:
             self._begin().restore(inside)
-
-
-class _Done:
-    """The recurrence coefficients of a draw, (n_probes, n_steps) each, and the precision of its products."""
-
-    def __init__(self, alpha: HostArray, beta: HostArray, precision: float) -> None:
-        self.alpha, self.beta, self.precision = alpha, beta, precision

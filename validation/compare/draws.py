@@ -51,7 +51,7 @@ def structure(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stag
         stages.keep()
     for case in structure_cases(network):
         made = found[case.part].setdefault(case.kind, [])
-        if case.value in [one["layer" if case.part == "layers" else "directions"] for one in made]:
+        if case.value in [one[case.key] for one in made]:
             continue
         ensemble = ensemble_of(case.rung, network, weights, x, c, bench.backend, **case.options)
         drawn = _drawn(bench, ensemble, case.name, epoch, stages, progress)

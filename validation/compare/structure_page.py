@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from validation.predictions.structure import CLOSE_L1, CLOSE_LARGEST, KINDS, largest_ratio, smallest_description
+from validation.predictions.structure import (
+    CLOSE_L1,
+    CLOSE_LARGEST,
+    KINDS,
+    described_by_directions,
+    largest_ratio,
+    smallest_description,
+)
 from validation.report.markup import number, table
 from validation.report.source import Report
 
@@ -28,7 +35,7 @@ def _descriptions(epochs: list[Report], n: int) -> str:
     for epoch in epochs:
         directions = epoch["structure"]["directions"]
         kinds = {id(case): kind for kind in KINDS for case in directions.get(kind, ())}
-        best = smallest_description([case for row in directions.values() for case in row], epoch["spectrum"])
+        best = smallest_description(described_by_directions(epoch), epoch["spectrum"])
         cells: list[object] = [None] * 6
         if best is not None:
             ratio = largest_ratio(best, epoch["spectrum"])

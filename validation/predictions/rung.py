@@ -5,7 +5,7 @@ Tables, legends, captions, the ladder, the phase diagram and help texts read thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,7 +94,12 @@ SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and no
 
 def rungs_of(report: Mapping[str, Any]) -> list[str]:
     """Every rung with a prediction at some recorded epoch: those of the registry in its order, then others by name."""
-    found = {rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]}
+    return in_order({rung for epoch in report.get("epochs", []) for rung in epoch["predictions"]})
+
+
+def in_order(rungs: Iterable[str]) -> list[str]:
+    """Names of rungs in the order of the registry, then those that it does not know by name."""
+    found = set(rungs)
     return [rung for rung in RUNGS if rung in found] + sorted(found - set(RUNGS))
 
 

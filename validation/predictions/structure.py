@@ -32,6 +32,11 @@ class Case:
     options: Mapping[str, Any]
 
     @property
+    def key(self) -> str:
+        """What ``value`` is called in the record."""
+        return "layer" if self.part == "layers" else "directions"
+
+    @property
     def name(self) -> str:
         """Of the file that keeps it while it is drawn."""
         return f"structure-{self.part}-{self.kind}-{self.value}"
@@ -60,7 +65,7 @@ def describe_case(
     """What a record keeps of a case: distances, rms, the largest eigenvalues, and how many numbers describe its law."""
     made = describe_sampled(spectrum, drawn, eta, n_weights)
     kept = {name: made[name] for name in KEPT} | {"largest": made["tails"]["largest"]}
-    return kept | {"layer" if case.part == "layers" else "directions": case.value, "known": n_known}
+    return kept | {case.key: case.value, "known": n_known}
 
 
 def largest_ratio(made: Mapping[str, Any], spectrum: Mapping[str, Any]) -> float | None:
@@ -71,6 +76,11 @@ def largest_ratio(made: Mapping[str, Any], spectrum: Mapping[str, Any]) -> float
         for drawn, measured in zip(made["largest"][side], row, strict=False)
     ]
     return float(np.mean(ratios)) if ratios else None
+
+
+def described_by_directions(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Every case of a record in which directions are given, of all kinds."""
+    return [case for cases in record["structure"]["directions"].values() for case in cases]
 
 
 def smallest_description(cases: Sequence[Mapping[str, Any]], spectrum: Mapping[str, Any]) -> Mapping[str, Any] | None:

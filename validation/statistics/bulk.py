@@ -20,7 +20,7 @@ from theory import Continuation
 from validation.run.storage import finite_or_none
 
 from .distances import l1_distance, spectral_grid, trapezoid_weights
-from .extremes import SIDES
+from .extremes import SIDES, fewer_steps
 
 Array = np.ndarray[Any, Any]
 FINE_ETA = 0.01
@@ -73,12 +73,12 @@ def describe_bulk(spectrum: SpectralDensity) -> dict[str, Any]:
 
 def _log_standard_error(spectrum: SpectralDensity, sides: Array) -> float:
     """`SpectralDensity.l1_standard_error` for the laws of log|λ|, ``sides`` (2, sizes, probes); NaN for one probe."""
-    probes, steps, rms = sides.shape[-1], spectrum.alpha.shape[1], spectrum.rms
+    probes, rms = sides.shape[-1], spectrum.rms
     if probes < 2:
         return math.nan
     weights = trapezoid_weights(np.log(SIZES))
     scatter = np.sqrt(2.0 / np.pi) * np.sum(sides.std(axis=-1, ddof=1) @ weights) / np.sqrt(probes)
-    others = _measured_sides(spectrum, rms, max(1, steps * 3 // 4)), _measured_sides(spectrum, rms, mirrored=True)
+    others = _measured_sides(spectrum, rms, fewer_steps(spectrum)), _measured_sides(spectrum, rms, mirrored=True)
     changes = [np.sum(np.abs((other - sides).mean(axis=-1)) @ weights) for other in others]
     return float(np.sqrt(2.0 * scatter**2 + np.sum(np.square(changes))))
 

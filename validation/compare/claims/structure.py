@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from validation.predictions.structure import CLOSE_L1, CLOSE_LARGEST, smallest_description
+from validation.predictions.structure import CLOSE_L1, CLOSE_LARGEST, described_by_directions, smallest_description
 from validation.statistics.claim import Claim, Record
 
 SHARE = 0.1  # of the number of weights that a description may take
@@ -22,12 +22,7 @@ def judge_structure(records: Sequence[Record], n_weights: int) -> list[Claim]:
 
 def _description(seen: Sequence[Record], n: int) -> Claim:
     """The fewest numbers at every epoch, whichever directions are given."""
-    best = {
-        r["epoch"]: smallest_description(
-            [c for row in r["structure"]["directions"].values() for c in row], r["spectrum"]
-        )
-        for r in seen
-    }
+    best = {r["epoch"]: smallest_description(described_by_directions(r), r["spectrum"]) for r in seen}
     shares = [made["known"] / n for made in best.values() if made is not None]
     none = [str(epoch) for epoch, made in best.items() if made is None]
     found = f"{min(shares):.3f} to {max(shares):.3f} of the number of weights" if shares else "no description tried"

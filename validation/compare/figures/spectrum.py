@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from simulator import SpectralDensity
 from validation.compare.captions.run import zero_spectra
-from validation.predictions.rung import rungs_of, title_of
+from validation.predictions.rung import in_order, rungs_of, title_of
 from validation.report.drawing import (
     INK,
     RUNG_STYLES,
@@ -97,7 +97,7 @@ def _energy_axis(ax: Axes, reach: float) -> None:
 
 def _distances(ax: Axes, predictions: Report) -> None:
     """The L1 of every prediction in the upper corners, which the curves leave free: two columns in each."""
-    rungs = [*(rung for rung in RUNG_STYLES if rung in predictions), *sorted(set(predictions) - set(RUNG_STYLES))]
+    rungs = in_order(predictions)
     rows = -(-len(rungs) // len(CORNERS))
     for place, rung in enumerate(rungs):
         column, row = divmod(place, rows)
