@@ -7,12 +7,12 @@ terminated continued fraction.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.integrate import trapezoid
+from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.linalg import eigh_tridiagonal
 
 from backends import HostArray
@@ -177,15 +177,37 @@ class SpectralDensity:
         Energies increase and have the unit of η and of the spectrum. NaN for a single probe of unknown `size`.
         """
         energies = np.asarray(energies, dtype=float)
-        points, steps = energies + 1j * eta, self.alpha.shape[1]
         mean, deviation = self.terminated_density(energies, eta)
-        others = (
-            self.terminated_densities(energies, eta, max(1, steps * 3 // 4)),
-            self.terminated_stieltjes(points, mirrored=True).imag / np.pi,
-        )
-        changes = [float(trapezoid(np.abs(other.mean(axis=-1) - mean), energies)) for other in others]
-        probes = np.sqrt(2.0 / np.pi) * float(trapezoid(deviation, energies))
-        return float(np.sqrt(2.0 * probes**2 + np.sum(np.square(changes))))
+        changes = [other - mean for other in self._other_densities(energies, eta)]
+        return _distance_error(energies, deviation, changes)
+
+    def w1_standard_error(self, energies: Any, eta: float) -> float:
+        """The same for W1 = ∫ |F_η - F'_η| dE, F_η the integral of the density from the first of the energies."""
+        energies = np.asarray(energies, dtype=float)
+        mean, deviation = self.terminated_law(energies, eta)
+        laws = (cumulative_trapezoid(other, energies, initial=0.0) for other in self._other_densities(energies, eta))
+        return _distance_error(energies, deviation, [law - mean for law in laws])
+
+    def terminated_law(self, energies: Any, eta: float, n_steps: int | None = None) -> tuple[HostArray, HostArray]:
+        """(F_η(E), standard error from probes), F_η the integral of the density from the first of the energies."""
+        energies = np.asarray(energies, dtype=float)
+        each = cumulative_trapezoid(self.terminated_densities(energies, eta, n_steps), energies, axis=0, initial=0.0)
+        mean = each.mean(axis=-1)
+        share = np.clip(mean, 0.0, 1.0)  # the function of λ behind it lies between 0 and 1
+        return mean, np.sqrt(self.probe_variance(each, share - share**2))
+
+    def _other_densities(self, energies: HostArray, eta: float) -> tuple[HostArray, HostArray]:
+        """The density with a quarter of the steps left out, and with the steps not made taken for those made."""
+        fewer = self.terminated_densities(energies, eta, max(1, self.alpha.shape[1] * 3 // 4))
+        mirrored = self.terminated_stieltjes(energies + 1j * eta, mirrored=True).imag / np.pi
+        return fewer.mean(axis=-1), mirrored.mean(axis=-1)
+
+
+def _distance_error(energies: HostArray, deviation: HostArray, changes: Sequence[HostArray]) -> float:
+    """√2 times the root of the sum of squares: of √(2/π) ∫ σ dE, and of the root mean square of the ∫ |change| dE."""
+    probes = math.sqrt(2.0 / math.pi) * float(trapezoid(deviation, energies))
+    sizes = [float(trapezoid(np.abs(change), energies)) for change in changes]
+    return math.sqrt(2.0 * probes**2 + sum(size**2 for size in sizes))
 
 
 def _terminator(alpha: HostArray, beta: HostArray, z: HostArray) -> tuple[HostArray, HostArray]:

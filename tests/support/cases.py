@@ -173,3 +173,10 @@ def relative_error(actual: Any, expected: Any, scale: float | None = None) -> fl
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-10, scale: float | None = None) -> None:
     error = relative_error(actual, expected, scale)
     assert error <= tolerance, f"relative error {error:.3g} exceeds {tolerance:g}"
+
+
+def rotated(eigenvalues: Array, seed: int = 0) -> Array:
+    """A matrix with these eigenvalues whose random probes see different measures, unlike a diagonal one's."""
+    q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues), len(eigenvalues))))
+    matrix: Array = (q * eigenvalues) @ q.T
+    return matrix

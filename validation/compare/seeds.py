@@ -175,14 +175,26 @@ def _claim(claims: Sequence[Record | None], seeds: Sequence[int]) -> Record:
     """One claim over all seeds: on its side only where every seed that it applies to is."""
     made = [c for c in claims if c is not None]
     counts = Counter(c["verdict"] for c in made)
-    against, total = counts["not supported"], len(made) - counts["not applicable"]
+    total = len(made) - counts["not applicable"]
     best = "holds" if counts["holds"] else "supported"
-    verdict = "not applicable" if total == 0 else "not supported" if against else best
-    measured = f"{best} for {total - against} of {total} seeds" if total else None
-    failing = zip(seeds, claims, strict=True)
+    if total == 0:
+        verdict = "not applicable"
+    else:
+        verdict = "not supported" if counts["not supported"] else "not resolved" if counts["not resolved"] else best
+    failing = list(zip(seeds, claims, strict=True))
     examples = [f"seed {seed}: {c['measured']}" for seed, c in failing if c and c["verdict"] == "not supported"]
     kept = {key: made[0][key] for key in ("id", "source", "claim", "expected", "exact")}
-    return kept | {"measured": measured, "verdict": verdict, "verdicts": dict(counts), "against": examples}
+    return kept | {
+        "measured": _counted(counts, best, total), "verdict": verdict, "verdicts": dict(counts), "against": examples,
+    }  # fmt: skip
+
+
+def _counted(counts: Counter[str], best: str, total: int) -> str | None:
+    """supported for 3 of 5 seeds, not resolved for 2."""
+    if not total:
+        return None
+    undecided = counts["not resolved"]
+    return f"{best} for {counts[best]} of {total} seeds" + (f", not resolved for {undecided}" if undecided else "")
 
 
 def _write(folder: Path, data: Record) -> None:

@@ -11,7 +11,7 @@ from scipy.integrate import trapezoid
 from simulator import SpectralDensity
 from validation.run.storage import finite_or_none
 from validation.statistics.bulk import describe_bulk
-from validation.statistics.distances import mirror_symmetry, spectral_grid
+from validation.statistics.distances import spectral_grid
 from validation.statistics.extremes import (
     SIDES,
     TAILS,
@@ -21,6 +21,7 @@ from validation.statistics.extremes import (
     tail_energies,
     tail_shares,
 )
+from validation.statistics.mirror import mirror_symmetry
 
 Array = np.ndarray[Any, Any]
 SHARE_POINTS = 320  # of the integrals behind shares by sign
@@ -32,7 +33,8 @@ def describe_spectrum(
     """Raw nodes and weights, extreme Ritz values, shares by sign, symmetry, and the density at η rms on the grid.
 
     Nodes and weights are those of the first `steps` steps, α, β and all else rest on every step made. Energies and
-    densities are in units of the rms; ``l1_standard_error`` is what two measurements like this one differ by.
+    densities are in units of the rms; ``l1_standard_error`` and ``w1_standard_error`` are what two measurements like
+    this one differ by. ``rms_standard_error`` has the unit of ``rms``, and is that of the probes.
     """
     nodes, rms = spectrum.nodes, spectrum.rms
     rule = spectrum if steps is None else spectrum.truncated(steps)
@@ -45,7 +47,8 @@ def describe_spectrum(
         "rms": rms,
         "minimum": float(kept.min()),
         "maximum": float(kept.max()),
-        "symmetry": asdict(mirror_symmetry(spectrum, eta * rms, rng)),
+        "rms_standard_error": _rms_error(spectrum, rms),
+        "symmetry": _symmetry(spectrum, eta * rms, rng),
         "tail_energies": [],
         "energies": [],
         "density": [],
@@ -56,6 +59,7 @@ def describe_spectrum(
         },
         "largest": largest_eigenvalues(spectrum, rms) if rms > 0 else {side: [] for side in SIDES},
         "l1_standard_error": 0.0,
+        "w1_standard_error": 0.0,
     }
     described |= _shares(spectrum, eta * rms)
     described["bulk"] = describe_bulk(spectrum)
@@ -68,8 +72,21 @@ def describe_spectrum(
             "density": (density * rms).tolist(),
             "standard_error": [finite_or_none(float(e)) for e in error * rms],
             "l1_standard_error": finite_or_none(spectrum.l1_standard_error(grid * rms, eta * rms)),
+            "w1_standard_error": finite_or_none(spectrum.w1_standard_error(grid * rms, eta * rms) / rms),
         }
     return described
+
+
+def _symmetry(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> dict[str, float | None]:
+    found = asdict(mirror_symmetry(spectrum, eta, rng))
+    return {name: finite_or_none(float(value)) for name, value in found.items()} | {"patterns": found["patterns"]}
+
+
+def _rms_error(spectrum: SpectralDensity, rms: float) -> float | None:
+    """d rms = d(rms²)/(2 rms), from squares in units of rms²: those of tiny eigenvalues would vanish."""
+    if rms == 0.0:
+        return 0.0
+    return finite_or_none(0.5 * rms * float(spectrum.statistic(lambda nodes: (nodes / rms) ** 2)[1]))
 
 
 def _shares(spectrum: SpectralDensity, threshold: float) -> dict[str, Any]:

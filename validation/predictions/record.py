@@ -214,12 +214,18 @@ def tails(law: Continuation, n: int) -> dict[str, Any]:
 
 def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error: float, begun: float) -> None:
     grid, measured = np.array(record["spectrum"]["energies"]), np.array(record["spectrum"]["density"])
-    density, noise = density_of(law, grid, eta), record["spectrum"]["l1_standard_error"]
+    density, law_error = density_of(law, grid, eta), error * (grid[-1] - grid[0])
     record["predictions"][rung] = {
         "l1": l1_distance(grid, measured, density),
         "w1": w1_distance(grid, measured, density),
-        "l1_standard_error": None if noise is None else math.hypot(noise, error),
+        "l1_standard_error": _with_noise(record["spectrum"]["l1_standard_error"], error),
+        "w1_standard_error": _with_noise(record["spectrum"]["w1_standard_error"], law_error),
         "interpolation_error": error,
         "density": density.tolist(),
         "seconds": round(time.perf_counter() - begun, 2),
     }
+
+
+def _with_noise(noise: float | None, error: float) -> float | None:
+    """That of the measurement and that of the law together; None where the first is not known."""
+    return None if noise is None else math.hypot(noise, error)

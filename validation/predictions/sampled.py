@@ -92,8 +92,8 @@ def describe_sampled(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: floa
     """What a record keeps of a sampled rung, beside the record of the measured ``spectrum`` of n eigenvalues.
 
     Energies and densities in units of the measured rms; ``rms``: that of the ensemble over it. Both laws rest on as
-    many Lanczos steps. ``l1_standard_error``: what L1 would be for two equal laws, given the probes of one and the
-    draws of the other, and the change that a quarter of both laws' steps makes in L1.
+    many Lanczos steps. ``l1_standard_error`` and ``w1_standard_error``: what the distance would be for two equal laws,
+    given the probes of one and the draws of the other, and the change that a quarter of both laws' steps makes in it.
     """
     rms, grid = spectrum["rms"], np.array(spectrum["energies"])
     density, error = drawn.terminated_density(grid * rms, eta * rms)
@@ -102,7 +102,7 @@ def describe_sampled(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: floa
     return {
         "l1": l1_distance(grid, measured, density * rms),
         "w1": w1_distance(grid, measured, density * rms),
-        "l1_standard_error": _l1_error(spectrum, drawn, eta, error * rms),
+        **_distance_errors(spectrum, drawn, eta, n),
         "interpolation_error": 0.0,
         "density": (density * rms).tolist(),
         "standard_error": [finite_or_none(float(e)) for e in error * rms],
@@ -122,17 +122,27 @@ def describe_sampled(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: floa
     }
 
 
-def _l1_error(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float, error: Array) -> float | None:
-    """Standard error of L1 between the measured density and that of the draws, whose standard error is `error`."""
+def _distance_errors(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float, n: int) -> dict[str, float | None]:
+    """Standard errors of L1 and W1 between the measured law of n eigenvalues and that of the draws."""
     rms, grid = spectrum["rms"], np.array(spectrum["energies"])
-    noise = np.hypot(np.array(spectrum["standard_error"], dtype=np.float64), error)
-    law = SpectralDensity.from_recurrence(spectrum["alpha"], spectrum["beta"])
+    law = SpectralDensity.from_recurrence(spectrum["alpha"], spectrum["beta"], n)
     steps = fewer_steps(drawn)
-    long, short = (
-        l1_distance(grid, *(s.terminated_density(grid * rms, eta * rms, k)[0] * rms for s in (law, drawn)))
-        for k in (None, steps)
-    )
-    return finite_or_none(math.hypot(math.sqrt(2.0 / math.pi) * trapezoid(noise, grid), long - short))
+
+    def error(name: str, scale: float, distance: Callable[[Array, Array, Array], float]) -> float | None:
+        full, short = (
+            [getattr(s, name)(grid * rms, eta * rms, k) for s in (law, drawn)] for k in (None, steps)
+        )  # each: (values, standard errors) of the measured and of the drawn law
+        noise = trapezoid(np.hypot(full[0][1], full[1][1]) * scale, grid)
+        long, less = (distance(grid, pair[0][0] * scale, pair[1][0] * scale) for pair in (full, short))
+        return finite_or_none(math.hypot(math.sqrt(2.0 / math.pi) * float(noise), long - less))
+
+    def between(energies: Array, one: Array, other: Array) -> float:
+        return float(trapezoid(np.abs(one - other), energies))
+
+    return {
+        "l1_standard_error": error("terminated_density", rms, l1_distance),
+        "w1_standard_error": error("terminated_law", 1.0, between),
+    }
 
 
 def _counts(shares: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator import EnsembleDensity, Network
+from validation.statistics.decide import DISTANCE_SIGMAS, Held, all_of, at_most
 
 from .sampled import describe_sampled
 
@@ -76,6 +78,27 @@ def largest_ratio(made: Mapping[str, Any], spectrum: Mapping[str, Any]) -> float
         for drawn, measured in zip(made["largest"][side], row, strict=False)
     ]
     return float(np.mean(ratios)) if ratios else None
+
+
+def sufficient(made: Mapping[str, Any], spectrum: Mapping[str, Any]) -> Held:
+    """Whether a description is sufficient, by the standard errors of L1 and of the largest eigenvalues.
+
+    Errors of the largest eigenvalues, relative, are taken for those of one and the same number: their mean is that of
+    the mean ratio at most.
+    """
+    ratio = largest_ratio(made, spectrum)
+    if ratio is None:
+        return None
+    pairs = [
+        (drawn, measured)
+        for side, row in spectrum["largest"].items()
+        for drawn, measured in zip(made["largest"][side], row, strict=False)
+    ]
+    error = np.mean([math.hypot(*(e["standard_error"] / e["value"] for e in pair)) for pair in pairs])
+    return all_of((
+        at_most(made["l1"], CLOSE_L1, made["l1_standard_error"], DISTANCE_SIGMAS),
+        at_most(abs(ratio - 1.0), CLOSE_LARGEST, float(error)),
+    ))  # fmt: skip
 
 
 def described_by_directions(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -119,8 +119,11 @@ def verdicts(claims: Sequence[Mapping[str, Any]], name: str) -> str:
     )
 
 
+BADGES = {"holds": "good", "supported": "good", "not supported": "bad", "not resolved": "open"}
+
+
 def _claim_row(claim: Mapping[str, Any]) -> list[str]:
-    kind = {"holds": "good", "supported": "good", "not supported": "bad"}.get(claim["verdict"], "none")
+    kind = BADGES.get(claim["verdict"], "none")
     verdict = f'<span class="verdict {kind}">{escape(claim["verdict"])}</span>'
     rest = (prose(claim.get(key)) for key in ("claim", "measured", "expected", "source"))
     return [f"<code>{escape(claim['id'])}</code>", verdict, *rest]
@@ -171,6 +174,7 @@ sup,sub{line-height:0;font-size:.72em}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:nowrap}
 .verdict{display:inline-block;white-space:nowrap;padding:0 .5rem;border-radius:.2rem;border:1px solid}
 .good{color:#0b5a34;background:#e7f5ec;border-color:#9ccfb0}
+.open{color:#7a4a00;background:#fff4e0;border-color:#d9a441}
 .bad{color:#8c1d18;background:#fdecea;border-color:#8c1d18;font-weight:700}
 .none{color:#555;background:#f5f5f5;border-color:#ccc;font-style:italic}
 figure{margin:2rem 0 3rem}

@@ -1,18 +1,13 @@
-"""How far two spectra, or a spectrum and its mirror image, are apart (docs/theory/estimators.md)."""
+"""How far two spectra are apart (docs/theory/estimators.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid, trapezoid
 
-from simulator import SpectralDensity
-
 Array = np.ndarray[Any, Any]
-MIRROR_PATTERNS = 999
 STANDARD_ETA = 0.05
 """From this η on, in rms, densities are compared on the standard grid."""
 LEAST_ETA = 0.001
@@ -58,47 +53,3 @@ def w1_distance(energies: Array, measured: Array, predicted: Array) -> float:
     """W1 = ∫ |F - F̂| dE on the grid, F the integral of the smoothed law from the grid's left end."""
     gap = cumulative_trapezoid(measured - predicted, energies, initial=0.0)
     return float(trapezoid(np.abs(gap), energies))
-
-
-@dataclass(frozen=True)
-class MirrorSymmetry:
-    """W1 between a spectrum and its mirror image over the rms, and what chance alone gives.
-
-    ``value``; ``null_95``, the 95 % point of the same statistic when each probe's measure is mirrored at random;
-    ``patterns``, the number of mirrorings behind it; ``m3`` = tr H³/(N rms³) and its standard error from probes.
-    """
-
-    value: float
-    null_95: float
-    patterns: int
-    m3: float
-    m3_standard_error: float
-
-
-def mirror_symmetry(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -> MirrorSymmetry:
-    """The symmetry statistic of a measured spectrum, of its law smoothed by `eta`; all zeros for the zero spectrum.
-
-    W1 = ∫ |F(E) - F(-E)| dE over all energies (Gauss nodes alone would jump by their spacing). With few probes every
-    mirroring is enumerated (the first probe's is fixed: mirroring all changes nothing).
-    """
-    rms, probes = spectrum.rms, spectrum.nodes.shape[0]
-    if rms == 0.0:
-        return MirrorSymmetry(0.0, 0.0, 0, 0.0, 0.0)
-    half = np.concatenate([[0.0], np.geomspace(eta / 10, 2.0 * np.abs(spectrum.nodes).max(), 600)])
-    odd = spectrum.terminated_densities(half, eta) - spectrum.terminated_densities(-half, eta)
-    # The mirror images differ by Δ(E) = ∫_E^∞ (ρ(e) - ρ(-e)) de, the same at E and -E.
-    tail = -cumulative_trapezoid(odd[::-1], half[::-1], axis=0, initial=0.0)[::-1]
-    if 2 ** (probes - 1) <= MIRROR_PATTERNS:
-        signs = np.array([(1, *rest) for rest in product((1, -1), repeat=probes - 1)])
-    else:
-        signs = rng.integers(0, 2, (MIRROR_PATTERNS, probes)) * 2 - 1
-    null = 2.0 * trapezoid(np.abs(tail @ signs.T / probes), half, axis=0) / rms
-    value = 2.0 * trapezoid(np.abs(tail.mean(axis=1)), half) / rms
-    m3, error = spectrum.statistic(lambda nodes: (nodes / rms) ** 3)  # rms³ may underflow
-    return MirrorSymmetry(
-        float(value),
-        float(np.quantile(null, 0.95)),
-        len(signs),
-        float(m3),
-        float(error),
-    )

@@ -1,9 +1,8 @@
-"""Distances and symmetry statistics against closed forms; the terminated density against each probe's own measure."""
+"""Distances against closed forms; the terminated density against each probe's own measure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import trapezoid
 
-from simulator import HessianOperator, SpectralDensity, spectral_density
-from support.cases import DENSE, IMAGES, Array
-from validation.statistics.distances import energy_grid, l1_distance, mirror_symmetry, w1_distance
+from simulator import HessianOperator, spectral_density
+from support.cases import DENSE, IMAGES, Array, rotated
+from validation.statistics.distances import energy_grid, l1_distance, w1_distance
 
 GRID = energy_grid()
 FINE = energy_grid(2000)
@@ -84,89 +83,6 @@ def test_both_are_metrics(seed: int) -> None:
         assert distance(GRID, a, c) <= distance(GRID, a, b) + distance(GRID, b, c) + 1e-12
     span = GRID[-1] - GRID[0]
     assert w1_distance(GRID, a, b) <= span * l1_distance(GRID, a, b)
-
-
-def rotated(eigenvalues: Array, seed: int = 0) -> Array:
-    """A matrix with these eigenvalues whose random probes see different measures, unlike a diagonal one's."""
-    q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(eigenvalues), len(eigenvalues))))
-    matrix: Array = (q * eigenvalues) @ q.T
-    return matrix
-
-
-def diagonal(eigenvalues: Array, probes: int = 4) -> SpectralDensity:
-    """Rademacher probes see exactly the spectrum of a diagonal matrix: every probe the same measure."""
-    return spectral_density(np.diag(eigenvalues), n_probes=probes, n_steps=len(eigenvalues))
-
-
-SYMMETRIC = np.concatenate([-np.linspace(0.2, 2, 20), np.linspace(0.2, 2, 20), np.zeros(5)])
-
-
-def symmetry(spectrum: SpectralDensity, eta: float = 0.05) -> Any:
-    return mirror_symmetry(spectrum, eta, np.random.default_rng(0))
-
-
-def test_a_symmetric_spectrum_is_within_its_null() -> None:
-    """By construction in 95 of 100 cases; with 4 probes a probability of 1/8 to be the largest of 8 patterns."""
-    found = [symmetry(spectral_density(rotated(SYMMETRIC, s), n_probes=6, n_steps=30, seed=s)) for s in range(40)]
-    assert all(f.patterns == 32 for f in found)
-    within = [f.value <= f.null_95 for f in found]
-    assert np.mean(within) >= 0.85
-    assert all(abs(f.m3) < 5 * f.m3_standard_error for f in found)
-    exact = symmetry(diagonal(SYMMETRIC))
-    assert exact.value < 1e-9
-    assert abs(exact.m3) < 1e-12
-
-
-@pytest.mark.parametrize("shift", [0.02, 0.3, -0.3])
-def test_a_shifted_spectrum_is_outside_its_null(shift: float) -> None:
-    """W1 of a law to its mirror image is twice its shift. With equal probes, mirroring k of 4 leaves |4 - 2k|/4 of it:
-
-    of the 8 patterns 0, 0, 0, 1/2, 1/2, 1/2, 1/2, 1 of the value, and the 95 % point lies 0.65 of the way to the last.
-    """
-    values = SYMMETRIC + shift
-    rms = np.sqrt(np.mean(values**2))
-    found = symmetry(diagonal(values), eta=0.05 * rms)
-    assert found.value == pytest.approx(2 * abs(shift) / rms, rel=0.03)
-    assert found.patterns == 8
-    assert found.null_95 == pytest.approx(0.825 * found.value, rel=1e-6)
-    assert found.value > found.null_95
-    assert found.m3 == pytest.approx(np.mean(values**3) / rms**3, rel=1e-9)
-    # Probes on a diagonal matrix are all alike; what is left is the known bound, counted as two probes beside four.
-    bound = np.sqrt(2 / values.size * np.var(values**3)) / rms**3
-    assert found.m3_standard_error == pytest.approx(bound * np.sqrt(2 / 5 / 4), rel=1e-6)
-
-
-def test_mirroring_changes_nothing_but_the_sign_of_m3() -> None:
-    matrix = rotated(SYMMETRIC + 0.3)
-    found, mirrored = (symmetry(spectral_density(sign * matrix, n_probes=4, n_steps=20)) for sign in (1, -1))
-    assert mirrored.m3 == pytest.approx(-found.m3, rel=1e-9)
-    assert found.m3 > 3 * found.m3_standard_error > 0
-    assert_allclose(
-        [mirrored.value, mirrored.null_95, mirrored.m3_standard_error],
-        [found.value, found.null_95, found.m3_standard_error],
-        rtol=1e-9,
-    )
-
-
-def test_it_is_in_units_of_the_rms() -> None:
-    matrix = rotated(SYMMETRIC + 0.3)
-    found, scaled = (symmetry(spectral_density(f * matrix, n_probes=4, n_steps=20), 0.05 * f) for f in (1, 1e-6))
-    assert_allclose([scaled.value, scaled.null_95, scaled.m3], [found.value, found.null_95, found.m3], rtol=1e-8)
-
-
-def test_many_probes_are_mirrored_at_random() -> None:
-    """12 equal probes: |Σ ±1|/12 of the value, at least 6/12 in 14.6 % and at least 8/12 in 3.9 % of the patterns."""
-    found = symmetry(diagonal(SYMMETRIC + 0.3, probes=12))
-    assert found.patterns == 999
-    assert found.null_95 / found.value == pytest.approx(0.5, abs=1e-6)
-
-
-def test_one_probe_and_no_spectrum() -> None:
-    one = symmetry(diagonal(SYMMETRIC + 0.3, probes=1))
-    assert (one.patterns, one.null_95) == (1, one.value)
-    assert one.m3_standard_error > 0
-    zero = symmetry(spectral_density(np.zeros((9, 9))))
-    assert (zero.value, zero.null_95, zero.patterns, zero.m3, zero.m3_standard_error) == (0.0, 0.0, 0, 0.0, 0.0)
 
 
 class Probed:

@@ -9,7 +9,7 @@ from scipy.stats import linregress
 
 from validation.statistics.claim import Claim, Record
 
-from .law import excess_of, rejected
+from .law import BROKEN, excess, excess_of, mean_excess, rejected, span, symmetric
 
 
 def judge_gradient(records: Sequence[Record], found: Record, learning_rate: float) -> list[Claim]:
@@ -24,23 +24,22 @@ def judge_gradient(records: Sequence[Record], found: Record, learning_rate: floa
 
 def _gradient_symmetry(records: Sequence[Record], found: Record) -> Claim:
     """The law of all gradient entries stays symmetric; epochs without gradient say nothing."""
-    laws = [r["gradient_symmetry_all"] for r in records]
-    values = [s["value"] - s["null"] for s in laws if s["value"] is not None]
+    laws = [excess(law) for r in records if (law := r["gradient_symmetry_all"])["value"] is not None]
     return Claim(
         "fig4a.symmetry", "fig. 4a", "the law of all gradient entries is symmetric through training",
-        f"broken part {min(values):.3f} to {max(values):.3f} above chance" + rejected(found, "whole gradient")
-        if values else None,
-        "≤ 0.1 above chance at every epoch", max(values) <= 0.1 if values else None,
+        f"broken part {span(laws)}" + rejected(found, "whole gradient")
+        if laws else None,
+        f"≤ {BROKEN:g} above chance at every epoch", symmetric(laws),
     )  # fmt: skip
 
 
 def _gradient_layers(records: Sequence[Record]) -> Claim:
     """Layer by layer, which the law of all entries may hide: the mean over layers of the broken part."""
-    values = [float(np.mean(e)) for r in records if (e := excess_of(r, "gradient_symmetry"))]
+    laws = [mean_excess(layers) for r in records if (layers := excess_of(r, "gradient_symmetry"))]
     return Claim(
         "fig4a.layers", "fig. 4a", "gradient entries are symmetric in every layer through training",
-        f"mean broken part of a layer {min(values):.3f} to {max(values):.3f} above chance" if values else None,
-        "≤ 0.1 above chance at every epoch", max(values) <= 0.1 if values else None,
+        f"mean broken part of a layer {span(laws)}" if laws else None,
+        f"≤ {BROKEN:g} above chance at every epoch", symmetric(laws),
     )  # fmt: skip
 
 

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+import numpy as np
+
 from validation.statistics.claim import Record
+from validation.statistics.decide import Held, all_of, at_most
+
+BROKEN = 0.1  # broken part above chance up to which a law counts as symmetric
+
+Excess = tuple[float, float | None]
+"""A broken part less its value by chance, and its standard error."""
 
 
-def excess_of(record: Record, key: str) -> list[float]:
-    """Broken parts of the laws of all layers that have one, above chance."""
-    return [s["value"] - s["null"] for s in record[key] if s["value"] is not None]
+def excess(law: Record) -> Excess:
+    """Of one law that is not all 0."""
+    return law["value"] - law["null"], law["standard_error"]
+
+
+def symmetric(laws: Iterable[Excess]) -> Held:
+    """Whether every broken part is at most `BROKEN`."""
+    return all_of(at_most(value, BROKEN, error) for value, error in laws)
+
+
+def mean_excess(laws: Sequence[Excess]) -> Excess:
+    """The mean over layers, whose laws have independent errors."""
+    errors = [error for _, error in laws if error is not None]
+    error = math.sqrt(sum(e**2 for e in errors)) / len(laws) if len(errors) == len(laws) else None
+    return float(np.mean([value for value, _ in laws])), error
+
+
+def written(law: Excess) -> str:
+    """A broken part ± its standard error."""
+    value, error = law
+    return f"{value:.3f}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def span(laws: Sequence[Excess]) -> str:
+    """The least and the largest broken part."""
+    least, most = (choose(laws, key=itemgetter(0)) for choose in (min, max))
+    return f"{written(least)} to {written(most)} above chance"
+
+
+def excess_of(record: Record, key: str) -> list[Excess]:
+    """Of the laws of all layers that are not all 0."""
+    return [excess(law) for law in record[key] if law["value"] is not None]
 
 
 def rejected(found: Record, kind: str) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
-from validation.predictions.structure import CLOSE_L1, CLOSE_LARGEST, described_by_directions, smallest_description
+from validation.predictions.structure import (
+    CLOSE_L1,
+    CLOSE_LARGEST,
+    described_by_directions,
+    smallest_description,
+    sufficient,
+)
 from validation.statistics.claim import Claim, Record
+from validation.statistics.decide import DISTANCE_SIGMAS, Held, all_of, any_of, at_most
 
 SHARE = 0.1  # of the number of weights that a description may take
 IN_SPAN = 0.5  # of an outlier's eigenvector in the span of weights and gradients of layers
@@ -32,28 +41,36 @@ def _description(seen: Sequence[Record], n: int) -> Claim:
         f"norms of neurons and directions of the signals give the spectrum: L1 ≤ {CLOSE_L1:g} and the five largest "
         f"within {100 * CLOSE_LARGEST:g} %",
         found + failed, f"at most {SHARE:g} of the number of weights at every epoch",
-        not none and max(shares) <= SHARE,
+        all_of(_short_enough(record, n) for record in seen),
     )  # fmt: skip
+
+
+def _short_enough(record: Record, n: int) -> Held:
+    """Whether some description of at most `SHARE` of the number of weights is sufficient."""
+    short = [case for case in described_by_directions(record) if case["known"] <= SHARE * n]
+    return any_of(sufficient(case, record["spectrum"]) for case in short)
 
 
 def _layers(seen: Sequence[Record]) -> Claim:
     """Whether the error of drawing all layers afresh comes from one layer."""
-    worst: list[tuple[float, int, int, float, float]] = []
+    worst: list[tuple[float, int, int, float, float | None]] = []
     for record in seen:
         cases = record["structure"]["layers"].get("RE", [])
         if cases:
             most: dict[str, Any] = max(cases, key=lambda case: case["l1"])
-            error = most["l1_standard_error"] or 0.0
-            worst.append((most["l1"], most["layer"] + 1, record["epoch"], record["predictions"]["RE"]["l1"], error))
+            every = record["predictions"]["RE"]
+            errors = [made["l1_standard_error"] for made in (most, every)]
+            error = None if None in errors else math.hypot(*errors)
+            worst.append((most["l1"], most["layer"] + 1, record["epoch"], every["l1"], error))
     text = "no single layer's weights hold the structure that fresh weights miss (RE)"
     if not worst:
         return Claim("structure.layers", "fig. 8a, RE", text, None, "", None)
-    l1, layer, epoch, whole, _ = max(worst)
+    l1, layer, epoch, whole, _ = max(worst, key=itemgetter(0))
     return Claim(
         "structure.layers", "fig. 8a, RE", text,
         f"largest L1 of one layer {l1:.3f} (layer {layer}, epoch {epoch}), of all layers there {whole:.3f}",
-        "one layer's L1 at most that of all layers, within two standard errors, at every epoch",
-        all(one <= every + 2.0 * error for one, _, _, every, error in worst),
+        "one layer's L1 at most that of all layers, by a standard error, at every epoch",
+        all_of(at_most(one - every, 0.0, error, DISTANCE_SIGMAS) for one, _, _, every, error in worst),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ A bound O(bracket) with one constant allows no growth of measured/bracket in any
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import theory
 from backends import Backend
 from simulator.streams import Seed, spawn_streams
+from validation.statistics.decide import Held, all_of, at_most
 from validation.statistics.estimate import Estimate
 from validation.statistics.power_law import least_squares
 
@@ -63,10 +63,10 @@ class Slopes:
     left_out: int
 
     @property
-    def bounded(self) -> bool:
-        """No slope above both `ERRORS` standard errors and `GROWTH`."""
+    def bounded(self) -> Held:
+        """Whether both slopes are at most `GROWTH`, by `ERRORS` standard errors."""
         slopes = (self.per_layer, self.per_log_width)
-        return all(s.value <= max(GROWTH, ERRORS * s.standard_error) for s in slopes)
+        return all_of(at_most(s.value, GROWTH, s.standard_error, ERRORS) for s in slopes)
 
 
 def bracket_ratio(equation: str, moments: AssemblyMoments) -> Estimate:
@@ -158,6 +158,6 @@ def moments_record(moments: AssemblyMoments) -> dict[str, Any]:
     return row | {name: [e.value, e.standard_error] for name, e in parts.items()}
 
 
-def within(estimate: Estimate, expected: float, tolerance: float) -> bool:
-    """Within the tolerance, or `ERRORS` standard errors if these are larger."""
-    return math.isclose(estimate.value, expected, rel_tol=0.0, abs_tol=max(tolerance, ERRORS * estimate.standard_error))
+def within(estimate: Estimate, expected: float, tolerance: float) -> Held:
+    """Whether it is within the tolerance, by its standard error."""
+    return at_most(abs(estimate.value - expected), tolerance, estimate.standard_error)
