@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
+from validation.compare.spectrum_page import bulk_section, spectrum_table, tails_section
 from validation.compare.structure_page import structure_section
-from validation.predictions.rung import named, rungs_of
+from validation.predictions.rung import named
 from validation.report.markup import (
     captioned,
     figures_section,
@@ -25,9 +24,6 @@ from validation.report.markup import (
     with_options,
 )
 from validation.report.source import Report, Source, content
-from validation.statistics.extremes import LARGEST, SIDES, TAILS
-
-NEGLIGIBLE = 1e4  # a value over its standard error, from which on the error is not shown
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
@@ -44,8 +40,8 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
-        _bulk(data),
-        _tails(data),
+        bulk_section(data),
+        tails_section(data),
         structure_section(data),
         _symmetry_tests(data),
         _approximated(data),
@@ -99,7 +95,8 @@ def _verdicts(data: Report) -> str:
     tables = [verdicts(members, name) for name, members in groups.items()]
     note = (
         "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a "
-        "bug. Claims of the paper are put to the test; one that is not supported is reported so.</p>"
+        "bug. Claims of the paper are put to the test. Not resolved: the standard error of what was measured is too "
+        "large to decide.</p>"
     )
     return "<section><h2>Verdicts</h2>" + note + "".join(tables) + "</section>"
 
@@ -117,40 +114,15 @@ def _epochs(data: Report) -> str:
     """Two tables with a row per recorded epoch: of the training, and of the spectrum with its predictions."""
     if not data["epochs"]:
         return ""
-    rungs = rungs_of(data)
     training = ("epoch", "risk", "accuracy", "test", "active", "order parameter", "growth", "dead layers")
-    spectrum = (
-        "epoch",
-        "λ<sub>min</sub>",
-        "λ<sub>max</sub>",
-        "rms",
-        "negative",
-        "asymmetry",
-        "error of L1",
-        *(f"L1 {escape(rung)}" for rung in rungs),
-    )
     return (
         "<section><h2>Recorded epochs</h2><h3>Training</h3>"
         "<p class='note'>Active: share of examples with a non-zero loss gradient. Order parameter: squared "
         "norm of the gradient. Growth: smallest and largest factor by which a layer changes the size of the "
         "signals; 1 is the edge of chaos.</p>"
         + table(training, map(_training_row, data["epochs"]), "numbers", "Training")
-        + "<h3>Spectrum and predictions</h3>"
-        f"<p class='note'>{_spectrum_note(data['epochs'])}</p>"
-        + table(spectrum, (_spectrum_row(e, rungs) for e in data["epochs"]), "numbers", "Spectrum")
+        + spectrum_table(data)
         + "</section>"
-    )
-
-
-def _spectrum_note(epochs: Sequence[Report]) -> str:
-    patterns = max(epoch["spectrum"]["symmetry"]["patterns"] for epoch in epochs)
-    null = f", from {patterns} mirrorings of the probes" if patterns else ""
-    return (
-        "Negative: share of negative eigenvalues ± standard error. Asymmetry: W1 between the spectrum and its "
-        f"mirror image, in rms (in brackets: the 95 % point of its null{null}). Error of L1: the standard error "
-        "of the distances beside it, which is what two measurements like this one differ by, with other probes and "
-        "another treatment of the Lanczos steps not made. L1: distance of each prediction from the measured density, "
-        "at most 2."
     )
 
 
@@ -159,106 +131,6 @@ def _training_row(epoch: Report) -> list[str]:
     keys = ("epoch", "risk", "accuracy", "test_accuracy", "active_fraction", "order_parameter")
     spread = f"{min(growth):.2f}–{max(growth):.2f}" if growth else number(None)
     return [*(number(epoch[key]) for key in keys), spread, number(epoch.get("dead_layers"))]
-
-
-def _spectrum_row(epoch: Report, rungs: Sequence[str]) -> list[str]:
-    law, made = epoch["spectrum"], epoch["predictions"]
-    negative, mirror = law["fraction_negative"], law["symmetry"]
-    return [
-        *(number(value) for value in (epoch["epoch"], law["minimum"], law["maximum"], law["rms"])),
-        f"{number(negative['value'])} ± {number(negative['standard_error'])}",
-        f"{number(mirror['value'])} ({number(mirror['null_95'])})",
-        _l1_error(law),
-        *(f"{made[rung]['l1']:.3f}" if rung in made else number(None) for rung in rungs),
-    ]
-
-
-def _l1_error(law: Report) -> str:
-    known = law["rms"] > 0 and law["l1_standard_error"] is not None
-    return f"{law['l1_standard_error']:.3f}" if known else number(None)
-
-
-def _bulk(data: Report) -> str:
-    """A row per recorded epoch: distances that see the bulk around 0, prediction by prediction."""
-    rungs = [r for r in rungs_of(data) if any("l1_fine" in e["predictions"].get(r, {}) for e in data["epochs"])]
-    if not rungs:
-        return ""
-    note = (
-        "<p class='note'>Most eigenvalues lie so close to 0 that the smoothing of the figures lays them on the atom "
-        "there. Fine L1: the same distance, smoothed with {fine_eta:g} rms. Log distance: between the laws of log|λ| "
-        "on either side of 0, from {least:g} rms on, smoothed with {width:g} in the logarithm; eigenvalues that are 0 "
-        "have no part in it. Both are at most about 2. Error: the standard error of the distances beside it, from "
-        "probes and from steps. Solved: what is left, at most, between the points where a law was solved, in L1 and in "
-        "fine L1.</p>"
-    )
-    seen = next(e["spectrum"]["bulk"] for e in data["epochs"] if e["spectrum"]["bulk"]["sizes"])
-    head = ("epoch", "", "error", *(escape(rung) for rung in rungs))
-    rows = [row for e in data["epochs"] if e["spectrum"]["rms"] > 0 for row in _bulk_rows(e, rungs)]
-    said = note.format(least=seen["sizes"][0], **seen)
-    return f"<section><h2>The bulk around 0</h2>{said}{table(head, rows, 'numbers', 'The bulk around 0')}</section>"
-
-
-def _bulk_rows(epoch: Report, rungs: Sequence[str]) -> list[list[str]]:
-    made, law = [epoch["predictions"].get(rung, {}) for rung in rungs], epoch["spectrum"]["bulk"]
-    rows = [
-        [name, number(law[error], 2), *(number(p.get(key), 3) for p in made)]
-        for name, error, key in (
-            ("fine L1", "l1_fine_standard_error", "l1_fine"),
-            ("log distance", "log_standard_error", "log_distance"),
-        )
-    ]
-    errors = [
-        f"{number(p['interpolation_error'], 1)}, {number(p['fine_interpolation_error'], 1)}"
-        if p.get("l1_fine") is not None and "alpha" not in p
-        else number(None)
-        for p in made
-    ]
-    return [[number(epoch["epoch"]), *row] for row in (*rows, ["solved", number(None), *errors])]
-
-
-def _tails(data: Report) -> str:
-    """A row per recorded epoch and threshold: eigenvalues beyond, measured and predicted; then the largest."""
-    epochs = [e for e in data["epochs"] if e["spectrum"]["rms"] > 0]
-    rungs = [rung for rung in rungs_of(data) if any("tails" in e["predictions"].get(rung, {}) for e in epochs)]
-    if not rungs:
-        return ""
-    n = data["network"]["n_weights"]
-    rows = [row for epoch in epochs for row in _tail_rows(epoch, rungs, n)]
-    note = (
-        f"<p class='note'>Numbers of eigenvalues beyond {', '.join(f'{t:g}' for t in TAILS)} rms on either side, and "
-        f"the {LARGEST} largest in rms: the extreme Lanczos nodes. Of a predicted law that is solved: the expected "
-        "number beyond, and where it falls to ½; such a law is symmetric. ± is the standard error from probes and "
-        "steps; of a sampled rung, from its draws and steps. An error that does not show in the digits is left "
-        "out.</p>"
-    )
-    head = ("epoch", "", "side", "measured", *(escape(rung) for rung in rungs))
-    return f"<section><h2>Tails and outliers</h2>{note}{table(head, rows, 'numbers', 'Tails and outliers')}</section>"
-
-
-def _tail_rows(epoch: Report, rungs: Sequence[str], n: int) -> list[list[str]]:
-    law = epoch["spectrum"]
-    made = [epoch["predictions"].get(rung, {}).get("tails") for rung in rungs]
-    rows = []
-    for index, threshold in enumerate(law["tails"]["thresholds"]):
-        for side in SIDES:
-            counted = _estimated(law["tails"][side][index], n)
-            expected = (_estimated(None if tails is None else tails[side][index]) for tails in made)
-            rows.append([number(epoch["epoch"]), f"beyond {threshold:g} rms", side, counted, *expected])
-    for rank, side in product(range(LARGEST), SIDES):
-        laws = [law["largest"], *({} if tails is None else tails["largest"] for tails in made)]
-        cells = [_estimated(dict(enumerate(one.get(side, []))).get(rank)) for one in laws]
-        rows.append([number(epoch["epoch"]), f"largest, no. {rank + 1}", side, *cells])
-    return rows
-
-
-def _estimated(found: Mapping[str, Any] | None, scale: float = 1.0) -> str:
-    """scale · (a value ± its standard error, where there is one)."""
-    if found is None:
-        return number(None)
-    error, value = found["standard_error"], found["value"]
-    if error is None or error < abs(value) / NEGLIGIBLE:
-        return number(scale * value, 3)
-    return f"{number(scale * value, 3)} ± {number(scale * error, 2)}"
 
 
 def _symmetry_tests(data: Report) -> str:

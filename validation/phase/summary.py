@@ -68,7 +68,7 @@ def _late(records: Sequence[Record]) -> Record:
         "fraction_negative": mean(lambda r: r["fraction_negative"]["value"]),
         "fraction_positive": mean(lambda r: r["fraction_positive"]["value"]),
         "mirror": mean(lambda r: r["symmetry"]["value"]),
-        "mirror_null": mean(lambda r: r["symmetry"]["null_95"]),
+        "skew": mean(lambda r: r["symmetry"]["skew"]),
         "l1_standard_error": mean(lambda r: r["l1_standard_error"]),
         "l1": mean(lambda r: r["l1"]),
         "at_the_end": sum(r["stage"] == LAST for r in records),

@@ -19,11 +19,13 @@ from .source import HasData
 
 Array = np.ndarray[Any, Any]
 Record = Mapping[str, Any]
-DISTANCES = ("l1", "w1")
+DISTANCES = ("l1", "w1", "l1_standard_error", "w1_standard_error")
 SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
 SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
-OF_SPECTRUM = ("rms", "minimum", "maximum", "l1_standard_error")
-SYMMETRY = ("value", "null_95", "m3", "m3_standard_error")
+OF_SPECTRUM = ("rms", "minimum", "maximum", "rms_standard_error", "l1_standard_error", "w1_standard_error")
+SYMMETRY = (
+    "value", "standard_error", "null_95", "p_value", "m3", "m3_standard_error", "skew", "skew_standard_error",
+)  # fmt: skip
 ESTIMATES = {"": "value", "_standard_error": "standard_error"}
 SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 SIGMAS = 2.0  # standard errors that a decision takes
-DISTANCE_SIGMAS = 1.0
-"""The same for L1 and W1, which are sums of absolute values: what two equal laws are apart is said by their standard
-error, and changes little from one measurement to the next (benchmarks/results/calibration.json: 95 % within one)."""
+L1_SIGMAS = 1.0
+"""The same for L1: its standard error says what two equal laws are apart, and an integral of absolute values over many
+energies varies little from one measurement to the next (95 % within one: benchmarks/results/calibration.json)."""
 
 
 class Decision(enum.Enum):

@@ -302,7 +302,7 @@ def test_the_numbers_that_are_shown() -> None:
     assert shown["fig4b.decade"] == "median 1.00 decades, from 1.00 to 1.00"
     assert shown["fig4b.proportional"].startswith("log-log slope 1.00 ± 0.00, correlation 1.00")
     assert shown["fig8a.prediction.R5"] == "L1 0.020 to 0.020, standard error up to 0.004"
-    assert shown["fig8a.shares"] == f"|f₋ - f₊|/(f₋ + f₊) up to {0.01 / 0.61:.3g} ± {0.01 * math.sqrt(2) / 0.61:.2g}"
+    assert shown["fig8a.shares"] == f"|f₋ - f₊|/(f₋ + f₊) up to {0.01 / 0.61:.3g} ± {0.02 / 0.61:.2g}"
     assert shown["fig8a.edges"] == "λ_max/|λ_min| 1 ± 0.014 at epoch 0, where it is furthest from 1"
     assert shown["fig8a.symmetry"] == (
         "W1 to the mirror image up to 0.0100 ± 0.004 rms; randomisation test: least p = 0.25 of 4 epochs (no less than "

@@ -71,7 +71,7 @@ CAPTIONS = {
     "symmetry": (
         "Broken symmetry of weights and gradient (figs. 3a, 4a). Each cell is half the integral of "
         "|p(w)−p(−w)| over the law of one layer, less the value for a symmetrised sample of the same size: "
-        "near 0, or below, the symmetry is intact; 1 is the most that can break. Grey: gradient exactly 0. "
+        "near 0, or below, the law is symmetric; 1 is the most that can break. Grey: gradient exactly 0. "
         "Largest: weights {weights_most}; gradient {gradient_most}."
     ),
     "weight_histograms": (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from validation.statistics.claim import Claim, Record
-from validation.statistics.decide import DISTANCE_SIGMAS, all_of, at_most, most_of
+from validation.statistics.decide import all_of, at_most, most_of
 
 from .spectrum import with_spectrum
 
@@ -32,7 +32,7 @@ def _whole(seen: Sequence[Record]) -> Claim:
         f"test: least p = {min(s['p_value'] for s in laws):.3g} of {len(laws)} epochs (no less than "
         f"{1.0 / max(s['patterns'] for s in laws):.3g} with so many probes)" if worst else None,
         f"W1 ≤ {MIRROR:g} rms in {100 * MOST:g} % of the epochs",
-        most_of((at_most(s["value"], MIRROR, s["standard_error"], DISTANCE_SIGMAS) for s in laws), MOST),
+        most_of((at_most(s["value"], MIRROR, s["standard_error"]) for s in laws), MOST),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from validation.predictions.rung import MOMENT_RUNGS, RUNGS, in_order, title_of
 from validation.statistics.claim import Claim, Record
-from validation.statistics.decide import DISTANCE_SIGMAS, UNRESOLVED, all_of, at_most
+from validation.statistics.decide import L1_SIGMAS, UNRESOLVED, all_of, at_most
 
 CLOSE = 0.1  # L1 up to which a prediction is supported
 
@@ -19,7 +19,7 @@ def judge_predictions(records: Sequence[Record]) -> list[Claim]:
 
 def _prediction(rung: str, made: Sequence[Record]) -> Claim:
     """One network cannot refute a law of the average network: it differs from the average by an unknown amount."""
-    held = all_of(at_most(p["l1"], CLOSE, p["l1_standard_error"], DISTANCE_SIGMAS) for p in made)
+    held = all_of(at_most(p["l1"], CLOSE, p["l1_standard_error"], L1_SIGMAS) for p in made)
     average = rung in RUNGS and RUNGS[rung].average
     if average and held is False:
         held = UNRESOLVED

@@ -40,10 +40,13 @@ def _both_signs(records: Sequence[Record]) -> Claim:
 
 
 def _balance(record: Record) -> tuple[float, float, float | None]:
-    """f₋, f₊ and the standard error of their difference; None where one is not known."""
+    """f₋, f₊ and the standard error of their difference, None where one is not known.
+
+    What one share has too much the other often lacks, so that errors add up in the difference.
+    """
     low, high = (record["spectrum"][f"fraction_{side}"] for side in ("negative", "positive"))
     errors = [low["standard_error"], high["standard_error"]]
-    error = None if None in errors else math.hypot(*errors)
+    error = None if None in errors else sum(errors)
     return low["value"], high["value"], error
 
 
