@@ -11,6 +11,7 @@ from simulator.circuits.assemblies import (
     output_assembly,
 )
 from simulator.circuits.live import LivePaths, sample_live_paths
+from simulator.circuits.magnitudes import path_magnitudes
 from simulator.circuits.paths import count_paths, enumerate_paths, path_weights
 from simulator.circuits.sampling import (
     AssemblyEstimate,
@@ -111,6 +112,7 @@ __all__ = [
     "order_parameter_pairs",
     "output",
     "output_assembly",
+    "path_magnitudes",
     "path_weights",
     "risk",
     "sample_circuits",

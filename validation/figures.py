@@ -12,6 +12,7 @@ name of their PNG, `figures_of` those that have something to draw in a report.
 
 from __future__ import annotations
 
+from validation.compare.figures.alignment import aligned_share
 from validation.compare.figures.entries import (
     coupling_sets,
     entry_concentration,
@@ -28,6 +29,7 @@ from validation.compare.figures.training import order_parameter, risk_accuracy, 
 
 __all__ = [
     "FIGURES",
+    "aligned_share",
     "circuits",
     "coupling_sets",
     "entry_concentration",

@@ -1,1 +1,1 @@
-"""Basis circuits: paths, their values, samples of them, and the assemblies that they add up to."""
+"""Basis circuits: paths, their values and magnitudes, samples of them, and the assemblies that they add up to."""

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import EnsembleDensity, SpectralDensity, spectral_density
+from validation.measurements.alignment import CLASSES
 from validation.measurements.laws import CIRCUIT_EDGES, WEIGHT_EDGES, gradient_histograms, histogram, rms
 from validation.measurements.laws import symmetry as describe_symmetry
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.rung import RUNGS, SAMPLED_RUNGS
 from validation.predictions.sampled import describe_sampled
 from validation.statistics.distances import energy_grid, l1_distance
+from validation.statistics.estimate import ratio
 from validation.statistics.extremes import TAILS
 from validation.statistics.symmetry import false_discoveries
 
@@ -84,6 +86,8 @@ def build(
     epochs = [_epoch(rng, epoch, shapes, rungs, probes, epoch in zero_epochs) for epoch in recorded]
     for epoch in (epochs[0], epochs[-1]):
         epoch["circuits"] = _circuits(rng, layers, live)
+    for epoch, own in zip(epochs, rng.spawn(len(epochs)), strict=True):
+        epoch["aligned"] = _alignment(own, epoch["risk"], live > 0)
     return {
         "schema": 1,
         "version": "0.1.0",
@@ -216,6 +220,21 @@ def _circuits(rng: np.random.Generator, layers: int, live: float, count: int = 3
         "live": {"value": live, "standard_error": 0.02 * live},
         "edges": CIRCUIT_EDGES.tolist(),
         "orders": orders,
+    }
+
+
+def _alignment(rng: np.random.Generator, risk: float, live: bool, count: int = 400) -> dict[str, Any]:
+    """Outputs that lean to the labels as the risk falls, a hundredth of the circuits' magnitudes or less."""
+    y, magnitudes = np.repeat([-1.0, 1.0], count // 2), live * np.exp(0.3 * rng.normal(size=count))
+    t = 0.01 * magnitudes * ((1 - risk) * y + 0.1 * (1 + rng.normal(size=count)))
+    of_class = {name: y == label for name, label in CLASSES.items()}
+    chance = {"chance": 0.002 if live else None}
+    return {
+        "examples": count,
+        **ratio(y * t, magnitudes),
+        **chance,
+        "classes": {name: ratio((y * t)[i], magnitudes[i]) | chance for name, i in of_class.items()},
+        "unsigned": ratio(np.abs(t), magnitudes),
     }
 
 

@@ -20,6 +20,7 @@ from simulator import (
 )
 from simulator.streams import Streams, spawn_streams
 from validation.errors import InsufficientMemoryError
+from validation.measurements.alignment import aligned_share
 from validation.measurements.entries.record import ENTRIES, QUICK_ENTRIES, entry_statistics
 from validation.measurements.facts import check_facts
 from validation.measurements.laws import (
@@ -164,6 +165,7 @@ def _state(
         "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
         "weight_symmetry": [symmetry(w, statistics) for w in weights],
         "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
+        "aligned": aligned_share(network, weights, data.x, data.y, ops),
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": {},
         **_laws(bench, weights, whole.gradient, epoch, streams("circuits", epoch)),

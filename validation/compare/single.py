@@ -221,8 +221,9 @@ def _announce_training(bench: Bench, start: Checkpoint) -> None:
 def _judge(report: dict[str, Any]) -> None:
     """What is said of all recorded epochs together: claims, and the symmetry tests adjusted for their number."""
     report["symmetry_tests"] = false_discoveries(report["epochs"])
+    training = report["training"]
     report["claims"] = (
-        judge(report["epochs"], report["training"]["learning_rate"], report["network"]["n_weights"])
+        judge(report["epochs"], training["learning_rate"], training["momentum"], report["network"]["n_weights"])
         + report["theorems"]
     )
 

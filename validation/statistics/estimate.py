@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
 Mean = dict[str, Any]
+MOST_DECIMALS = 8
 
 
 def estimate(values: Sequence[float]) -> Mean | None:
@@ -27,6 +30,38 @@ def written(mean: Mapping[str, Any] | None, digits: str = ".3g") -> str:
     if mean["standard_error"] is not None:
         text += f" ± {format(mean['standard_error'], '.1g' if digits.endswith('g') else digits)}"
     return text.replace("-", "−")
+
+
+def ratio(parts: Array, wholes: Array) -> Mean:
+    """Σ parts / Σ wholes over independent examples, and its standard error; wholes ≥ 0, None where they are all 0.
+
+    The error is that of the linearised ratio, sqrt(n/(n-1) Σ (p_e - value · w_e)²) / Σ w_e (Cochran, Sampling
+    Techniques, 1977, 6.4): to first order that of the jackknife. None for a single example.
+
+    >>> ratio(np.array([1.0, 1.0, 4.0]), np.array([2.0, 4.0, 6.0]))
+    {'value': 0.5, 'standard_error': 0.14433756729740643}
+    """
+    n, whole = len(parts), float(np.sum(wholes))
+    if whole == 0.0:
+        return {"value": None, "standard_error": None}
+    value = float(np.sum(parts)) / whole
+    rest = float(np.sum((parts - value * wholes) ** 2))
+    return {"value": value, "standard_error": math.sqrt(n / (n - 1) * rest) / whole if n > 1 else None}
+
+
+def plus_minus(mean: Mapping[str, Any]) -> str:
+    """A value and its standard error to the error's second digit; three digits of a value that has none, or one of 0.
+
+    >>> plus_minus({"value": 0.0068173, "standard_error": 0.0000778})
+    '0.006817 ± 0.000078'
+    """
+    value, error = mean["value"], mean["standard_error"]
+    if not error:
+        return f"{value:.3g}" + ("" if error is None else " ± 0")
+    decimals = max(1 - math.floor(math.log10(error)), 0)
+    if decimals > MOST_DECIMALS:
+        return f"{value:.2g} ± {error:.1g}"
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 @dataclass(frozen=True)

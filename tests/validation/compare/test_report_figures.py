@@ -176,8 +176,55 @@ def test_an_exact_zero_has_a_place_on_the_log_axis(name: str) -> None:
     top = drawn("digits", name).axes[0]
     assert "exactly 0" in [text.get_text() for text in top.texts]
     hollow = [np.asarray(line.get_xdata()).tolist() for line in top.lines if line.get_marker() == "v"]
-    assert hollow == [[40.0]] * (1 if name == "risk_accuracy" else 2)
+    assert hollow == [[40.0]] * (1 if name == "risk_accuracy" else 3)
     assert not drawn("no predictions", name).axes[0].texts
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_order_parameter_is_drawn_at_both_rates(momentum: float) -> None:
+    """Above, times η and times η/(1 - momentum); below, the ratios of both to the risk."""
+    data = deepcopy(report("no predictions"))
+    data["training"]["momentum"] = momentum
+    top, bottom = lay_out(figures.order_parameter(data)).axes
+    order, risk = (np.array([e[key] for e in data["epochs"]]) for key in ("order_parameter", "risk"))
+    rates = [0.01] if momentum == 0 else [0.01, 0.1]
+    squares = [line.get_ydata() for line in top.lines if "nabla" in str(line.get_label())]
+    np.testing.assert_allclose(squares, [rate * order for rate in rates])
+    ratios = [
+        line.get_ydata() for line in bottom.lines if len(line.get_ydata()) == len(order) and line.get_marker() in "Ds"
+    ]
+    np.testing.assert_allclose(ratios, [rate * order / risk for rate in rates])
+
+
+def test_the_aligned_share_is_drawn_with_its_errors() -> None:
+    """Two standard errors on either side, of all examples, of each class and of |T|; the band of random signs."""
+    ax, epochs = drawn("digits", "aligned_share").axes[0], report("digits")["epochs"]
+    rows = {
+        "all examples": [e["aligned"] for e in epochs],
+        "negative examples": [e["aligned"]["classes"]["negative"] for e in epochs],
+        "positive examples": [e["aligned"]["classes"]["positive"] for e in epochs],
+        "$|T|$ for $y\\,T$": [e["aligned"]["unsigned"] for e in epochs],
+    }
+    bars = {str(container.get_label()): container for container in ax.containers}
+    assert set(bars) == set(rows)
+    for name, shares in rows.items():
+        line, _, (lengths,) = bars[name].lines
+        values, errors = (np.array([s[key] for s in shares]) for key in ("value", "standard_error"))
+        np.testing.assert_allclose(line.get_ydata(), values)
+        np.testing.assert_allclose([np.ptp(bar[:, 1]) for bar in lengths.get_segments()], 4 * errors)
+    (band,) = [c for c in ax.collections if c.get_label() == "random signs of $W_L$"]
+    assert np.max(band.get_paths()[0].vertices[:, 1]) == 2 * epochs[0]["aligned"]["chance"]
+
+
+def test_a_report_without_the_aligned_share_draws_all_else() -> None:
+    data = deepcopy(report("no predictions"))
+    for epoch in data["epochs"]:
+        del epoch["aligned"]
+    assert set(figures.figures_of(report("no predictions"))) - set(figures.figures_of(data)) == {"aligned_share"}
+    with pytest.raises(ValueError, match="aligned share"):
+        figures.aligned_share(data)
+    (text,) = drawn("no live circuit", "aligned_share").axes[0].texts
+    assert text.get_text() == "no circuit is live"
 
 
 def test_the_running_risk_dips_into_the_strip_where_it_is_0() -> None:

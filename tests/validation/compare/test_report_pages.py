@@ -16,6 +16,7 @@ from support.synthetic_report import CASES, CLAIMS, report
 from validation.compare.captions.run import CAPTIONS, caption
 from validation.compare.page import render_html
 from validation.report.markup import CSS, captioned, number, prose, sentence, with_options
+from validation.statistics.estimate import plus_minus
 
 PNG = b"\x89PNG\r\n\x1a\n"
 every_case = pytest.mark.parametrize("case", CASES)
@@ -121,8 +122,25 @@ def test_captions_of_the_digits_run() -> None:
     assert "from 1 to 0" in caption("risk_accuracy", data)
     assert "At epoch 40 no training example is active: there H is exactly 0" in caption("spectrum_overlay", data)
     assert "closest on average is R5 (measured signals)" in caption("spectrum", data)
+    ratios = [0.1 * e["order_parameter"] / e["risk"] for e in data["epochs"][:-1]]
+    assert f"{min(ratios):.2g} to {max(ratios):.2g} at the effective rate" in caption("order_parameter", data)
+
+
+def test_without_momentum_there_is_one_rate() -> None:
+    data = deepcopy(report("digits"))
+    data["training"]["momentum"] = 0.0
     ratios = [0.01 * e["order_parameter"] / e["risk"] for e in data["epochs"][:-1]]
-    assert f"{min(ratios):.2g} to {max(ratios):.2g}" in caption("order_parameter", data)
+    assert caption("order_parameter", data).endswith(f"is {min(ratios):.2g} to {max(ratios):.2g}.")
+    assert "effective" not in caption("order_parameter", data)
+
+
+def test_the_aligned_share_is_told_at_both_ends() -> None:
+    data = report("digits")
+    for epoch in (data["epochs"][0], data["epochs"][-1]):
+        assert f"{plus_minus(epoch['aligned'])} at epoch {epoch['epoch']} (random signs: ± 0.002)" in caption(
+            "aligned_share", data
+        )
+    assert caption("aligned_share", report("no live circuit")).endswith("No circuit is live.")
 
 
 def test_symmetry_is_told_in_numbers() -> None:

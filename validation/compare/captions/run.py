@@ -10,6 +10,7 @@ from statistics import median
 
 from validation.predictions.rung import named
 from validation.report.source import Report, Source, content
+from validation.statistics.estimate import plus_minus
 
 from .entries import ENTRY_CAPTIONS, entry_facts
 
@@ -23,8 +24,8 @@ CAPTIONS = {
     ),
     "order_parameter": (
         "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate {rate} "
-        "is, to first order, the risk that one step of plain gradient descent removes. The paper finds it in "
-        "proportion to the risk and about one decade below it (dotted). Here the ratio is {ratio}."
+        "is, to first order, the risk that one step of plain gradient descent removes.{effective} The paper finds it "
+        "in proportion to the risk and about one decade below it (dotted). Here the ratio to the risk is {ratio}."
     ),
     "spectrum": (
         "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue; the "
@@ -82,6 +83,14 @@ CAPTIONS = {
         "at the last epoch the median layer has {weights_median}.{outside}{weights_tests}"
     ),
     "circuits": "Laws of the circuits (fig. 3b). {circuits}",
+    "aligned_share": (
+        "Label-aligned share of the circuits (section II D). The sum of y T(x) over the {examples} training examples "
+        "is that of all circuits x Ψ, each with its example's label; it is divided by the sum of their magnitudes, "
+        "over all paths and exactly. At 0 circuits push for and against the labels in balance; at 1 every one pushes "
+        "for them. Bars: two standard errors over the examples. Shaded: two standard deviations over random signs of "
+        "the last layer's weights, all examples together; the share at initialisation is a draw of that law. Dotted: "
+        "|T| in place of y T, how one-signed the circuits of one example are.{aligned}"
+    ),
     "gradient_histograms": (
         "Laws of the gradient's entries (fig. 4a). Above: all entries, in units of their rms, by epoch; dotted: the "
         "mirror image; a straight fall would be a power law. {gradient_zeros} of the entries are exactly 0 (weights "
@@ -110,7 +119,7 @@ def facts(data: Report) -> dict[str, str]:
         "probes": _count(max(len(e["spectrum"]["nodes"]) for e in epochs), "probe"),
         "eta": f"{data['eta']:g}",
         "rate": f"{training['learning_rate']:g}",
-        "ratio": _ratio(epochs, training["learning_rate"]),
+        **_rates(epochs, training["learning_rate"], training["momentum"]),
         "zero": f" {zero} (arrow head)." if (zero := zero_spectra(data)) else "",
         "best": _best(epochs),
         **_certainty(epochs),
@@ -119,6 +128,7 @@ def facts(data: Report) -> dict[str, str]:
         "weights_median": _median(epochs[-1]["weight_symmetry"]),
         "outside": _outside(epochs),
         "circuits": _circuits(epochs),
+        "aligned": _aligned(with_alignment(data)),
         "gradient_zeros": _zeros(epochs),
         "gradient_range": _range([e["gradient_symmetry_all"] for e in epochs]),
         "weights_tests": _tests(data, "weights"),
@@ -165,6 +175,18 @@ def _certainty(epochs: Sequence[Report]) -> dict[str, str]:
         f"{worst:.2g}: the standard error from the probes and from the Lanczos steps not made.{uncertain}"
     )
     return {"certainty": test if known else "", "uncertain": uncertain}
+
+
+def _rates(epochs: Sequence[Report], rate: float, momentum: float) -> dict[str, str]:
+    """The ratio of order parameter and risk at the learning rate, and at the effective one that momentum makes."""
+    plain, effective = _ratio(epochs, rate), _ratio(epochs, rate / (1.0 - momentum))
+    if momentum == 0.0:
+        return {"effective": "", "ratio": plain}
+    return {
+        "effective": f" With momentum {momentum:g} a gradient that stays the same makes steps of the effective rate "
+        f"{rate / (1.0 - momentum):g} (squares), by which the claim is judged.",
+        "ratio": f"{effective} at the effective rate, {plain} at the learning rate",
+    }
 
 
 def _ratio(epochs: Sequence[Report], rate: float) -> str:
@@ -251,11 +273,26 @@ def _circuits(epochs: Sequence[Report]) -> str:
     count = f"{drawn[0]['circuits']['count']:,}"
     return (
         f"Positive (blue) and negative ones (orange) over one another, {count} of each order, "
-        "drawn uniformly from those that are not 0: on all others some gate is off, or the input is 0. Order k lacks k "
-        "of its weights. While the last weight is there and its law symmetric, the circuit's law is so exactly (S1); "
-        "without it, up to the chance that a gate changes (S2, S3). "
+        "drawn uniformly from those that are not 0, at examples of both classes in one heap: on all others some gate "
+        "is off, or the input is 0. Order k lacks k of its weights. While the last weight is there and its law "
+        "symmetric, the circuit's law is so exactly (S1); without it, up to the chance that a gate changes (S2, S3). "
         f"{share} Broken symmetry less its null at epoch {drawn[0]['epoch']}, by order: {', '.join(first)}."
     )
+
+
+def with_alignment(data: Report) -> list[Report]:
+    """Recorded epochs with the aligned share of the circuits, which reports of older versions lack."""
+    return [e for e in data["epochs"] if e.get("aligned")]
+
+
+def _aligned(epochs: Sequence[Report]) -> str:
+    """A sentence with the share at both ends, and its law at random signs."""
+    live = [e for e in epochs if e["aligned"]["value"] is not None]
+    shares = [
+        f"{plus_minus(e['aligned'])} at epoch {e['epoch']} (random signs: ± {e['aligned']['chance']:.2g})"
+        for e in live[:1] + live[1:][-1:]
+    ]
+    return f" All examples: {', '.join(shares)}." if shares else " No circuit is live."
 
 
 def _most(epochs: Sequence[Report], key: str) -> str:

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from validation.compare.captions.entries import with_entries
+from validation.compare.captions.run import with_alignment
 from validation.report.drawing import Draw, save_figures
 from validation.report.source import Source, content
 
+from .alignment import aligned_share
 from .entries import ENTRY_FIGURES
 from .laws import circuits, gradient_histograms, weight_histograms
 from .spectrum import prediction_error, spectrum, spectrum_overlay
@@ -27,6 +29,7 @@ FIGURES: dict[str, Draw] = {
     "symmetry": symmetry,
     "weight_histograms": weight_histograms,
     "circuits": circuits,
+    "aligned_share": aligned_share,
     "gradient_histograms": gradient_histograms,
     **ENTRY_FIGURES,
 }
@@ -36,7 +39,8 @@ def figures_of(report: Source) -> dict[str, Draw]:
     """The figures that this report has numbers for, by name."""
     data = content(report)
     absent = {name for names, there in (
-        (ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data))
+        (ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data)),
+        (["aligned_share"], with_alignment(data)),
     ) if not there for name in names}  # fmt: skip
     return {name: draw for name, draw in FIGURES.items() if name not in absent}
 

@@ -16,6 +16,7 @@ from validation.report.drawing import (
     TEST,
     TRAIN,
     Array,
+    Series,
     column,
     epoch_axis,
     figure,
@@ -56,35 +57,42 @@ def risk_accuracy(report: Report) -> Figure:
 
 @styled
 def order_parameter(report: Report) -> Figure:
-    r"""Fig. 4b: learning rate times :math:`\|\nabla R\|^2` and the risk (log axis); their ratio below.
+    r"""Fig. 4b: the risk, and :math:`\|\nabla R\|^2` times the learning rate η and times η/(1 - momentum) (log axis).
 
-    The dotted lines stand one decade below the risk, where the paper finds the order parameter.
+    Below: their ratios to the risk. The dotted lines stand one decade below the risk, where the paper finds the order
+    parameter. Momentum makes of a gradient that stays the same a step of the effective rate η/(1 - momentum).
     """
-    epochs, rate = report["epochs"], float(report["training"]["learning_rate"])
-    at, risk = column(epochs, "epoch"), column(epochs, "risk")
-    order = rate * column(epochs, "order_parameter")
+    epochs, training = report["epochs"], report["training"]
+    at, risk, order = (column(epochs, key) for key in ("epoch", "risk", "order_parameter"))
+    rate, momentum = float(training["learning_rate"]), float(training["momentum"])
     fig, (top, bottom) = figure(4.8, 2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
-    name = r"learning rate $\times\,\|\nabla R\|^2$"
     lowered = np.where(risk > 0, risk / 10, np.nan)
-    series: list[tuple[Array, Array, dict[str, Any]]] = [
-        (at, risk, {"color": TRAIN, "marker": "o", "ms": 6, "label": "risk R"}),
-        (at, order, {"color": ORDER, "marker": "D", "ms": 4, "label": name}),
+    curves: list[tuple[Array, dict[str, Any]]] = [
+        (rate * order, {"color": ORDER, "marker": "D", "ms": 4, "label": r"$\eta\,\|\nabla R\|^2$"})
     ]
-    plot_with_zeros(top, series, lowered)
+    if momentum > 0:
+        name = r"$\eta/(1-\mathrm{momentum})\cdot\|\nabla R\|^2$"
+        curves[0][1].update(alpha=0.55, mfc="none")
+        curves.append((rate / (1 - momentum) * order, {"color": ORDER, "marker": "s", "ms": 4, "label": name}))
+    risks: Series = (at, risk, {"color": TRAIN, "marker": "o", "ms": 6, "label": "risk R"})
+    plot_with_zeros(top, [risks, *((at, values, style) for values, style in curves)], lowered)
     top.plot(at, lowered, color=INK, lw=1, ls=":", marker="_", label="one decade below the risk", zorder=1.5)
-    top.set_ylabel(f"R and {name}")
-    fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    _ratio_panel(bottom, at, risk, order)
+    top.set_ylabel(r"R and rate $\times\,\|\nabla R\|^2$")
+    fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    _ratio_panel(bottom, at, risk, curves)
     return fig
 
 
-def _ratio_panel(ax: Axes, at: Array, risk: Array, order: Array) -> None:
-    ratio = np.divide(order, risk, out=np.full_like(risk, np.nan), where=risk > 0)
-    ratio[ratio <= 0] = np.nan
-    ax.plot(at, ratio, color=INK, marker="o", ms=4)
+def _ratio_panel(ax: Axes, at: Array, risk: Array, curves: Sequence[tuple[Array, dict[str, Any]]]) -> None:
+    known = [np.array([0.1])]
+    for order, style in curves:
+        ratio = np.divide(order, risk, out=np.full_like(risk, np.nan), where=risk > 0)
+        ratio[ratio <= 0] = np.nan
+        ax.plot(at, ratio, **style)
+        known.append(ratio[np.isfinite(ratio)])
     ax.axhline(0.1, color=INK, lw=1, ls=":")
-    known = np.append(ratio[np.isfinite(ratio)], 0.1)
-    ax.set(ylabel="ratio of the two", yscale="log", ylim=(known.min() / 2.5, known.max() * 2.5))
+    values = np.concatenate(known)
+    ax.set(ylabel="ratio to R", yscale="log", ylim=(values.min() / 2.5, values.max() * 2.5))
     plain_log_ticks(ax, fine=2)
     epoch_axis(ax, at)
 
