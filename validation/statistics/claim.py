@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .decide import UNRESOLVED, Held
+
 Record = dict[str, Any]
 
 
@@ -17,7 +19,7 @@ class Claim:
     source    its place in the paper;  text  the claim in words
     measured  what was found, in words; None where there was nothing to measure
     expected  what decides, in words
-    held      whether it did; None where nothing decides
+    held      whether it did; UNRESOLVED where the error of what was measured cannot decide, None where nothing was
     exact     a fact that holds to rounding: one that does not is a bug, and the run says so by its exit status
 
     >>> Claim("E2", "fact E2", "the trace of the Hessian vanishes", "1e-17", "≤ 1e-12", held=True, exact=True).verdict
@@ -29,14 +31,16 @@ class Claim:
     text: str
     measured: str | None
     expected: str
-    held: bool | None
+    held: Held
     exact: bool = False
 
     @property
     def verdict(self) -> str:
-        """ "holds" (exact facts), "supported", "not supported" or "not applicable"."""
+        """ "holds" (exact facts), "supported", "not supported", "not resolved" or "not applicable"."""
         if self.held is None:
             return "not applicable"
+        if self.held is UNRESOLVED:
+            return "not resolved"
         return ("holds" if self.exact else "supported") if self.held else "not supported"
 
     def record(self) -> Record:

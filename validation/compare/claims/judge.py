@@ -10,6 +10,7 @@ from validation.statistics.symmetry import false_discoveries
 from .entries import judge_entries
 from .facts import judge_facts
 from .gradient import judge_gradient
+from .hypotheses import judge_hypotheses
 from .spectrum import judge_spectrum
 from .structure import judge_structure
 from .training import judge_training
@@ -23,6 +24,7 @@ def judge(records: Sequence[Record], learning_rate: float, n_weights: int) -> li
         *judge_weights(records, found),
         *judge_gradient(records, found, learning_rate),
         *judge_entries(records),
+        *judge_hypotheses(records),
         *judge_spectrum(records),
         *judge_structure(records, n_weights),
         *judge_training(records),
