@@ -61,11 +61,11 @@ def main() -> None:
     start = time.perf_counter()
     entries = hessian_entries(network, weights, x, y, chosen.entries, backend=ops)
     middle = time.perf_counter()
-    found = describe_entries(entries, network.n_weights, RESAMPLES, ops, spawn_streams(0, 5))
+    found = describe_entries(entries, network.n_weights, RESAMPLES, ops, spawn_streams(0, 6))
     end = time.perf_counter()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     few = slice(0, min(chosen.images, 500))
-    same = HessianEntries(entries.values[few], entries.pairs)
+    same = HessianEntries(entries.values[few], entries.pairs, entries.c[few])
     result: dict[str, Any] = {
         "network": "vgg12:0.25",
         "entries": len(entries.first),

@@ -32,13 +32,16 @@ TANGENT_BYTES = 1 << 27  # signals of one layer, of all first parameters that sh
 
 @dataclass(frozen=True)
 class HessianEntries:
-    """Per-example entries h_{i,e} of the Hessian: H_e = Σ_i ω_i h_{i,e}, ω_i = 1/m, is the entry itself.
+    """Per-example entries h_{i,e} = c_i ∂²T_i/∂w_p ∂w_q: H_e = Σ_i ω_i h_{i,e}, ω_i = 1/m, is the entry itself.
 
-    ``values`` (m, E), a host array of the backend's dtype, and the ``pairs`` of parameters it stands for.
+    ``values`` (m, E), a host array of the backend's dtype, the ``pairs`` of parameters it stands for, and ``c`` (m,),
+    ∂ℓ/∂T_i = ℓ'(u_i) y_i without the 1/m, whose sign is all that the labels put into a value: for the hinge it is
+    -y_i at active examples, 0 at others.
     """
 
     values: HostArray
     pairs: EntryPairs
+    c: HostArray
 
     @property
     def first(self) -> HostArray:
@@ -73,9 +76,11 @@ def hessian_entries(
 
     One seed gives the same pairs for any weights of the network, so that entries can be followed through training.
     """
-    pairs = sample_pairs(network, n, n_first, seed)
-    values = entry_values(network, weights, x, y, pairs.first, pairs.second, loss, c, backend, batch_size)
-    return HessianEntries(values, pairs)
+    pairs, ops = sample_pairs(network, n, n_first, seed), get_backend(backend)
+    w, inputs = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
+    top = _coefficients(network, w, inputs, y, loss, c, ops, batch_size)
+    values = entry_values(network, weights, x, None, pairs.first, pairs.second, loss, top, ops, batch_size)
+    return HessianEntries(values, pairs, top)
 
 
 def entry_values(
@@ -98,8 +103,8 @@ def entry_values(
     """
     ops = get_backend(backend)
     w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
-    size = check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
-    top = _slopes(network, w, x, y, loss, ops, size) if c is None else check_coefficients(c, x.shape[0], ops.dtype)
+    size = _size(batch_size)
+    top = _coefficients(network, w, x, y, loss, c, ops, batch_size)
     active = np.flatnonzero(top.astype(ops.dtype))
     groups = list(_plan(network, _indices(network, first), _indices(network, second), size, ops))
     values = np.zeros((x.shape[0], np.size(first)), dtype=ops.dtype)
@@ -113,12 +118,25 @@ def entry_values(
     return values
 
 
-def _slopes(
-    network: Network, weights: Sequence[Array], x: HostArray, y: Any, loss: str, ops: Backend, batch_size: int
+def _size(batch_size: int | None) -> int:
+    return check_count(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
+
+
+def _coefficients(
+    network: Network,
+    weights: Sequence[Array],
+    x: HostArray,
+    y: Any,
+    loss: str,
+    c: Any,
+    ops: Backend,
+    batch_size: int | None,
 ) -> HostArray:
-    """∂ℓ/∂T = ℓ'(u) y of every example."""
+    """`c` where it is given, else ∂ℓ/∂T = ℓ'(u) y of every example."""
+    if c is not None:
+        return check_coefficients(c, x.shape[0], ops.dtype)
     labels = check_labels(y, x.shape[0])
-    u = labels * output(network, weights, x, ops, batch_size=batch_size).astype(np.float64)
+    u = labels * output(network, weights, x, ops, batch_size=_size(batch_size)).astype(np.float64)
     slopes: HostArray = in_range(get_loss(loss).slope(np, u) * labels, "∂ℓ/∂T", ops.dtype)
     return slopes
 

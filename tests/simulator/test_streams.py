@@ -184,6 +184,7 @@ AGAIN = {
     "spectrum examples": "a quick run selects its data twice",
     "examples": "a quick run selects its data twice",
     "entry statistics": "the same entries at every epoch",
+    "entry labels": "the same entries at every epoch",
     "entry pairs": "the same entries at every epoch",
     "verification": "the same vector in every run of Lanczos quadrature",
     "permutations": "the same entries at every epoch",

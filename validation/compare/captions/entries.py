@@ -8,15 +8,19 @@ from typing import Any
 Report = Mapping[str, Any]
 PAPER_RATIO = 3.39e-4  # share of the other entries that an entry is correlated with, at the end of training
 
+SHOWN_AVERAGE = 10  # the B whose fractions the caption of fig. 7b gives
+
 ENTRY_CAPTIONS = {
     "entry_laws": (
         "Laws of single Hessian entries (fig. 6a). Three of {sampled} sampled entries, from those that are not 0 at "
-        "most examples, each in its own standard deviations, by epoch. Above: over single examples; below: bootstrap "
-        "averages of 100. Solid: positive values, dotted: negative ones; a law is symmetric where the two meet. "
+        "most examples, each in its own standard deviations, by epoch. Above: over single examples; middle: bootstrap "
+        "averages of 100; lowest row: ∂²T itself, which has no label in it, in the same unit. Solid: positive values, dotted: negative ones; a law is symmetric where the two meet. "
         "Examples at which an entry is exactly 0 (a gate "
         "is off, or the example inactive) are drawn nowhere. Over the examples at which it is not 0 the "
         "mean broken part of all entries that vary is {broken_first} above chance at the first and {broken_last} at "
-        "the last epoch. Sampled: {sampled} entries in {layer_pairs} pairs of layers, through {first_parameters} "
+        "the last epoch; that of ∂²T itself {own_broken_first} and {own_broken_last}; with labels permuted among the active "
+        "examples {null_broken_first} and {null_broken_last}. For the hinge h = -y ∂²T, so that labels in equal numbers "
+        "that know nothing of ∂²T make any law symmetric. Sampled: {sampled} entries in {layer_pairs} pairs of layers, through {first_parameters} "
         "first parameters (entries that share one are more correlated), on {examples} examples. Left out "
         "as 0 by construction: {excluded}. {dead}"
     ),
@@ -27,11 +31,14 @@ ENTRY_CAPTIONS = {
     ),
     "entry_means": (
         "Means of Hessian entries (fig. 7a): the law over entries of mean over standard deviation (over examples), "
-        "dotted its mirror image. Dashed: 0.15 standard deviations of an average of B examples, 0.15/√B."
+        "dotted its mirror image; on the right that of ∂²T itself, without the labels. Dashed: 0.15 standard deviations of an average of B examples, 0.15/√B."
     ),
     "entry_concentration": (
         "Concentration of the means (fig. 7b): the fraction of entries with √B|µ|/σ < 0.15. The paper reports at least "
         "95 % rising to about 98 % and does not say the standard deviation of what; here B examples are averaged. "
+        "Right: ∂²T itself. Crosses: labels permuted among the active examples, which alone explain {null_close_first} of "
+        "{close_first} at B = 10 and the first epoch ({own_close_first} for ∂²T itself), {null_close_last} of "
+        "{close_last} at the last ({own_close_last}). "
         "Bands: bootstrap error over {resamples} resamples of the examples and error over first parameters, in "
         "quadrature. Dotted: means of exactly 0 would give this, since they are known from {examples} examples only. "
         "The fraction is 95 % up to B = {reach_first} at the first and {reach_last} at the last epoch."
@@ -45,7 +52,7 @@ ENTRY_CAPTIONS = {
         "and the last epoch: a pair is found from a correlation of about {detectable_first} and {detectable_last} "
         "on (median entry). Extrapolated by the sizes of the pairs of layers; bands: error over first parameters. "
         "Covariance: {covariance_first} of N² at the first, {covariance_last} at the last epoch (paper: 3.4e-4 at the "
-        "end). As no correlation exceeds 1, the mean square correlation bounds this from below: {least_first} and "
+        "end). Black, dotted: N^(1/2), below which the theorem on the spectrum wants the sets. As no correlation exceeds 1, the mean square correlation bounds this from below: {least_first} and "
         "{least_last}."
     ),
 }
@@ -69,6 +76,7 @@ def entry_facts(report: Report) -> dict[str, str]:
     }
     for when, entries in ends.items():
         symmetry, means = entries["symmetry"], entries["concentration"]
+        found |= {f"{key}_{when}": text for key, text in _labels(entries).items()}
         correlation, coupling = entries["correlation"], entries["coupling"]
         found |= {
             f"broken_{when}": _number(symmetry and symmetry["value"]),
@@ -80,6 +88,17 @@ def entry_facts(report: Report) -> dict[str, str]:
             f"least_{when}": _number(coupling and coupling["least_ratio"]),
             f"active_{when}": f"{entries['active']:,}",
         }
+    return found
+
+
+def _labels(entries: Mapping[str, Any]) -> dict[str, str]:
+    """The broken part, and the fraction of means near 0 at B = 10, beside those of ∂²T itself and of random labels."""
+    found = {}
+    for name, law in (("", entries), ("own_", entries["second_derivative"]), ("null_", entries["random_labels"])):
+        means = law["concentration"]["averages"] if law and law["concentration"] else []
+        row = next((B for B in means if B["average"] == SHOWN_AVERAGE), None)
+        found[f"{name}broken"] = _number(law["symmetry"]["value"] if law and law["symmetry"] else None)
+        found[f"{name}close"] = _number(row and row.get("fraction", row.get("value")))
     return found
 
 

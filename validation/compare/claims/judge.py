@@ -10,6 +10,7 @@ from validation.statistics.symmetry import false_discoveries
 from .entries import judge_entries
 from .facts import judge_facts
 from .gradient import judge_gradient
+from .hypotheses import judge_hypotheses
 from .mirror import judge_mirror
 from .predictions import judge_predictions
 from .spectrum import judge_spectrum
@@ -25,6 +26,7 @@ def judge(records: Sequence[Record], learning_rate: float, momentum: float, n_we
         *judge_weights(records, found),
         *judge_gradient(records, found, learning_rate, momentum),
         *judge_entries(records),
+        *judge_hypotheses(records),
         *judge_mirror(records),
         *judge_spectrum(records),
         *judge_predictions(records),

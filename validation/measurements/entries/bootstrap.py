@@ -59,9 +59,9 @@ def concentration(
     """`Concentration` of entries (m, E) that vary over the examples; ``first`` (E,) names their first parameters."""
     m = values.shape[0]
     scaled = values / np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=0))
-    ratio = _ratio(scaled.mean(axis=0, dtype=np.float64), np.mean(np.square(scaled, dtype=np.float64), axis=0))
+    ratio = mean_ratio(scaled.mean(axis=0, dtype=np.float64), np.mean(np.square(scaled, dtype=np.float64), axis=0))
     weights = resampling_weights(m, m, resamples, rng)
-    drawn = _ratio(averages(scaled, weights, ops), averages(scaled**2, weights, ops))
+    drawn = mean_ratio(averages(scaled, weights, ops), averages(scaled**2, weights, ops))
     root = np.sqrt(np.array(sizes, dtype=np.float64))
     close = np.abs(ratio) * root[:, None] < BOUND
     by_resample = np.stack([np.mean(np.abs(drawn) * r < BOUND, axis=1) for r in root])
@@ -77,7 +77,13 @@ def concentration(
     )
 
 
-def _ratio(mean: Array, square: Array) -> Array:
+def ratios_on(values: Array, masks: Array) -> Array:
+    """µ/σ of entries (m, E) over some of the examples, one row for every mask (R, m): (R, E)."""
+    kept = np.maximum(masks.sum(axis=1, keepdims=True), 1.0)
+    return mean_ratio(masks @ values / kept, masks @ np.square(values, dtype=np.float64) / kept)
+
+
+def mean_ratio(mean: Array, square: Array) -> Array:
     """µ/σ; infinite where a resample meets one value only."""
     variance = np.maximum(square - mean**2, 0.0)
     ratio = np.divide(mean, np.sqrt(variance), out=np.full_like(mean, np.inf), where=variance > 0)

@@ -6,23 +6,24 @@ the same entries and on all training examples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from backends import Backend, get_backend
 from simulator import EntryPairs, HessianEntries, Network, hessian_entries
 from simulator.streams import Seed, Streams
 from validation.measurements.laws import histogram
 from validation.run.storage import finite_or_none
-from validation.statistics.symmetry import broken_symmetry, symmetry_test
 
-from .bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
+from .bootstrap import BOUND, averages, concentration, resampling_weights
 from .coupling import LEVEL, cluster_share, coupling_size, find_coupling, share_parameter, stratum_weights
 from .cumulants import standardise
+from .labels import random_labels
+from .symmetry import law_symmetry, ratio_symmetry, rejections
 
 Array = np.ndarray[Any, Any]
 Law = dict[str, Any]
@@ -35,6 +36,8 @@ FOLLOWED = 12  # entries whose laws are kept
 SHOWN = 100  # entries of a correlation matrix
 ENTRIES = {"n": 2000, "resamples": 1000}
 QUICK_ENTRIES = {"n": 400, "resamples": 200}
+MEASURED = ("symmetry", "concentration", "second_derivative", "random_labels", "symmetry_tests", "correlation",
+            "coupling", "blocks")  # fmt: skip
 LARGE = 0.1  # |correlation| from which a pair counts as correlated, whatever the number of examples
 
 
@@ -54,19 +57,22 @@ def entry_statistics(
     """Laws, concentration, correlations and coupling sets of a sample of Hessian entries, in plain JSON types.
 
     Entries, resamples and permutations depend on `seed` alone, so that two states of a network are compared on the same
-    ones. ``active``: at how many examples some entry is not 0. Entries that are 0 on every example are counted
-    (``sampled`` less ``live``) and left out of everything else; statistics are None where fewer than two entries vary.
+    ones. ``symmetry`` and ``concentration`` stand beside the same of ∂²T (``second_derivative``) and of permuted labels
+    (``random_labels``). ``active``: at how many examples some entry is not 0. Entries that are 0 on every example are
+    counted (``sampled`` less ``live``) and left out of everything else; statistics are None where fewer than two
+    entries vary.
     """
     ops = get_backend(backend)
-    drawn, *streams = Streams(seed).spawn("entry statistics", 6)
+    own = Streams(seed)
+    drawn, *streams = own.spawn("entry statistics", 6)
     entries = hessian_entries(network, weights, x, y, n, n_first, drawn, loss, backend=ops)
-    return describe_entries(entries, network.n_weights, resamples, ops, streams)
+    return describe_entries(entries, network.n_weights, resamples, ops, [*streams, own("entry labels")])
 
 
 def describe_entries(
     entries: HessianEntries, n_weights: int, resamples: int, ops: Backend, streams: Sequence[np.random.Generator]
 ) -> Law:
-    """The content of `entry_statistics` from values that are there already; five random streams."""
+    """The content of `entry_statistics` from values that are there already; six random streams."""
     values, pairs = entries.values, entries.pairs
     live = np.flatnonzero(values.std(axis=0, dtype=np.float64) > 0)
     record: Law = {
@@ -79,32 +85,71 @@ def describe_entries(
         "existing": int(pairs.existing.sum()),
         "excluded": pairs.excluded,
         "resamples": resamples,
-        "laws": followed_laws(values, pairs, resamples, ops, streams[0]),
-        **dict.fromkeys(("symmetry", "concentration", "correlation", "coupling")),
+        "laws": followed_laws(entries, resamples, ops, streams[0]),
+        **dict.fromkeys(MEASURED),
     }
     if live.size < 2:
         return record
-    scaled = values[:, live]
-    correlation = correlations(scaled, pairs, live, streams[3])
-    return record | {
-        "symmetry": law_symmetry(scaled, pairs.first[live], streams[1]),
-        "concentration": _concentration(scaled, pairs.first[live], resamples, ops, streams[2]),
+    varying, first = values[:, live], pairs.first[live]
+    correlation = correlations(varying, pairs, live, streams[3])
+    least = least_ratio(correlation["weighted"], pairs, live, n_weights)
+    unsigned = varying * np.sign(entries.c)[:, None].astype(values.dtype)
+    record |= {
+        **_laws(varying, first, resamples, ops, streams[1:3]),
+        "second_derivative": _laws(unsigned, first, resamples, ops, streams[5].spawn(2)),
+        "random_labels": random_labels(varying, entries.c, _sizes(len(values)), ops, streams[5]),
+        "symmetry_tests": rejections(varying),
         "correlation": correlation,
-        "coupling": _coupling(scaled, pairs, live, n_weights, ops, streams[4])
-        | {"least_ratio": least_ratio(correlation["weighted"], pairs, live, n_weights)},
+        "blocks": block_mean_squares(values, pairs),
+    }
+    del unsigned
+    coupling = _coupling(varying, pairs, live, n_weights, ops, streams[4])
+    record["coupling"] = coupling | {
+        "least_ratio": least,
+        "least_exponent": 2.0 + math.log(least) / math.log(n_weights) if least > 0 else None,
+    }
+    return record
+
+
+def _laws(
+    values: Array, first: Array, resamples: int, ops: Backend, streams: Sequence[np.random.Generator]
+) -> dict[str, Law]:
+    """What is measured of the entries themselves and of ∂²T alike."""
+    return {
+        "symmetry": law_symmetry(values, first, streams[0]),
+        "concentration": _concentration(values, first, resamples, ops, streams[1]),
     }
 
 
-def followed_laws(values: Array, pairs: EntryPairs, resamples: int, ops: Backend, rng: np.random.Generator) -> Law:
+def _sizes(m: int) -> tuple[int, ...]:
+    return tuple(sorted({B for B in AVERAGES if m > B} | {m}))
+
+
+def block_mean_squares(values: Array, pairs: EntryPairs) -> Law:
+    """Mean H_e² over the sampled entries of each pair of layers (numbered from 1); None where there are none."""
+    square = values.mean(axis=0, dtype=np.float64) ** 2
+    member = np.all(pairs.layers[:, None, :] == pairs.strata[None, :, :], axis=2)
+    count = member.sum(axis=0)
+    return {
+        "layers": (pairs.strata + 1).tolist(),
+        "mean_square": [float(s / n) if n else None for s, n in zip(square @ member, count, strict=True)],
+        "existing": pairs.existing.tolist(),
+    }
+
+
+def followed_laws(entries: HessianEntries, resamples: int, ops: Backend, rng: np.random.Generator) -> Law:
     """The laws of `FOLLOWED` entries as averages of 1 and of 100 examples, in their own standard deviations.
 
     For one example it is the law over the examples themselves, for 100 that of bootstrap resamples of so many. ``laws``
-    is empty for an entry that does not vary.
+    is empty for an entry that does not vary. ``second_derivative``: the law over single examples of |c_i| ∂²T_i, in the
+    same unit.
     """
+    values, pairs = entries.values, entries.pairs
     followed = np.sort(rng.permutation(values.shape[1])[:FOLLOWED])
     m = values.shape[0]
     drawn = {B: averages(values[:, followed], resampling_weights(m, B, resamples, rng), ops) for B in LAW_AVERAGES[1:]}
     drawn[1] = values[:, followed]
+    unsigned = drawn[1] * np.sign(entries.c)[:, None]
     kept = []
     for column, index in enumerate(followed):
         deviation = float(values[:, index].std(dtype=np.float64))
@@ -118,42 +163,15 @@ def followed_laws(values: Array, pairs: EntryPairs, resamples: int, ops: Backend
             "second": int(pairs.second[index]),
             "layers": (pairs.layers[index] + 1).tolist(),
             "laws": laws,
+            "second_derivative": histogram(unsigned[:, column], LAW_EDGES, deviation) if deviation > 0 else None,
         })  # fmt: skip
     return {"edges": LAW_EDGES.tolist(), "entries": kept}
 
 
-def law_symmetry(values: Array, first: Array, rng: np.random.Generator) -> Law:
-    """How symmetric the laws of single entries are over the examples at which they are not 0: broken part, and tests.
-
-    (With the zeros, most of which stand for closed gates and inactive examples, every law would seem symmetric.)
-    ``value``: the mean over entries of the broken part less its null (few examples make that of one entry uncertain),
-    its error over first parameters, and quantiles. ``rejected`` of ``tests`` reject symmetry at false discovery rate
-    ``level`` (Benjamini and Yekutieli: entries share their examples).
-    """
-    excess, p = [], []
-    for entry in values.T:
-        column = entry[entry != 0]
-        size, test = broken_symmetry(column, rng, draws=50), symmetry_test(column)
-        if size is not None and test is not None:
-            excess.append(size.value - size.null)
-            p.append(test.p_value)
-    return {
-        "tests": len(p),
-        "rejected": int(np.sum(false_discovery_control(p, method="by") <= LEVEL)),
-        "level": LEVEL,
-        "value": float(np.mean(excess)),
-        "standard_error": finite_or_none(cluster_error(np.array(excess), first)),
-        "median": float(np.median(excess)),
-        "quantile_95": float(np.quantile(excess, 0.95)),
-    }
-
-
 def _concentration(values: Array, first: Array, resamples: int, ops: Backend, rng: np.random.Generator) -> Law:
     """`concentration` for B of `AVERAGES` and all examples; the law of µ/σ over entries, and its symmetry."""
-    m = values.shape[0]
-    sizes = tuple(sorted({B for B in AVERAGES if m > B} | {m}))
+    sizes = _sizes(len(values))
     found = concentration(values, first, sizes, resamples, ops, rng)
-    broken = broken_symmetry(found.ratio, rng)
     keys = ("fraction", "standard_error", "entry_standard_error", "chance")
     return {
         "bound": BOUND,
@@ -164,7 +182,7 @@ def _concentration(values: Array, first: Array, resamples: int, ops: Backend, rn
         "reach": finite_or_none(found.reach),
         "edges": RATIO_EDGES.tolist(),
         "law": histogram(found.ratio, RATIO_EDGES, 1.0),
-        "symmetry": None if broken is None else asdict(broken),
+        "symmetry": ratio_symmetry(found.ratio, values, first, rng),
     }
 
 
