@@ -35,6 +35,7 @@ PURPOSES = {
     "live paths": "`sample_live_paths`",
     "entry pairs": "pairs of parameters of Hessian entries",
     "entry statistics": "entries, resamples and permutations of `entry_statistics`, the same at every epoch",
+    "entry examples": "the training examples of the entries of a run, where they are fewer than all",
     "entry labels": "permuted labels of `entry_statistics`, the same at every epoch",
     "permutations": "the null law of coupled entries, by round",
     # of spectra and predictions

@@ -168,7 +168,7 @@ def test_probes_know_nothing_of_rademacher_weights() -> None:
 
 COMMANDS: dict[str, Callable[[str], object]] = {
     "compare": lambda out: validation.compare(
-        data="digits", network="mlp:6x6", examples=60, quick=True, entries=True, epochs=1, record=(0, 1), out=out,
+        data="digits", network="mlp:6x6", examples=60, quick=True, entries=True, entry_examples=40, epochs=1, record=(0, 1), out=out,
         prediction_examples=10, prediction_seconds=0.2, steps=10, probes=2,
     ),
     "exact": lambda out: run_exact(quick=True, out=out),
@@ -184,6 +184,7 @@ AGAIN = {
     "spectrum examples": "a quick run selects its data twice",
     "examples": "a quick run selects its data twice",
     "entry statistics": "the same entries at every epoch",
+    "entry examples": "the same examples at every epoch",
     "entry labels": "the same entries at every epoch",
     "entry pairs": "the same entries at every epoch",
     "verification": "the same vector in every run of Lanczos quadrature",

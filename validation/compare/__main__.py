@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--draws", type=int, metavar="D",
                    help="draws of each sampled rung, RE to RK (default: half of --probes, at least 2)")  # fmt: skip
     p.add_argument("--entries", action="store_true", help="statistics of Hessian entries too (figs. 6, 7)")
+    p.add_argument("--entry-examples", type=int, metavar="K",
+                   help="the entries at K of the training examples (default: all)")  # fmt: skip
     p.add_argument("--structure", action="store_true",
                    help="which layers and directions the spectrum sees")  # fmt: skip
     p.add_argument("--seed", type=int, default=d.seed)

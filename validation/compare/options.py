@@ -28,7 +28,10 @@ class Options(PlainOptions):
     """What `python -m validation.compare` takes; None: a default that depends on the data or on another option."""
 
     # One Lanczos step sees no tr H², which every scale of the report is made of.
-    LEAST = {"epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1, "draws": 1}  # noqa: RUF012
+    LEAST = {  # noqa: RUF012
+        "epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1, "draws": 1,
+        "entry_examples": 2,
+    }  # fmt: skip
 
     backend: str | None = None
     dtype: str | None = None
@@ -55,6 +58,7 @@ class Options(PlainOptions):
     prediction_examples: int | None = None
     draws: int | None = None
     entries: bool = False
+    entry_examples: int | None = None
     structure: bool = False
     seed: int = 0
     out: str = "runs/compare"

@@ -200,11 +200,15 @@ def _laws(
 
 
 def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
-    """Statistics of Hessian entries on all training examples: the same entries, from one stream, at every epoch."""
+    """Statistics of Hessian entries on training examples: the same entries and examples at every epoch."""
     data, network, options = bench.dataset, bench.network, bench.options
     size = QUICK_ENTRIES if options.quick else {}
-    need = entries_bytes(network, bench.backend, len(data.y), **(ENTRIES | size))
-    bench.memory.announce("statistics of Hessian entries", need, "use fewer --examples, or leave out --entries")
+    x, y = data.x, data.y
+    if options.entry_examples is not None and options.entry_examples < len(y):
+        chosen = np.sort(Streams(options.seed)("entry examples").permutation(len(y))[: options.entry_examples])
+        x, y = x[chosen], y[chosen]
+    need = entries_bytes(network, bench.backend, len(y), **(ENTRIES | size))
+    bench.memory.announce("statistics of Hessian entries", need, "use fewer --entry-examples, or leave out --entries")
     return entry_statistics(
-        network, weights, data.x, data.y, loss=options.loss, backend=bench.backend, seed=options.seed, **size
+        network, weights, x, y, loss=options.loss, backend=bench.backend, seed=options.seed, **size
     )

@@ -29,7 +29,7 @@ DEFAULTS = {
     "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
-    "seed": 0, "entries": False, "structure": False,
+    "seed": 0, "entries": False, "entry_examples": None, "structure": False,
     "prediction_seconds": 60.0, "prediction_examples": None, "draws": 2,
     "out": "runs/compare", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
 }  # fmt: skip
@@ -62,7 +62,7 @@ def test_every_option_of_the_command_line() -> None:
         "--examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
-        "--draws 3 --entries --structure --seed 3 --out o --resume --tf32 --stop-after 5 "
+        "--draws 3 --entries --entry-examples 40 --structure --seed 3 --out o --resume --tf32 --stop-after 5 "
         "--save-seconds 5 --memory 8GB --quick"
     )
     expected = {
@@ -71,7 +71,7 @@ def test_every_option_of_the_command_line() -> None:
         "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
         "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8, "draws": 3,
-        "entries": True, "structure": True, "seed": 3,
+        "entries": True, "entry_examples": 40, "structure": True, "seed": 3,
         "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
         "save_seconds": 5.0, "memory": "8GB",
     }  # fmt: skip
@@ -178,6 +178,7 @@ def test_the_options_of_a_run_are_json_whatever_they_were_given_as() -> None:
         ("examples", True, "--examples True: expected an integer"),
         ("examples", np.array([3]), "--examples array([3]): expected an integer"),
         ("spectrum_examples", 2.5, "--spectrum-examples 2.5: expected an integer"),
+        ("entry_examples", 1, "--entry-examples 1: expected an integer >= 2"),
         ("prediction_examples", 0, "--prediction-examples 0: expected an integer >= 1"),
         ("steps", 10**21, f"--steps {10**21}: expected at most 1,000,000"),
         ("learning_rate", "fast", "--learning-rate 'fast': expected a number"),

@@ -1,7 +1,7 @@
 """Statistics of Hessian entries as a record keeps them (docs/theory/estimators.md, figs. 6 and 7 of the paper).
 
 `entry_statistics` measures one network. `python -m validation.compare --entries` does so at every recorded epoch, for
-the same entries and on all training examples.
+the same entries and on all training examples, or on `--entry-examples` of them.
 """
 
 from __future__ import annotations
