@@ -121,6 +121,7 @@ def build(
             "epochs": last if complete else last + 40,
             "batch_size": 128,
             "learning_rate": 0.01,
+            "rate_drops": [],
             "momentum": 0.9,
             "history": _history(rng, last, zero_last),
         },
@@ -162,6 +163,7 @@ def _epoch(
     return {
         "epoch": epoch,
         "fresh": epoch == 0,
+        "learning_rate": 0.01,
         "risk": risk,
         "accuracy": 1 - 0.48 * risk,
         "test_accuracy": 0.95 - 0.45 * risk,

@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--record", type=_epochs, metavar="E0,E1,...", help="default 0,1,2,5,10,20,40")
     p.add_argument("--batch-size", type=int, default=d.batch_size)
     p.add_argument("--learning-rate", type=float, default=d.learning_rate)
+    p.add_argument("--rate-drops", type=_epochs, default=d.rate_drops, metavar="E0,E1,...",
+                   help="epochs after which the learning rate falls to a tenth")  # fmt: skip
     p.add_argument("--momentum", type=float, default=d.momentum)
     others = ", ".join(name for name in LOSSES if name != d.loss)
     p.add_argument("--loss", default=d.loss, help=f"{d.loss} (default), {others}")

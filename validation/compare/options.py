@@ -20,6 +20,7 @@ from validation.statistics.distances import LEAST_ETA
 
 DEFAULT_RECORDS = (0, 1, 2, 5, 10, 20, 40)
 QUICK_SPECTRUM_EXAMPLES = 100
+DROP = 0.1  # of the learning rate after each of --rate-drops
 MOST_ETA = 1000.0  # rms: nothing is left of a spectrum smoothed by more
 
 
@@ -49,6 +50,7 @@ class Options(PlainOptions):
     record: Sequence[int] | None = None
     batch_size: int = 128
     learning_rate: float = 0.01
+    rate_drops: Sequence[int] = ()
     momentum: float = 0.9
     loss: str = "hinge"
     probes: int = 4
@@ -110,6 +112,12 @@ class Options(PlainOptions):
         wrong = [e for e in record if not 0 <= e <= epochs]
         if wrong or not record or list(record) != sorted(set(record)):
             raise OptionError(f"--record {list(record)}: expected increasing epochs between 0 and --epochs {epochs}")
+        drops = list(self.rate_drops)
+        if drops != sorted(set(drops)) or any(not 1 <= e < epochs for e in drops):
+            raise OptionError(
+                f"--rate-drops {drops}: expected increasing epochs from 1 on, below --epochs {epochs}, after which the "
+                "learning rate is a tenth"
+            )
         for name in ("weights_names", "weights_key"):
             if getattr(self, name) is not None and self.weights is None:
                 raise OptionError(
@@ -121,6 +129,10 @@ class Options(PlainOptions):
             get_loss(self.loss)
         except ValueError as error:
             raise OptionError(f"--loss: {error}") from None
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch of training, counted from 1."""
+        return self.learning_rate * DROP ** sum(epoch > last for last in self.rate_drops)
 
     def resolve_backend(self, images: bool) -> Backend:
         """The backend, with dtype float32 for images and float64 otherwise unless one was given."""
@@ -134,7 +146,7 @@ class Options(PlainOptions):
         fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
         fields = {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
         fields["weights_names"] = None if self.weights_names is None else list(self.weights_names)
-        return fields | {"record": list(self.record or ())}
+        return fields | {"record": list(self.record or ()), "rate_drops": list(self.rate_drops)}
 
 
 def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:

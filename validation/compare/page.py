@@ -58,8 +58,8 @@ def _summary(data: Report) -> str:
         f"{network['name']} ({network['n_layers']} weight layers, N = {network['n_weights']:,} weights, "
         f"{_start(network)}) is trained by stochastic gradient descent on the {data['loss']} "
         f"loss: {training['epochs']} epochs, batches of {training['batch_size']}, learning rate "
-        f"{training['learning_rate']:g}, momentum {training['momentum']:g}. The Hessian's spectrum is measured "
-        f"and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. Backend "
+        f"{training['learning_rate']:g}{_drops(training)}, momentum {training['momentum']:g}. The Hessian's spectrum "
+        f"is measured and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. Backend "
         f"{backend['name']} ({backend['dtype']}{', convolutions in TF32' * backend['tf32']}), seed {data['seed']}."
     )
     if data["epochs"]:
@@ -73,6 +73,11 @@ def _summary(data: Report) -> str:
         banner = f"<p class='banner'><strong>Not finished.</strong> Recorded epochs: {escape(done)}.</p>"
     source = f"Data: {str(data['dataset']['source']).rstrip('.')}."
     return f"<section>{banner}<p class='lead'>{escape(text)}</p><p class='note'>{sentence(source)}</p></section>"
+
+
+def _drops(training: Report) -> str:
+    drops = ", ".join(map(str, training.get("rate_drops", ())))
+    return f" (a tenth after epoch {drops})" if drops else ""
 
 
 def _start(network: Report) -> str:

@@ -147,7 +147,7 @@ def _state(
     with np.errstate(over="ignore", invalid="ignore"):
         whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
     if not whole.risk <= DIVERGED:
-        raise TrainingDivergedError(epoch, options.learning_rate)
+        raise TrainingDivergedError(epoch, options.rate(max(epoch, 1)))
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
     powers = signal_powers(network, weights, x, ops)
@@ -156,6 +156,7 @@ def _state(
     return {
         "epoch": epoch,
         "fresh": epoch == 0 and bench.loaded is None,
+        "learning_rate": options.rate(max(epoch, 1)),
         "risk": whole.risk,
         "accuracy": whole.accuracy,
         "test_accuracy": _test_accuracy(bench, weights),
@@ -209,6 +210,4 @@ def _entries(bench: Bench, weights: Sequence[Array]) -> dict[str, Any]:
         x, y = x[chosen], y[chosen]
     need = entries_bytes(network, bench.backend, len(y), **(ENTRIES | size))
     bench.memory.announce("statistics of Hessian entries", need, "use fewer --entry-examples, or leave out --entries")
-    return entry_statistics(
-        network, weights, x, y, loss=options.loss, backend=bench.backend, seed=options.seed, **size
-    )
+    return entry_statistics(network, weights, x, y, loss=options.loss, backend=bench.backend, seed=options.seed, **size)

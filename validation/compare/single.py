@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator import Network, gradient, train_epochs
+from simulator import Epoch, Network, gradient, train_epochs
 from simulator.streams import Streams
 from validation.compare.claims.judge import judge
 from validation.compare.claims.theorems import bound_claims
@@ -131,6 +131,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "epochs": options.epochs,
             "batch_size": options.batch_size,
             "learning_rate": options.learning_rate,
+            "rate_drops": list(options.rate_drops),
             "momentum": options.momentum,
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
@@ -223,8 +224,7 @@ def _judge(report: dict[str, Any]) -> None:
     report["symmetry_tests"] = false_discoveries(report["epochs"])
     training = report["training"]
     report["claims"] = (
-        judge(report["epochs"], training["learning_rate"], training["momentum"], report["network"]["n_weights"])
-        + report["theorems"]
+        judge(report["epochs"], training["momentum"], report["network"]["n_weights"]) + report["theorems"]
     )
 
 
@@ -242,16 +242,12 @@ def _first_state(bench: Bench, run: RunDirectory, resumed: bool) -> Checkpoint:
 
 def _states(bench: Bench, run: RunDirectory, state: Checkpoint, wanted: set[int]) -> Any:
     """The state at the start and after every further epoch, saved where it is recorded and now and then between."""
-    options, data = bench.options, bench.dataset
+    options = bench.options
     run.save_checkpoint(state, wanted)
     yield state
     saved = time.monotonic()
     history = {name: list(values) for name, values in state.history.items()}
-    for epoch in train_epochs(
-        bench.network, state.weights, data.x, data.y, epochs=options.epochs or 0, batch_size=options.batch_size,
-        learning_rate=options.learning_rate, momentum=options.momentum, loss=options.loss, seed=options.seed,
-        backend=bench.backend, velocity=state.velocity, first_epoch=state.epoch + 1,
-    ):  # fmt: skip
+    for epoch in _trained(bench, state):
         for name in history:
             history[name].append(getattr(epoch, name))
         reached = Checkpoint(epoch.epoch, epoch.weights, epoch.velocity, {k: list(v) for k, v in history.items()})
@@ -260,6 +256,20 @@ def _states(bench: Bench, run: RunDirectory, state: Checkpoint, wanted: set[int]
             run.save_checkpoint(reached, wanted)
             saved = time.monotonic()
         yield reached
+
+
+def _trained(bench: Bench, state: Checkpoint) -> Iterator[Epoch]:
+    """The epochs after a state: every stretch of one learning rate goes on from where the last one ended."""
+    options, data = bench.options, bench.dataset
+    weights, velocity, first = state.weights, state.velocity, state.epoch + 1
+    for last in (*options.rate_drops, options.epochs or 0):
+        for epoch in train_epochs(
+            bench.network, weights, data.x, data.y, epochs=last, batch_size=options.batch_size,
+            learning_rate=options.rate(last), momentum=options.momentum, loss=options.loss, seed=options.seed,
+            backend=bench.backend, velocity=velocity, first_epoch=first,
+        ):  # fmt: skip
+            weights, velocity, first = epoch.weights, epoch.velocity, epoch.epoch + 1
+            yield epoch
 
 
 def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:

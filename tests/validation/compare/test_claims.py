@@ -77,7 +77,8 @@ def record(epoch: int = 0, risk: float = 1.0, **changed: Any) -> Record:
     }  # fmt: skip
     exact = {name: {"value": 1e-15, "tolerance": 1e-10} for name in FACTS if name != "E5"}
     known: Record = {
-        "epoch": epoch, "fresh": epoch == 0, "risk": risk, "accuracy": 1 - risk / 2, "order_parameter": 10 * risk,
+        "epoch": epoch, "fresh": epoch == 0, "learning_rate": LEARNING_RATE, "risk": risk, "accuracy": 1 - risk / 2,
+        "order_parameter": 10 * risk,
         "active_fraction": min(1.0, risk), "dead_layers": 0, "growth": [1.1, 0.9, 1.0],
         "weight_symmetry": symmetries(0.0, -0.01, 0.06), "gradient_symmetry": symmetries(0.0, 0.02, 0.01),
         "gradient_symmetry_all": symmetry(0.03), "circuits": None if epoch else circuits(0.0, 0.01, -0.01),
@@ -106,7 +107,7 @@ GOOD = [record(0, 1.0), record(1, 0.1), record(2, 1e-2), record(3, 1e-3), at_res
 
 
 def verdicts(records: list[Record]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in judge(records, LEARNING_RATE, MOMENTUM, N_WEIGHTS)}
+    return {claim["id"]: claim["verdict"] for claim in judge(records, MOMENTUM, N_WEIGHTS)}
 
 
 def test_a_run_at_which_everything_is_as_claimed() -> None:
@@ -118,7 +119,7 @@ def test_a_run_at_which_everything_is_as_claimed() -> None:
 
 def test_the_form_of_a_claim() -> None:
     """Ids are figures, facts and equations; text for people; verdicts from the four; nothing that JSON cannot say."""
-    claims = judge(GOOD, LEARNING_RATE, MOMENTUM, N_WEIGHTS)
+    claims = judge(GOOD, MOMENTUM, N_WEIGHTS)
     assert len({c["id"] for c in claims}) == len(claims)
     for claim in claims:
         assert set(claim) == {"id", "source", "claim", "measured", "expected", "verdict", "exact"}
@@ -171,7 +172,7 @@ NOT_SUPPORTED: dict[str, Callable[[], list[Record]]] = {
 def test_not_supported(name: str) -> None:
     records = NOT_SUPPORTED[name]()
     assert verdicts(records)[name] == "not supported"
-    assert failed(judge(records, LEARNING_RATE, MOMENTUM, N_WEIGHTS)) == []
+    assert failed(judge(records, MOMENTUM, N_WEIGHTS)) == []
 
 
 NOT_APPLICABLE: dict[str, list[Record]] = {
@@ -197,7 +198,7 @@ NOT_APPLICABLE: dict[str, list[Record]] = {
 
 @pytest.mark.parametrize("name", NOT_APPLICABLE)
 def test_not_applicable(name: str) -> None:
-    claim = next(c for c in judge(NOT_APPLICABLE[name], LEARNING_RATE, MOMENTUM, N_WEIGHTS) if c["id"] == name)
+    claim = next(c for c in judge(NOT_APPLICABLE[name], MOMENTUM, N_WEIGHTS) if c["id"] == name)
     assert claim["verdict"] == "not applicable"
 
 
@@ -221,7 +222,7 @@ NOT_RESOLVED: dict[str, Callable[[], list[Record]]] = {
 def test_not_resolved(name: str) -> None:
     records = NOT_RESOLVED[name]()
     assert verdicts(records)[name] == "not resolved"
-    assert failed(judge(records, LEARNING_RATE, MOMENTUM, N_WEIGHTS)) == []
+    assert failed(judge(records, MOMENTUM, N_WEIGHTS)) == []
 
 
 @pytest.mark.parametrize(
@@ -275,11 +276,7 @@ def test_one_epoch_of_five_may_be_asymmetric() -> None:
 
 def test_an_epoch_whose_subset_says_nothing_is_named() -> None:
     """Risk above 0 but no active example among those of the spectrum: not counted against the claim, but said."""
-    claim = next(
-        c
-        for c in judge([record(), at_rest(1, risk=0.1)], LEARNING_RATE, MOMENTUM, N_WEIGHTS)
-        if c["id"] == "fig8a.signs"
-    )
+    claim = next(c for c in judge([record(), at_rest(1, risk=0.1)], MOMENTUM, N_WEIGHTS) if c["id"] == "fig8a.signs")
     assert claim["verdict"] == "supported"
     assert "both signs at 1 of 1 epochs; 1 with risk > 0 but H = 0" in claim["measured"]
 
@@ -288,7 +285,7 @@ def test_an_epoch_whose_subset_says_nothing_is_named() -> None:
 def test_a_fact_that_fails_once_has_failed(name: str) -> None:
     bad = record(1, 0.1)
     bad["exact"] = bad["exact"] | {name: {"value": 1.1e-10, "tolerance": 1e-10}}
-    claims = judge([GOOD[0], bad, *GOOD[2:]], LEARNING_RATE, MOMENTUM, N_WEIGHTS)
+    claims = judge([GOOD[0], bad, *GOOD[2:]], MOMENTUM, N_WEIGHTS)
     assert failed(claims) == [name]
     assert next(c for c in claims if c["id"] == name)["verdict"] == "not supported"
     assert "1.1e-10" in next(c for c in claims if c["id"] == name)["measured"]
@@ -306,7 +303,7 @@ def test_a_fact_that_fails_once_has_failed(name: str) -> None:
     ],
 )
 def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, verdict: str) -> None:
-    claims = judge([record(), record(7, 0.5, order_parameter=0.0, **changes)], LEARNING_RATE, MOMENTUM, N_WEIGHTS)
+    claims = judge([record(), record(7, 0.5, order_parameter=0.0, **changes)], MOMENTUM, N_WEIGHTS)
     claim = next(c for c in claims if c["id"] == "E5")
     assert claim["measured"] == f"epoch 7: {kind}"
     assert claim["verdict"] == verdict
@@ -314,7 +311,7 @@ def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, ver
 
 
 def test_the_numbers_that_are_shown() -> None:
-    shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE, MOMENTUM, N_WEIGHTS)}
+    shown = {c["id"]: c["measured"] for c in judge(GOOD, MOMENTUM, N_WEIGHTS)}
     assert shown["fig8a.prediction.R5"] == "L1 0.020 to 0.020, standard error up to 0.004"
     assert shown["fig8a.shares"] == f"|f₋ - f₊|/(f₋ + f₊) up to {0.01 / 0.61:.3g} ± {0.02 / 0.61:.2g}"
     assert shown["fig8a.edges"] == "λ_max/|λ_min| 1 ± 0.014 at epoch 0, where it is furthest from 1"
@@ -324,7 +321,7 @@ def test_the_numbers_that_are_shown() -> None:
     )
     assert shown["fig4b.decade"].startswith("median 1")
     assert shown["fig4b.decade"].endswith(
-        "at η/(1 - momentum) = 0.01, from 1.00 to 1.00; median 2.00 decades at η = 0.001 alone"
+        "at η/(1 - momentum) = 0.01, from 1.00 to 1.00; median 2.00 decades at η alone"
     )
     assert shown["fig4b.proportional"] == "log-log slope 1.00 ± 0.00, correlation 1.00, of 4 epochs"
     assert shown["fig3b.aligned"] == (
@@ -351,19 +348,19 @@ def test_the_layers_that_broke_are_named() -> None:
         record(9, 0.1, weight_symmetry=symmetries(0.3, 0.2, 0.01, 0.07)),
     ]
     records[1]["weight_symmetry"][3]["null_95"] = records[2]["weight_symmetry"][3]["null_95"] = 0.13
-    claim = next(c for c in judge(records, LEARNING_RATE, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.layers")
+    claim = next(c for c in judge(records, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.layers")
     assert claim["measured"] == (
         "first above 0.05: layer 1 at epoch 5; most at epoch 9: layer 1 (0.300 ± 0.002 above chance), median 0.135"
     )
     assert claim["verdict"] == "supported"
-    rejecting = next(c for c in judge(records, LEARNING_RATE, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.symmetry")
+    rejecting = next(c for c in judge(records, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.symmetry")
     assert rejecting["measured"].endswith("D rejects symmetry in 2 of 12 tests")
 
 
 def test_circuits_are_judged_at_initialisation_only() -> None:
     """The first record is no initialisation, or nothing is live there: not applicable, and no test is counted."""
     for first in (record(1, circuits=circuits(0.0, 0.0, 0.0)), record(circuits=circuits()), record(circuits=None)):
-        claim = next(c for c in judge([first], LEARNING_RATE, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3b.symmetry")
+        claim = next(c for c in judge([first], MOMENTUM, N_WEIGHTS) if c["id"] == "fig3b.symmetry")
         assert (claim["verdict"], claim["measured"]) == ("not applicable", None)
 
 
@@ -397,7 +394,8 @@ def test_records_from_before_the_broken_share_was_measured_say_nothing_of_it() -
 )
 def test_the_decade_is_that_of_the_effective_rate(momentum: float, factor: float, verdict: str) -> None:
     """The order parameter is 10 x risk: a rate of 0.01 puts it one decade below."""
-    (claim,) = [c for c in judge(GOOD, factor, momentum, N_WEIGHTS) if c["id"] == "fig4b.decade"]
+    records = [r | {"learning_rate": factor} for r in GOOD]
+    (claim,) = [c for c in judge(records, momentum, N_WEIGHTS) if c["id"] == "fig4b.decade"]
     assert claim["verdict"] == verdict
     assert f"{factor / (1 - momentum):g}" in claim["measured"]
 
@@ -442,6 +440,6 @@ def test_a_slope_that_is_off_by_chance_is_not_condemned_more_often_than_said() -
     for _ in range(400):
         risks = 10.0 ** -np.arange(rng.integers(3, 8))
         records = [record(e, r, order_parameter=r * 10 ** rng.normal()) for e, r in enumerate(risks)]
-        (claim,) = [c for c in judge_gradient(records, {}, 0.01, 0.9) if c.id == "fig4b.proportional"]
+        (claim,) = [c for c in judge_gradient(records, {}, 0.9) if c.id == "fig4b.proportional"]
         condemned += claim.held is False
     assert condemned <= 20

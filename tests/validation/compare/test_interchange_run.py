@@ -6,6 +6,7 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 import validation
-from simulator import HessianOperator, evaluate, mlp, output, train
+from simulator import HessianOperator, evaluate, mlp, output, train, train_epochs
 from validation.compare.__main__ import main
 from validation.compare.options import build_network
 from validation.data import load_dataset
 from validation.errors import StorageError
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
 from validation.interchange.torch_zip import write_torch
+from validation.run.deadline import StoppedError
 
 NETWORK = mlp([64, 8, 8, 1])
 SMALL: dict[str, Any] = {
@@ -101,6 +103,30 @@ def test_training_goes_on_from_the_file(file: Path, tmp_path: Path) -> None:
     check_record(whole.data["epochs"][-1], trained.weights)
     again = validation.compare(**SMALL, weights=str(file), epochs=2, out=str(tmp_path / "a"), resume=True)
     assert [r["risk"] for r in again.data["epochs"]] == [r["risk"] for r in whole.data["epochs"]]
+
+
+def test_the_learning_rate_falls_to_a_tenth(file: Path, tmp_path: Path) -> None:
+    """Two trainings in a row, weights and velocity handed over; the same where the run is stopped and resumed."""
+    options: dict[str, Any] = SMALL | {"weights": str(file), "epochs": 3, "record": (0, 1, 3), "rate_drops": (2,)}
+    whole = validation.compare(**options, out=str(tmp_path / "a"))
+    data = load_dataset("digits", examples=300, spectrum_examples=60, seed=0)
+    state: Any = SimpleNamespace(weights=load_weights(file, NETWORK), velocity=None)
+    for first, last, rate in ((1, 2, 0.01), (3, 3, 0.001)):
+        *_, state = train_epochs(
+            NETWORK, state.weights, data.x, data.y, epochs=last, batch_size=128, learning_rate=rate, momentum=0.9,
+            seed=0, backend="numpy", velocity=state.velocity, first_epoch=first,
+        )  # fmt: skip
+    reached = load_weights(whole.path / "checkpoints/epoch-0003.npz", NETWORK)
+    for ours, right in zip(reached, state.weights, strict=True):
+        assert_array_equal(ours, right)
+    assert [r["learning_rate"] for r in whole.data["epochs"]] == pytest.approx([0.01, 0.01, 0.001])
+    assert whole.data["training"]["rate_drops"] == [2]
+    assert "(a tenth after epoch 2)" in whole.page.read_text()
+    folder, risks = str(tmp_path / "b"), [r["risk"] for r in whole.data["epochs"]]
+    with pytest.raises(StoppedError):
+        validation.compare(**options, out=folder, stop_after=1e-9)
+    again = validation.compare(**options, out=folder, resume=True)
+    assert [r["risk"] for r in again.data["epochs"]] == risks
 
 
 def test_a_file_is_what_is_in_it(file: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
     "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
+    "rate_drops": (),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "entry_examples": None, "structure": False,
     "prediction_seconds": 60.0, "prediction_examples": None, "draws": 2,
@@ -61,6 +62,7 @@ def test_every_option_of_the_command_line() -> None:
         "--weights-names a,b --weights-key model "
         "--examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
+        "--rate-drops 2,5 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
         "--draws 3 --entries --entry-examples 40 --structure --seed 3 --out o --resume --tf32 --stop-after 5 "
         "--save-seconds 5 --memory 8GB --quick"
@@ -69,7 +71,8 @@ def test_every_option_of_the_command_line() -> None:
         "backend": "numpy", "dtype": "float32", "data": "digits", "data_root": "d", "classes": "0:1",
         "network": "mlp:8", "weights": "w.pt", "weights_names": ("a", "b"), "weights_key": "model",
         "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
-        "batch_size": 10, "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
+        "batch_size": 10, "rate_drops": (2, 5),
+        "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8, "draws": 3,
         "entries": True, "entry_examples": 40, "structure": True, "seed": 3,
         "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
@@ -116,6 +119,8 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("memory", "much", "--memory: size 'much' is not usable: use a number of bytes or one such as 8GB, 500MB"),
         ("memory", "0", "--memory: size '0' is not usable"),
         ("seed", -5, "--seed -5: expected an integer >= 0"),
+        ("rate_drops", (5, 2), "--rate-drops [5, 2]: expected increasing epochs"),
+        ("rate_drops", (40,), "--rate-drops [40]: expected increasing epochs from 1 on, below --epochs 40"),
         ("learning_rate", 0.0, "--learning-rate 0.0: expected a number > 0"),
         ("learning_rate", float("nan"), "--learning-rate nan: expected a number > 0"),
         ("learning_rate", float("inf"), "--learning-rate inf: expected a number > 0"),

@@ -119,7 +119,7 @@ def facts(data: Report) -> dict[str, str]:
         "probes": _count(max(len(e["spectrum"]["nodes"]) for e in epochs), "probe"),
         "eta": f"{data['eta']:g}",
         "rate": f"{training['learning_rate']:g}",
-        **_rates(epochs, training["learning_rate"], training["momentum"]),
+        **_rates(epochs, training["momentum"]),
         "zero": f" {zero} (arrow head)." if (zero := zero_spectra(data)) else "",
         "best": _best(epochs),
         **_certainty(epochs),
@@ -177,20 +177,20 @@ def _certainty(epochs: Sequence[Report]) -> dict[str, str]:
     return {"certainty": test if known else "", "uncertain": uncertain}
 
 
-def _rates(epochs: Sequence[Report], rate: float, momentum: float) -> dict[str, str]:
+def _rates(epochs: Sequence[Report], momentum: float) -> dict[str, str]:
     """The ratio of order parameter and risk at the learning rate, and at the effective one that momentum makes."""
-    plain, effective = _ratio(epochs, rate), _ratio(epochs, rate / (1.0 - momentum))
+    plain, effective = _ratio(epochs, 1.0), _ratio(epochs, 1.0 / (1.0 - momentum))
     if momentum == 0.0:
         return {"effective": "", "ratio": plain}
     return {
-        "effective": f" With momentum {momentum:g} a gradient that stays the same makes steps of the effective rate "
-        f"{rate / (1.0 - momentum):g} (squares), by which the claim is judged.",
+        "effective": f" With momentum {momentum:g} a gradient that stays the same makes steps of "
+        f"{1.0 / (1.0 - momentum):g} times the rate, the effective rate (squares), by which the claim is judged.",
         "ratio": f"{effective} at the effective rate, {plain} at the learning rate",
     }
 
 
-def _ratio(epochs: Sequence[Report], rate: float) -> str:
-    ratios = [rate * e["order_parameter"] / e["risk"] for e in epochs if e["risk"] > 0]
+def _ratio(epochs: Sequence[Report], scale: float) -> str:
+    ratios = [scale * e["learning_rate"] * e["order_parameter"] / e["risk"] for e in epochs if e["risk"] > 0]
     return f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "not defined, the risk being 0"
 
 

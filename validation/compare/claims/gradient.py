@@ -18,13 +18,13 @@ from .law import BROKEN, excess, excess_of, mean_excess, rejected, span, symmetr
 SLOPE, CORRELATION = 0.5, 0.8  # how far from slope 1, and how tightly, "in proportion" may be
 
 
-def judge_gradient(records: Sequence[Record], found: Record, learning_rate: float, momentum: float) -> list[Claim]:
+def judge_gradient(records: Sequence[Record], found: Record, momentum: float) -> list[Claim]:
     """Laws of gradient entries, and the order parameter beside the risk."""
     return [
         _gradient_symmetry(records, found),
         _gradient_layers(records),
         _proportional(records),
-        _decade(records, learning_rate, momentum),
+        _decade(records, momentum),
     ]
 
 
@@ -75,13 +75,14 @@ def _proportional(records: Sequence[Record]) -> Claim:
     )  # fmt: skip
 
 
-def _decade(records: Sequence[Record], learning_rate: float, momentum: float) -> Claim:
+def _decade(records: Sequence[Record], momentum: float) -> Claim:
     """Momentum β makes of a gradient that stays the same a step of η/(1 - β) times it: the rate that is judged.
 
-    The median's error is that of normal points, sqrt(π/2) times the mean's.
+    The rate η is that of the epoch before the record. The median's error is that of normal points, sqrt(π/2) times the
+    mean's.
     """
-    rate = learning_rate / (1.0 - momentum)
-    logs = [math.log10(risk / (rate * order)) for risk, order in _points(records)]
+    rates = [r["learning_rate"] / (1.0 - momentum) for r in _moving(records)]
+    logs = [math.log10(risk / (rate * order)) for rate, (risk, order) in zip(rates, _points(records), strict=True)]
     text = "effective learning rate η/(1 - momentum) times the order parameter lies about one decade below the risk"
     expected = "0.5 to 1.5 decades, by two standard errors"
     if not logs:
@@ -90,13 +91,22 @@ def _decade(records: Sequence[Record], learning_rate: float, momentum: float) ->
     error = math.sqrt(math.pi / 2 / len(logs)) * float(np.std(logs, ddof=1)) if len(logs) > 1 else None
     return Claim(
         "fig4b.decade", "fig. 4b", text,
-        f"median {plus_minus({'value': middle, 'standard_error': error})} decades at η/(1 - momentum) = {rate:g}, from "
-        f"{min(logs):.2f} to {max(logs):.2f}; median {middle - math.log10(1.0 - momentum):.2f} decades at η = "
-        f"{learning_rate:g} alone",
+        f"median {plus_minus({'value': middle, 'standard_error': error})} decades at η/(1 - momentum) = "
+        f"{_spread(rates)}, from {min(logs):.2f} to {max(logs):.2f}; median "
+        f"{middle - math.log10(1.0 - momentum):.2f} decades at η alone",
         expected, all_of([at_least(middle, 0.5, error), at_most(middle, 1.5, error)]),
     )  # fmt: skip
 
 
+def _moving(records: Sequence[Record]) -> list[Record]:
+    """The recorded epochs at which neither the risk nor the order parameter is 0."""
+    return [r for r in records if r["risk"] > 0 and r["order_parameter"] > 0]
+
+
 def _points(records: Sequence[Record]) -> list[tuple[float, float]]:
-    """(risk, order parameter) of the recorded epochs at which neither is 0."""
-    return [(r["risk"], r["order_parameter"]) for r in records if r["risk"] > 0 and r["order_parameter"] > 0]
+    """(risk, order parameter) of these."""
+    return [(r["risk"], r["order_parameter"]) for r in _moving(records)]
+
+
+def _spread(rates: Sequence[float]) -> str:
+    return " to ".join(f"{rate:g}" for rate in sorted({min(rates), max(rates)}))

@@ -19,12 +19,12 @@ from .training import judge_training
 from .weights import judge_weights
 
 
-def judge(records: Sequence[Record], learning_rate: float, momentum: float, n_weights: int) -> list[Record]:
+def judge(records: Sequence[Record], momentum: float, n_weights: int) -> list[Record]:
     """Every claim that the recorded epochs can speak of, in the order of the paper, then the exact facts."""
     found = false_discoveries(records)["kinds"]
     claims = [
         *judge_weights(records, found),
-        *judge_gradient(records, found, learning_rate, momentum),
+        *judge_gradient(records, found, momentum),
         *judge_entries(records),
         *judge_hypotheses(records),
         *judge_mirror(records),

@@ -63,8 +63,8 @@ def order_parameter(report: Report) -> Figure:
     parameter. Momentum makes of a gradient that stays the same a step of the effective rate η/(1 - momentum).
     """
     epochs, training = report["epochs"], report["training"]
-    at, risk, order = (column(epochs, key) for key in ("epoch", "risk", "order_parameter"))
-    rate, momentum = float(training["learning_rate"]), float(training["momentum"])
+    at, risk, order, rate = (column(epochs, key) for key in ("epoch", "risk", "order_parameter", "learning_rate"))
+    momentum = float(training["momentum"])
     fig, (top, bottom) = figure(4.8, 2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
     lowered = np.where(risk > 0, risk / 10, np.nan)
     curves: list[tuple[Array, dict[str, Any]]] = [
