@@ -259,7 +259,7 @@ def test_e5_names_the_kind_of_a_stationary_point(changes: Record, kind: str, ver
 
 def test_the_numbers_that_are_shown() -> None:
     shown = {c["id"]: c["measured"] for c in judge(GOOD, LEARNING_RATE, MOMENTUM, N_WEIGHTS)}
-    assert shown["fig4b.decade"].startswith("median 1.0")
+    assert re.match(r"median 1(\.0+)? ± ", shown["fig4b.decade"])
     assert shown["fig4b.decade"].endswith(
         "at η/(1 - momentum) = 0.01, from 1.00 to 1.00; median 2.00 decades at η = 0.001 alone"
     )
