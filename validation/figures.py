@@ -13,13 +13,8 @@ name of their PNG, `figures_of` those that have something to draw in a report.
 from __future__ import annotations
 
 from validation.compare.figures.alignment import aligned_share
-from validation.compare.figures.entries import (
-    coupling_sets,
-    entry_concentration,
-    entry_correlations,
-    entry_laws,
-    entry_means,
-)
+from validation.compare.figures.coupling import coupling_sets
+from validation.compare.figures.entries import entry_concentration, entry_correlations, entry_laws, entry_means
 from validation.compare.figures.laws import circuits, gradient_histograms, weight_histograms
 from validation.compare.figures.registry import FIGURES, figures_of, save_all
 from validation.compare.figures.spectrum import prediction_error, spectrum, spectrum_overlay

@@ -42,7 +42,7 @@ from validation.measurements.entries.coupling import (
     stratum_weights,
 )
 from validation.measurements.entries.cumulants import KINDS, cross_cumulants, resolutions, standardise
-from validation.measurements.entries.record import describe_entries, entry_statistics
+from validation.measurements.entries.record import MEASURED, describe_entries, entry_statistics
 
 Array = np.ndarray[Any, Any]
 EXPONENTS = {"covariance": (1, 1), "third": (2, 1), "fourth": (2, 2)}
@@ -297,7 +297,7 @@ def test_a_record_is_json_and_says_what_was_sampled() -> None:
     assert found["live"] <= found["sampled"]
     assert found["existing"] + sum(found["excluded"].values()) == 131 * 132 // 2
     assert [b["average"] for b in found["concentration"]["averages"]] == [1, 10, 100, 150]
-    assert set(found["coupling"]) == {*KINDS, "least_ratio"}
+    assert set(found["coupling"]) == {*KINDS, "least_ratio", "least_exponent"}
 
 
 def test_a_record_depends_on_its_seed_alone() -> None:
@@ -312,7 +312,7 @@ def test_a_record_depends_on_its_seed_alone() -> None:
 def test_a_network_without_entries_says_so() -> None:
     found = record(active=False)
     assert (found["live"], found["active"]) == (0, 0)
-    assert found["coupling"] is found["symmetry"] is found["concentration"] is found["correlation"] is None
+    assert {found[key] for key in MEASURED} == {None}
     assert not any(entry["laws"] for entry in found["laws"]["entries"])
 
 
@@ -320,7 +320,7 @@ def test_correlations_are_those_of_the_entries() -> None:
     case = SMALL[4]
     x, y = np.random.default_rng(1).standard_normal((80, 6)), np.tile([1.0, -1.0], 40)
     entries = hessian_entries(case.network, case.weights, x, y, n=60, seed=2)
-    found = describe_entries(entries, case.network.n_weights, 10, get_backend("numpy"), spawn_streams(0, 5))
+    found = describe_entries(entries, case.network.n_weights, 10, get_backend("numpy"), spawn_streams(0, 6))
     chosen = found["correlation"]["entries"]
     assert_allclose(found["correlation"]["matrix"], np.corrcoef(entries.values[:, chosen].T), atol=6e-4)
     whole = HessianOperator(case.network, case.weights, x, y).dense()
@@ -353,7 +353,7 @@ def verdicts(change: Any = None, epochs: int = 3) -> dict[str, str]:
     return {c.id: c.verdict for c in judge_entries(made["epochs"])}
 
 
-CLAIMS = ["fig6a.symmetry", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", "fig7b.B1", "fig7b.B10", "fig7b.B100",
+CLAIMS = ["fig6a.symmetry", "fig6a.labels", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", "fig7b.B1", "fig7b.B10", "fig7b.B100",
           "fig7b.B150", "fig7c.covariance", "fig7c.third", "fig7c.fourth"]  # fmt: skip
 
 
@@ -366,33 +366,47 @@ def test_claims_only_where_entries_were_measured() -> None:
     assert {c.verdict for c in nothing} == {"not applicable"}
 
 
+BROKEN = ("standard_error", "example_standard_error")
+FRACTION = ("standard_error", "entry_standard_error")
+
+
 @pytest.mark.parametrize(
-    ("claim", "path", "good", "bad"),
+    ("claim", "path", "name", "errors", "value", "error", "verdict"),
     [
-        ("fig6a.symmetry", ("symmetry", "value"), 0.05, 0.2),
-        ("fig6b.sparse", ("correlation", "large", "value"), 0.02, 0.3),
-        ("fig7b.B10", ("concentration", "averages", 1, "fraction"), 0.98, 0.96),
-        ("fig7b.B10", ("concentration", "averages", 1, "fraction"), 0.98, 0.9),
+        ("fig6a.symmetry", ("symmetry",), "value", BROKEN, 0.05, 0.01, "supported"),
+        ("fig6a.symmetry", ("symmetry",), "value", BROKEN, 0.2, 0.01, "not supported"),
+        ("fig6a.symmetry", ("symmetry",), "value", BROKEN, 0.09, 0.01, "not resolved"),
+        ("fig6a.symmetry", ("symmetry",), "value", BROKEN, 0.2, None, "not resolved"),
+        ("fig6a.labels", ("second_derivative", "symmetry"), "value", BROKEN, 0.05, 0.01, "supported"),
+        ("fig6a.labels", ("second_derivative", "symmetry"), "value", BROKEN, 0.57, 0.01, "not supported"),
+        ("fig6a.labels", ("second_derivative", "symmetry"), "value", BROKEN, 0.11, 0.01, "not resolved"),
+        ("fig6b.sparse", ("correlation", "large"), "value", BROKEN[:1], 0.02, 0.01, "supported"),
+        ("fig6b.sparse", ("correlation", "large"), "value", BROKEN[:1], 0.3, 0.01, "not supported"),
+        ("fig6b.sparse", ("correlation", "large"), "value", BROKEN[:1], 0.11, 0.01, "not resolved"),
+        ("fig7a.symmetry", ("concentration", "symmetry"), "value", BROKEN, 0.01, 0.02, "supported"),
+        ("fig7a.symmetry", ("concentration", "symmetry"), "value", BROKEN, 0.01, 0.05, "not resolved"),
+        ("fig7b.B10", ("concentration", "averages", 1), "fraction", FRACTION, 0.98, 0.003, "supported"),
+        ("fig7b.B10", ("concentration", "averages", 1), "fraction", FRACTION, 0.96, 0.002, "not supported"),
+        ("fig7b.B10", ("concentration", "averages", 1), "fraction", FRACTION, 0.9, 0.01, "not supported"),
+        ("fig7b.B10", ("concentration", "averages", 1), "fraction", FRACTION, 0.975, 0.01, "not resolved"),
     ],
 )
-def test_verdicts(claim: str, path: tuple[Any, ...], good: float, bad: float) -> None:
-    def setting(value: float) -> Any:
-        def change(entries: Any) -> None:
-            for key in path[:-1]:
-                entries = entries[key]
-            entries[path[-1]] = value
+def test_verdicts_have_their_errors(
+    claim: str, path: tuple[Any, ...], name: str, errors: tuple[str, ...], value: float, error: float, verdict: str
+) -> None:
+    def change(entries: Any) -> None:
+        for key in path:
+            entries = entries[key]
+        entries |= {name: value, **dict.fromkeys(errors, error)}
 
-        return change
-
-    assert verdicts(setting(good))[claim] == "supported"
-    assert verdicts(setting(bad))[claim] == "not supported"
+    assert verdicts(change)[claim] == verdict
 
 
 @pytest.mark.parametrize(
     ("ratio", "least", "detectable", "verdict"),
     [
         (5e-4, 0.0, 0.1, "supported"),
-        (5e-4, 0.0, 0.5, "not applicable"),  # few examples find nothing: that is no support
+        (5e-4, 0.0, 0.5, "not resolved"),  # few examples find nothing: that is no support
         (0.01, 0.0, 0.5, "not supported"),
         (5e-4, 0.01, 0.1, "not supported"),
     ],
@@ -400,7 +414,9 @@ def test_verdicts(claim: str, path: tuple[Any, ...], good: float, bad: float) ->
 def test_verdicts_of_coupling_sets(ratio: float, least: float, detectable: float, verdict: str) -> None:
     def change(entries: Any) -> None:
         entries["coupling"]["least_ratio"] = least
-        entries["coupling"]["covariance"] |= {"ratio": ratio, "detectable": detectable}
+        entries["coupling"]["covariance"] |= {
+            "ratio": ratio, "detectable": detectable, "share": 1.0, "standard_error": 0.1
+        }  # fmt: skip
 
     assert verdicts(change)["fig7c.covariance"] == verdict
 
@@ -412,6 +428,8 @@ def test_correlations_increase_by_more_than_their_errors() -> None:
     found = {c.id: c.verdict for c in judge_entries(made)}
     assert found["fig6c.increase"] == "supported"
     made[1]["entries"]["correlation"]["mean_square"]["standard_error"] = 0.01
+    assert {c.id: c.verdict for c in judge_entries(made)}["fig6c.increase"] == "not resolved"
+    made[1]["entries"]["correlation"]["mean_square"] = {"value": 0.001, "standard_error": 0.001}
     assert {c.id: c.verdict for c in judge_entries(made)}["fig6c.increase"] == "not supported"
     assert {c.id: c.verdict for c in judge_entries(made[:1])}["fig6c.increase"] == "not applicable"
 
@@ -468,7 +486,7 @@ def test_the_job_measures_entries_when_asked(tmp_path: Path, capsys: pytest.Capt
     first, last = (e["entries"] for e in done.data["epochs"])
     assert first["sampled"] == last["sampled"] <= 400
     assert [e["second"] for e in first["laws"]["entries"]] == [e["second"] for e in last["laws"]["entries"]]
-    assert "fig7c.covariance" in {c["id"] for c in done.data["claims"]}
+    assert {"fig6a.labels", "fig7c.covariance", "theorem.flatness"} <= {c["id"] for c in done.data["claims"]}
     saved = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
     assert saved == set(figures.FIGURES) - set(STRUCTURE_FIGURES)
     html = (tmp_path / "run" / "report.html").read_text()

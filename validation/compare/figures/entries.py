@@ -135,7 +135,8 @@ def entry_correlations(report: Report) -> Figure:
 def entry_means(report: Report) -> Figure:
     r"""Fig. 7a: the law of the means of entries over their standard deviation, :math:`\mu_e/\sigma_e`, by epoch.
 
-    On the right the same of ∂²T itself. Dotted: its mirror image. Vertical lines: 0.15 standard deviations of an average of B examples, ±0.15/√B.
+    On the right the same of ∂²T itself. Dotted: the mirror image. Vertical lines: 0.15 standard deviations of an
+    average of B examples, ±0.15/√B.
     """
     known = [e for e in with_entries(report) if e["entries"]["concentration"]]
     if not known:
