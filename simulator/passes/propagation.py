@@ -188,6 +188,6 @@ def backpropagate(
 
 
 def assemble_gradient(network: Network, signals: Signals, errors: Sequence[Array], ops: Backend) -> list[Array]:
-    """Σ_i x_{l-1,i} δ_{l,i}^T for every layer (16)."""
+    """Σ_i x_{l-1,i} δ_{l,i}^T for every layer: ∇R, sums of circuits (16)."""
     parts = zip(network.layers, signals.inputs, errors, strict=True)
     return [linear_gradient(ops, layer, (x, d)) for layer, x, d in parts]
