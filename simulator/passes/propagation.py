@@ -105,7 +105,7 @@ def propagate(
     """Forward pass of device examples x (m, *input_shape).
 
     At temperature 0 the gates are h = 1[z > 0] (7); above it they are drawn on the host from
-    P(h = 1) = σ(z/T), and `rng` is needed.
+    P(h = 1) = σ(z/T), with z from the weights as they are, and `rng` is needed.
     """
     passed = list(_layers(network, weights, x, ops, temperature, rng))
     return Signals(
