@@ -127,7 +127,7 @@ def select_maximum(xp: Any, x: Array, s: int) -> tuple[Array, Array]:
 
 
 def gate(xp: Any, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
-    """Zero-temperature gates h = 1[z > 0] (7), and the max-pools behind them: (x = D z pooled (8), mask).
+    """Zero-temperature gates h = 1[z > 0] (7), and the max-pools behind them: (x = D z pooled, mask).
 
     z (m, n) or (m, H, W, C). The mask has z's shape: on, and selected by every pool.
     """

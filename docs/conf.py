@@ -23,6 +23,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+    "bibliography",
     "diagrams",
     "docstrings",
     "mathml",
@@ -40,6 +42,10 @@ math_eqref_format = "{number}"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
+
+# References (extensions/bibliography.py).
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "keyed"
 
 # API pages from docstrings (extensions/docstrings.py).
 autodoc_typehints = "signature"

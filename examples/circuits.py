@@ -38,8 +38,8 @@ y = np.where(x[:, :3].mean(axis=(1, 2, 3)) > 0, 1.0, -1.0)
 print(f"{network.n_weights} weights, {count_paths(network)} paths from input to output")
 
 # %%
-# Order 0, 1, 2: summed over the circuits that share their removed weights they are T, ∇T and ∇²T,
-# :eq:`10`, :eq:`16`, :eq:`18`.
+# Order 0, 1, 2: summed over the circuits that share their removed weights they are T :eq:`10`, ∇T and
+# ∇²T: the circuits of :eq:`16` without the loss, the terms of :eq:`18`.
 plain, once, twice = (enumerate_circuits(network, weights, x[:5], order) for order in (0, 1, 2))
 t = output(network, weights, x[:5])
 error = np.abs(output_assembly(plain) - t).max()

@@ -22,7 +22,7 @@ x, y = np.repeat(corners, 8, axis=0), np.repeat(-corners.prod(axis=1), 8)
 y[[0, 8, 9, 24]] *= -1
 
 # %%
-# The risk is the entropy of the labels, which no network can lower, and a divergence, which learning lowers :eq:`9`.
+# The risk is the entropy of the labels, which no network can lower, and a divergence, which learning lowers.
 network = mlp([2, 4, 3, 1])
 weights = network.init(1)
 methods: dict[str, dict[str, Any]] = {

@@ -33,7 +33,7 @@ def semicircle(z: ArrayLike, rms: ArrayLike) -> Complex:
     rms  root mean square eigenvalue ≥ 0, a number or an array that broadcasts with z; 0 gives -1/z
 
     Returns g in the broadcast shape. Raises ValueError for Im z ≤ 0 and for rms negative or not finite.
-    Source: E. Wigner, Ann. Math. 67 (1958) 325.
+    Source: [Wigner1958].
     """
     points, width = upper_half_plane(z), real_array(rms, "rms")
     if not (np.isfinite(width) & (width >= 0.0)).all():

@@ -1,4 +1,7 @@
-"""What the linearised equations know of a network: its coarse-grained signals, and none of its weights.
+"""What the linearised equations know of a network: the signals of every neuron, and no weight by itself.
+
+That is no coarse description: where examples are as many as inputs, most weights could be solved for from signals and
+gates. What the equations leave out is the *use* of these weights in tangent passes, where others may take their place.
 
 A *site* is an (example, position) pair, an example where the layer is dense. Layer l reads its input on the S'_{l-1}
 sites behind the pools of layer l-1 through the maps φ_o of its kernel offsets o, has its gates on S_l sites and hands

@@ -2,7 +2,8 @@
 
 They are written to be read as they stand, in plain text: arguments as a table of names and words, equations indented,
 bars and stars as mathematics. Here tables become definition lists and equations literal blocks, what
-reStructuredText would take for markup is escaped, and the number of an equation links to its place in the theory.
+reStructuredText would take for markup is escaped. The number of an equation links to its place in the theory, and the
+key of a work, [Helton2007], to the references.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROW = re.compile(r"^(?P<names>[\w`*.]+(?:, [\w`*.]+)*)(?P<gap> {1,})(?P<words>\S.*)$")
 CODE = re.compile(r"(:\w+:`[^`]*`|``[^`]*``|`[^`]*`)")
+KEY = r"\[([A-Z][A-Za-z]+\d{4}[a-z]?)\]"
 EMPHASIS = re.compile(r"(?<![\w*])\*(\w[\w, -]*)\*(?![\w*])")
 
 
@@ -26,8 +28,13 @@ def labels(folder: Path) -> set[str]:
     return set(re.findall(r"\$\$ \(([A-Za-z0-9]+)\)$", pages, flags=re.MULTILINE))
 
 
+def keys(folder: Path) -> set[str]:
+    """The keys of the works in the bibliography."""
+    return set(re.findall(r"^@\w+\{(\w+),$", (folder / "references.bib").read_text(), flags=re.MULTILINE))
+
+
 def plain_text(lines: list[str], known: set[str]) -> list[str]:
-    """The lines of a docstring, marked up."""
+    """The lines of a docstring, marked up; `known` are the labels of equations and the keys of works."""
     made: list[str] = []
     for block in _blocks(lines):
         if _is_quoted(block):
@@ -110,12 +117,16 @@ def _escaped(text: str, known: set[str]) -> str:
         label = match["number"] or match["tag"]
         return f"\\ :eq:`{label}`\\ " if label in known else match[0]
 
-    return re.sub(r"(?<![\w\])(])\((?P<number>\d{1,2})\)|\b(?P<tag>[ESMR]\d)\b(?![\w*^])", linked, text)
+    def cited(match: re.Match[str]) -> str:
+        return f"\\ :cite:p:`{match[1]}`\\ " if match[1] in known else match[0]
+
+    text = re.sub(r"(?<![\w\])(])\((?P<number>\d{1,2})\)|\b(?P<tag>[ESMR]\d)\b(?![\w*^])", linked, text)
+    return re.sub(KEY, cited, text)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Hook into autodoc."""
-    known = labels(Path(app.srcdir))
+    known = labels(Path(app.srcdir)) | keys(Path(app.srcdir))
 
     def process(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
         if not name.startswith(("simulator", "theory", "backends", "validation")):

@@ -72,10 +72,10 @@ live = sample_live_paths(network, trained, digits.x[:50], 20_000)
 print(f"{count_paths(network)} paths, {100 * live.fractions.mean():.1f} % of them live")
 
 # %%
-# The circuits that share a weight add up to its entry of the gradient :eq:`16`, those that share two weights to an
-# entry of the Hessian :eq:`18`. The script on circuits in the gallery does these sums. Here is what follows from
-# them for the gradient: its product with the weights is the same number for every layer :eq:`E4`, because the output
-# is linear in each.
+# The circuits :eq:`16` that share a weight add up to its entry of the gradient, those that share two weights to an
+# entry of the Hessian, a term of :eq:`18`. The script on circuits in the gallery does these sums. Here is what follows
+# from them for the gradient: its product with the weights is the same number for every layer :eq:`E4`, because the
+# output is linear in each.
 for layer, (w, slope) in enumerate(zip(trained, gradient(network, trained, digits.x, digits.y), strict=True), 1):
     print(f"layer {layer}: ⟨W, ∇R⟩ = {np.sum(w * slope):.12f}")
 

@@ -76,9 +76,9 @@ ax.set(xlabel="E / rms", ylabel="density × rms, η = 0.05 rms", yscale="log")
 ax.legend(frameon=False)
 
 # %%
-# What does it mean that R6 is close? Replace all weights but for their mean squares by symmetric randomness, keep
-# the signals that the trained weights have made, and the spectrum hardly moves. That is the paper's picture of
-# coarse-grained signals and intact randomness beneath, put to a test that it could have failed.
+# What does it mean that R6 is close? Put symmetric randomness of the same mean squares in the place of the weights that
+# carry tangents, keep the signals and gates that the trained weights have made, and the spectrum hardly moves. So the
+# weights in tangent passes may be redrawn. The signals themselves are many numbers, more than there are weights.
 #
 # The main job does this through training: ``python -m validation.compare``, or `validation.compare` as in the
 # gallery's last script.

@@ -73,7 +73,7 @@ print(f"{len(paths)} circuits: sums {means.sum(axis=1)}, mean outputs {law.mean_
 # Learning
 # --------
 # Back-propagation is the cold limit of expectation-maximisation. XOR with one wrong label in eight: the likelihood
-# never falls with the exact E-step, and the divergence :eq:`9` is what is left to learn.
+# never falls with the exact E-step, and the divergence is what is left to learn.
 corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 inputs, labels = np.repeat(corners, 8, axis=0), np.repeat(-corners.prod(axis=1), 8)
 labels[[0, 8, 16, 24]] *= -1

@@ -1,8 +1,9 @@
 """Assemblies: the sums over circuits that make output, gradient, Hessian and order parameter.
 
 The assembly of the circuits that share their removed weights is a derivative of the output, exactly: T itself (10) at
-order 0, an entry of ∇T (16) at order 1, an entry of ∇²T (18) at order 2. Here the sums are taken literally, over
-enumerated circuits; `simulator.passes` and `simulator.hessian` compute the same numbers without ever naming a circuit.
+order 0, an entry of ∇T at order 1 (its circuits are (16) without the loss), an entry of ∇²T, a term of (18), at
+order 2. Here the sums are taken literally, over enumerated circuits; `simulator.passes` and `simulator.hessian` compute
+the same numbers without ever naming a circuit.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def output_assembly(circuits: Circuits) -> HostArray:
 
 
 def gradient_assemblies(network: Network, circuits: Circuits) -> list[HostArray]:
-    """∂T/∂w (16) of every weight, (m, *weight_shape) per layer: the sum of the order-1 circuits that lack w.
+    """∂T/∂w of every weight, (m, *weight_shape) per layer: the sum of the order-1 circuits (16) that lack w.
 
     A convolution weight is shared: circuits that cross it at any position belong to its assembly. A weight that no
     path crosses has the empty sum 0.
@@ -61,7 +62,7 @@ def gradient_assemblies(network: Network, circuits: Circuits) -> list[HostArray]
 
 
 def hessian_assemblies(network: Network, circuits: Circuits) -> HostArray:
-    """∇²T (18) of every example, (m, N, N): entry (w, w') is the sum of the order-2 circuits that lack both.
+    """∇²T of every example, (m, N, N), terms of (18): entry (w, w') sums the order-2 circuits that lack both.
 
     Blocks within one layer are 0 (E1): a path crosses each layer once. Raises `EnumerationError` where m N² exceeds
     `MAX_VALUES`.

@@ -1,1 +1,1 @@
-"""Random ensembles that share coarse-grained signals with a network: draws of them are Hessian operators."""
+"""Random ensembles that share signals, or their Gram matrices, with a network: draws of them are Hessian operators."""

@@ -1,4 +1,4 @@
-"""Ensembles of Hessians that share coarse-grained signals with a network: the sampled rungs of the ladder."""
+"""Ensembles of Hessians that share signals, or their Gram matrices, with a network: the sampled rungs of the ladder."""
 
 from __future__ import annotations
 

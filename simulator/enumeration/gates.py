@@ -3,6 +3,9 @@
 The tree of configurations is walked layer by layer: a block of prefixes (h_1..h_l) meets all states of the next
 layer in one matrix product, and only a bounded block of leaves exists at a time. Probabilities stay logarithms
 throughout. `Backend.log_marginals` may offer a specialised twin for the marginal alone.
+
+The temperature divides the logits of the hidden gates only; the label's law is σ(T(x)) at every temperature. (The
+paper's temperature is the scale of all weights, W = Ŵ/T, the label's logit included.)
 """
 
 from __future__ import annotations

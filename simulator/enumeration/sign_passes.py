@@ -59,7 +59,7 @@ def propagate_patterns(weights: Sequence[Array], x: HostArray, ops: Backend) -> 
 
 
 def pattern_gradients(signals: PatternSignals, ops: Backend) -> list[Array]:
-    """∂T/∂W_l of every pattern with frozen gates (16): L arrays (P, n_{l-1}, n_l)."""
+    """∂T/∂W_l of every pattern with frozen gates, of circuits (16) without the loss: L arrays (P, n_{l-1}, n_l)."""
     xp = ops.xp
     above = xp.ones_like(signals.output)[:, None]
     gradients: list[Array] = []
@@ -72,7 +72,7 @@ def pattern_gradients(signals: PatternSignals, ops: Backend) -> list[Array]:
 
 
 def pattern_hessian(signals: PatternSignals, layers: tuple[int, int], ops: Backend) -> Array:
-    """∂²T/∂W_l∂W_l' of every pattern, l < l' (0 for the first): (P, n_{l-1}, n_l, n_{l'-1}, n_{l'}) (18).
+    """∂²T/∂W_l∂W_l' of every pattern, l < l' (0 for the first): (P, n_{l-1}, n_l, n_{l'-1}, n_{l'}), terms of (18).
 
     x_{l-1,a} J_{bc} δ_{l',d}, with J the Jacobian from z_l to x_{l'-1} and δ_{l'} = ∂T/∂z_{l'}.
     """

@@ -1,7 +1,6 @@
 """What Lanczos recurrences say of a spectrum: moments, densities and shares of a symmetric operator.
 
-Source: Golub and Welsch (1969) for the quadrature; Haydock, Heine and Kelly, J. Phys. C 5 (1972) 2845, for the
-terminated continued fraction.
+Source: [Golub1969] for the quadrature, [Haydock1972] for the terminated continued fraction.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stochastic Lanczos quadrature: recurrences of a symmetric operator from products with random vectors.
 
-Source: Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38 (2017) 1075. Differences: recurrences of several probes
+Source: [Ubaru2017]; a review of such methods is [Lin2016]. Differences: recurrences of several probes
 share their products but stay independent (no block Lanczos); every basis is re-orthogonalised where `orthogonality`
 foretells, from the precision of the products, that it is about to be lost; a breakdown ends its probe's rule exactly.
 What the recurrences say of the spectrum is in `density`.
@@ -196,7 +196,7 @@ class Lanczos:
         """w, of length `norm`, less its part along the basis, and its length then.
 
         A second pass where the first shortens w: what it leaves is then no longer small beside w, and after two it is
-        (Daniel, Gragg, Kaufman and Stewart, 1976).
+        [Daniel1976].
         """
         for _ in range(2):
             w, before = self._ops.orthogonalise(basis, w, *self._work), norm

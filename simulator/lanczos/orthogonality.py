@@ -1,6 +1,6 @@
 """How far Lanczos vectors have strayed from orthogonality, foretold without looking at them.
 
-Source: Simon, Linear Algebra Appl. 61 (1984) 101 and Math. Comp. 42 (1984) 115: overlaps follow the recurrence itself,
+Source: [Simon1984a] and [Simon1984b]: overlaps follow the recurrence itself,
 and where all stay below sqrt(eps) the coefficients are those of an orthonormal basis to eps. Differences: the signs of
 rounding errors are taken to add up (Simon draws them), and a vector that almost vanishes counts as lost. Rounding is
 that of the products, which may be coarser than that of the vectors: with factors of 10 bits every vector is lost.

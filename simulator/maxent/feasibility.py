@@ -8,8 +8,8 @@ component are τ = E[φ p], p_e = P(h = 1 | e) ∈ [0,1]. They fill the zonotope
 
 κ > 1: relative interior, some p has all its entries strictly between 0 and 1. κ < 1: no law has τ, and u separates.
 κ = 1: relative boundary, some p_e is 0 or 1 for every law that has τ. Both sides are evaluated from the answers
-of the program, so what is decided does not rest on its tolerances. Source: Ziegler, Lectures on Polytopes (1995),
-section 7.3, for zonotopes; Goldman and Tucker (1956) for the strictly complementary solution behind `face`.
+of the program, so what is decided does not rest on its tolerances. Source: [Ziegler1995],
+section 7.3, for zonotopes; [Goldman1956] for the strictly complementary solution behind `face`.
 """
 
 from __future__ import annotations

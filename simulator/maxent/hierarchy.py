@@ -2,9 +2,9 @@
 
     λ_{i_0 ... i_l} = Π_{s=1}^{l} w^s_{i_{s-1} i_s}   (4)
 
-makes the logits of the maximum-entropy gates of layer l those of a deep network, z_l = W_l^T x_{l-1} with
-x_s = D_s W_s^T x_{s-1} (5), and the exponent of their law x^T Π_{s<=l} W_s diag(h_s) 1 (6). Both forms are here, the
-tensor for small cases and the chain, and the chain closest to a given tensor.
+makes of the maximum-entropy law (2) the law (5), in matrices (6), with the exponent x^T Π_{s<=l} W_s diag(h_s) 1. The
+logits of layer l are those of a deep network, z_l = W_l^T x_{l-1} with x_s = D_s W_s^T x_{s-1}. Both forms are here,
+the tensor for small cases and the chain, and the chain closest to a given tensor.
 
 Each neuron b below layer l can be rescaled without changing λ: column b of W_s by r, row b of W_{s+1} by 1/r, for any
 r ≠ 0 (a negative r is no symmetry of a ReLU network, whose gates it would change, but it is one of λ).
@@ -53,7 +53,7 @@ def expand_multipliers(weights: Sequence[Any], layer: int | None = None) -> Host
 
 
 def hierarchical_logits(weights: Sequence[Any], observed: Sequence[Any]) -> HostArray:
-    """z_l = W_l^T D_{l-1} W_{l-1}^T ... D_1 W_1^T x of (5), (m, n_l), without forming λ.
+    """z_l = W_l^T D_{l-1} W_{l-1}^T ... D_1 W_1^T x, the logits of the law (5), (m, n_l), without forming λ.
 
     `observed` is [x (m, n_0), h_1 (m, n_1), ..., h_{l-1}], any gates; the first l weights act.
     """

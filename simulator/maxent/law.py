@@ -10,7 +10,7 @@ so the components are independent given O, P(h_j = 1 | O) = σ(a_j), and each ha
     max_λ  τ_j·λ - E[log(1 + e^{φ·λ})],   gradient τ_j - E[φ σ(φ·λ)],   Hessian -E[φ φ^T σ (1-σ)].
 
 Whether a maximiser exists is decided before it is looked for (`feasibility`). The dual is solved by Newton steps
-damped as its generalised self-concordance prescribes (Sun and Tran-Dinh, Math. Program. 178 (2019) 145): with
+damped as its generalised self-concordance prescribes [Sun2019]: with
 d = max_e |Δa_e| the step is cut by ln(1+d)/d, which converges from anywhere without comparing values of the
 dual, so rounding in these does not limit the accuracy.
 """

@@ -18,7 +18,7 @@ INIT_LAWS = ("gaussian", "uniform", "rademacher")
 
 @dataclass(frozen=True)
 class Network:
-    """An immutable ReLU network without biases and with one output, T(x) = x^T [Π_{l<L} W_l D_l] W_L (8).
+    """An immutable ReLU network without biases and with one output, T(x) = x^T [Π_{l<L} W_l D_l] W_L (10).
 
     Attributes: ``input_shape`` of one example, ``layers`` (L of them), ``input_pools`` (pools before layer 1).
     """
@@ -65,7 +65,7 @@ class Network:
         return [slice(end - size, end) for end, size in zip(ends, self.layer_sizes, strict=True)]
 
     def init(self, seed: Seed, law: str = "gaussian") -> list[HostArray]:
-        """Random weights: mean 0, variance 2/fan-in (1/fan-in in the last layer); float64, drawn on the host.
+        """Random weights: mean 0, variance 2/fan-in [He2015] (1/fan-in in the last layer); float64, drawn on the host.
 
         `law` is "gaussian", "uniform" or "rademacher". One independent stream per layer.
         """

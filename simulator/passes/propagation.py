@@ -105,7 +105,7 @@ def propagate(
     """Forward pass of device examples x (m, *input_shape).
 
     At temperature 0 the gates are h = 1[z > 0] (7); above it they are drawn on the host from
-    P(h = 1) = σ(z/T), and `rng` is needed.
+    P(h = 1) = σ(z/T), with z from the weights as they are, and `rng` is needed.
     """
     passed = list(_layers(network, weights, x, ops, temperature, rng))
     return Signals(
@@ -188,6 +188,6 @@ def backpropagate(
 
 
 def assemble_gradient(network: Network, signals: Signals, errors: Sequence[Array], ops: Backend) -> list[Array]:
-    """Σ_i x_{l-1,i} δ_{l,i}^T for every layer (16)."""
+    """Σ_i x_{l-1,i} δ_{l,i}^T for every layer: ∇R, sums of circuits (16)."""
     parts = zip(network.layers, signals.inputs, errors, strict=True)
     return [linear_gradient(ops, layer, (x, d)) for layer, x, d in parts]

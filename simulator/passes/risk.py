@@ -36,7 +36,7 @@ def output(
     seed: Seed | None = None,
     batch_size: int | None = None,
 ) -> HostArray:
-    """T(x) (8), a host array (m,), `batch_size` examples at a time (as many as suit the backend unless given).
+    """T(x) (10), a host array (m,), `batch_size` examples at a time (as many as suit the backend unless given).
 
     At `temperature` T > 0 hidden gates are drawn, P(h = 1) = σ(z/T), one sample per example from `seed`;
     max-pooling has no finite-temperature law and is refused (`ValueError`).
@@ -179,7 +179,7 @@ def gradient(
     loss: str = "hinge",
     backend: str | Backend | None = None,
 ) -> list[HostArray]:
-    """∇R (16), one host array per layer; ℓ' = 0 at the hinge's kink u = 1 and h = 0 at z = 0."""
+    """∇R, sums of circuits (16), one host array per layer; ℓ' = 0 at the hinge's kink u = 1 and h = 0 at z = 0."""
     return evaluate(network, weights, x, y, loss, backend).gradient
 
 

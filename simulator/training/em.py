@@ -85,7 +85,7 @@ def _block_likelihood(
 
 @dataclass(frozen=True)
 class FreeEnergy:
-    """The split (9) of the logistic risk, nats an example: ``risk`` = ``entropy`` S(µ(y|x)) + ``kl`` to the model."""
+    """The logistic risk split in two, nats an example: ``risk`` = ``entropy`` S(µ(y|x)) + ``kl`` to the model."""
 
     risk: float
     entropy: float
@@ -93,7 +93,7 @@ class FreeEnergy:
 
 
 def free_energy(x: HostArray, y: HostArray, log_marginal: HostArray) -> FreeEnergy:
-    """The split (9) with the empirical law of the label given the input: identical rows of x are one input.
+    """The split with the empirical law of the label given the input: identical rows of x are one input.
 
     `log_marginal` (m, 2): the model's log µ(y|x) for y = -1, +1.
     """
@@ -113,7 +113,7 @@ class EMResult:
     """Final ``weights`` and, per iteration (0: the start), ``history``.
 
     Keys: "log_likelihood" (exact, mean an example, nats), "bound" (the evidence bound that the M-step left behind),
-    "entropy" and "kl" (the free-energy split (9); their sum is -log_likelihood), "gate_entropy" (mean of µ(h|x); 0 at
+    "entropy" and "kl" (the free-energy split; their sum is -log_likelihood), "gate_entropy" (mean of µ(h|x); 0 at
     temperature 0), "step" (0 where the line search found no ascent).
     """
 

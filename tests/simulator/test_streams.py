@@ -168,8 +168,8 @@ def test_probes_know_nothing_of_rademacher_weights() -> None:
 
 COMMANDS: dict[str, Callable[[str], object]] = {
     "compare": lambda out: validation.compare(
-        data="digits", network="mlp:6x6", examples=60, quick=True, entries=True, entry_examples=40, epochs=1, record=(0, 1), out=out,
-        prediction_examples=10, prediction_seconds=0.2, steps=10, probes=2,
+        data="digits", network="mlp:6x6", examples=60, quick=True, entries=True, entry_examples=40, epochs=1,
+        record=(0, 1), out=out, prediction_examples=10, prediction_seconds=0.2, steps=10, probes=2,
     ),
     "exact": lambda out: run_exact(quick=True, out=out),
     "bounds": lambda out: bounds(quick=True, out=out),

@@ -97,6 +97,25 @@ def test_solutions_are_those_of_the_literal_equations(case: Case, closure: str) 
     agree(case, closure, 2 if case in IMAGES else case.examples, case.weights)
 
 
+@pytest.mark.parametrize("closure", CLOSURES)
+@pytest.mark.parametrize("case", [UNEQUAL, DENSE[3], TWO_CONVS], ids=str)
+def test_far_apart_starts_end_in_the_same_solution(case: Case, closure: str) -> None:
+    """What "observed" means for the uniqueness of R4 to R6 (docs/theory/ladder.md): it is not proved."""
+    m = 2 if case is TWO_CONVS else case.examples
+    signals = measure_signals(case.network, case.weights, case.x[:m], coefficients(case, m))
+    equation = LinearisedEquation(signals, closure)
+    rng, z = np.random.default_rng(case.seed), equation.own_rms * POINTS
+    found = []
+    for size in (0.05, 1.0, 20.0):
+        answer = equation.own_rms * size * (rng.standard_normal(3) + 1j * rng.uniform(0.1, 2.0, 3))
+        start = equation.start(answer)  # of a network that answers -1/z at another z: in the half planes, far away
+        solved = equation.solve(z, start, 1e-9, 5000)
+        assert solved.converged.all()
+        found.append(equation.sweep(z, solved.value)[1])
+    assert_allclose(found[1], found[0], rtol=1e-6)
+    assert_allclose(found[2], found[0], rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("closure", CLOSURES)
 @pytest.mark.parametrize("case", LARGE, ids=str)

@@ -3,8 +3,8 @@
 For H = bulk + F M F*, F (n, r), M (r, r) Hermitian, det(H - E) = det(bulk - E) det(M) det(M^{-1} + F* G(E) F) with
 the resolvent G of the bulk. Outside the bulk's support F* G(E) F is deterministic in the limit, Hermitian, and
 increases with E: the eigenvalues of M^{-1} + F* G(E) F increase too, each crosses 0 at most once, and every
-crossing is an isolated eigenvalue of H (Benaych-Georges & Nadakuditi, Adv. Math. 227, 2011). For a Wigner matrix
-of rms σ and M = θ that is θ + σ²/θ if θ > σ, and none otherwise (Baik, Ben Arous & Péché, Ann. Probab. 33, 2005).
+crossing is an isolated eigenvalue of H [Benaych2011]. For a Wigner matrix of
+rms σ and M = θ that is θ + σ²/θ if θ > σ, and none otherwise [Feral2007]: the transition of [Baik2005].
 """
 
 from __future__ import annotations

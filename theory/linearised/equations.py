@@ -19,7 +19,7 @@ U^l, T^l being means over the neurons of layer l. What a weight contributes as V
 and ⟨·⟩ the mean over the layer's weights.
 
 *cavity* (R4, R6; ours): every weight for itself, never reacting to itself. With t' = t/(1 + νt), u' = u/(1 + µu), the
-same forms of a network in which this V is absent (Sherman-Morrison),
+same forms of a network in which this V is absent (Sherman-Morrison; the cavity method [Rogers2008]),
 
     µ = -1/(z + t'),   ν = -1/(z + u'),   g = -1/(z + t' + u').
 

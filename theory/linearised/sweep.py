@@ -3,7 +3,8 @@
 The unknowns of one z are the resolvents R of the last layer's weights, the shared part of B^l for 1 ≤ l ≤ L-3, and µ of
 every weight of layers 2..L-1 (one number per layer in the mean field). One sweep goes up through the layers, where
 each answers to the A made below it and to the B it was handed, then down again. It maps the set Im R, Im B, Im µ ≥ 0
-into itself; its fixed point there is unique and is found by `solve_fixed_point`.
+into itself. Its fixed points there form a connected manifold [Vigue1985]; that they are a single point is observed and
+not proved. It is found by `solve_fixed_point`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Population kernels of a multilayer perceptron at initialisation: what its signals are on average over the weights.
 
 For Gaussian weights of variance s_l² the preactivations of one neuron over the examples are N(0, Σ^l), with the
-arc-cosine kernels (Cho and Saul, NIPS 2009)
+arc-cosine kernels [Cho2009]
 
     Σ^1 = s_1² X X^T,   Σ^{l+1} = s_{l+1}² n_l k^l,   cos θ = Σ_ik / √(Σ_ii Σ_kk),
     q^l = (π - θ)/2π,   k^l = √(Σ_ii Σ_kk) (sin θ + (π - θ) cos θ)/2π,

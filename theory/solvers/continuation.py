@@ -1,7 +1,7 @@
 """A law everywhere above the real axis, from values at few points, with an estimate of the error.
 
 -z g(z) of a law is analytic in the upper half plane. A rational function through its values (adaptive
-Antoulas-Anderson; Nakatsukasa, Sète & Trefethen, SIAM J. Sci. Comput. 40, 2018) continues it to all of it. Values are
+Antoulas-Anderson [Nakatsukasa2018]) continues it to all of it. Values are
 asked for in rounds. What the function of the round before says at the new points is compared with what is found there:
 this tells where it is off and by how much, before the points are used. Rounds end when that falls below the accuracy,
 at the latest when every point that matters has been solved.

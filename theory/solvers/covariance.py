@@ -1,8 +1,8 @@
 """Covariance operators of random Hermitian matrices: S[R] = E[X R X*], X centred.
 
 S is what a matrix Dyson equation knows of X. It maps positive matrices to positive ones, which is what makes
-the solution unique. Each class is one way to write S down; all act on batches (..., n, n) and give the adjoint
-with respect to ⟨Q, R⟩ = tr(Q* R), so that tr(Q* S[R]) = tr(S'[Q]* R). S of a Hermitian X is its own adjoint;
+the solution unique [Helton2007]. Each class is one way to write S down; all act on batches (..., n, n) and give the
+adjoint with respect to ⟨Q, R⟩ = tr(Q* R), so that tr(Q* S[R]) = tr(S'[Q]* R). S of a Hermitian X is its own adjoint;
 that of a reduced equation, whose rows stand for blocks of different sizes, need not be.
 """
 

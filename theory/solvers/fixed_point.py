@@ -3,8 +3,8 @@
 A Dyson equation at n_z spectral parameters is n_z unrelated problems x = G(x) of equal size. They are
 iterated side by side as the rows of one array; a row that has converged leaves the batch.
 
-Each row is accelerated by Anderson mixing of type II (Anderson, J. ACM 12, 1965; Walker & Ni, SIAM J. Numer.
-Anal. 49, 2011), which is a secant method on the last few iterates, and falls back on the damped step
+Each row is accelerated by Anderson mixing of type II ([Anderson1965], [Walker2011]), which is a secant method on
+the last few iterates, and falls back on the damped step
 x + damping (G(x) - x) when the extrapolation leaves the admissible set or stops helping. Differences from
 the textbook: coefficients are complex (the maps are holomorphic), and after every restart of a row the number
 of plain damped steps before the next extrapolation doubles, so that a map whose damped iteration converges is

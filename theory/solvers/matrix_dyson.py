@@ -3,8 +3,8 @@
     -G^{-1} = z J - A + S[G],   Im z > 0,   Im G = (G - G*)/2i > 0,
 
 is the equation of the averaged resolvent G of A + X - z J: X centred and Hermitian with covariance operator S,
-A its mean, J = 1 but for linear pencils. It has exactly one solution (Helton, Rashidi Far & Speicher, IMRN
-2007). The iteration for one batch of z is in `siegel`; here is the order in which the points are solved.
+A its mean, J = 1 but for linear pencils. For J > 0 it has exactly one solution [Helton2007]. The iteration for one
+batch of z is in `siegel`; here is the order in which the points are solved.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def solve_matrix_dyson(
 
     Raises ValueError for bad arrays or z, a size that cannot be found, or an S[1] that is not positive;
     ConvergenceError when the tolerance is not met.
-    Source: J. W. Helton, R. Rashidi Far & R. Speicher, IMRN 2007, rnm086. Ours: Anderson mixing in the coordinates of
+    Source: [Helton2007]. Ours: Anderson mixing in the coordinates of
     the Siegel half plane, falling back on their damped step.
     """
     points = np.atleast_1d(upper_half_plane(z)).ravel()

@@ -2,8 +2,8 @@
 
     -1/m_i = z + Σ_j S_ij m_j,   Im z > 0,   S ≥ 0,
 
-has exactly one solution with Im m > 0 (Earle-Hamilton; Helton, Rashidi Far & Speicher, IMRN 2007; Ajanki,
-Erdős & Krüger, Mem. AMS 1261, 2019). S need not be symmetric. Rungs R1 and R2 are instances of it.
+has exactly one solution with Im m > 0 ([Earle1970], [Helton2007], [Ajanki2019a]). S need not be symmetric.
+Rungs R1 and R2 are instances of it.
 
 Only the r sums u = R^T m that S = L R^T lets through are iterated, and those by their logarithms: u -> log u
 maps the upper half plane to the strip 0 < Im w < π, which is convex (a damped step never leaves it), and
@@ -266,7 +266,7 @@ def solve_vector_dyson(
     max_iterations  evaluations of the map allowed for each z
 
     Raises ValueError for a bad profile or z and ConvergenceError when the tolerance is not met.
-    Source: Ajanki, Erdős & Krüger, Mem. AMS 1261 (2019); Anderson mixing in logarithms is ours.
+    Source: [Ajanki2019a]; Anderson mixing in logarithms is ours.
     """
     points = np.atleast_1d(upper_half_plane(z)).ravel()
     block = _as_block(profile)

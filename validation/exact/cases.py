@@ -2,7 +2,7 @@
 
 Everything here is a sum over all gate configurations, or a Monte Carlo estimate of one. The learning problem is
 XOR with mixed labels: each of the four inputs occurs eight times, some of them with the wrong label, so that the
-entropy S(µ(y|x)) in the split (9) of the risk is above 0 and no model can go below it.
+entropy S(µ(y|x)) in the split of the risk, entropy and divergence, is above 0 and no model can go below it.
 """
 
 from __future__ import annotations

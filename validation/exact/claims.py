@@ -136,7 +136,7 @@ def _free_energy(runs: Sequence[Run]) -> Claim:
     splits = [run.history for run in runs if "bound" in run.history]
     errors = [np.abs(h["entropy"] + h["kl"] + h["log_likelihood"]).max() for h in splits]
     return _exact(
-        "eq9", "eq. (9)", "entropy of the data plus divergence of the model from them is the logistic risk",
+        "split", "sec. II C 2", "entropy of the data plus divergence of the model from them is the logistic risk",
         "largest difference", float(max(errors)),
     )  # fmt: skip
 
@@ -224,7 +224,7 @@ def _calibrated(marginals: Record) -> Claim:
     nominal = 0.9545
     least = nominal - 3 * np.sqrt(nominal * (1 - nominal) / max(count, 1))
     return Claim(
-        "MC.marginal", "eq. (6)",
+        "MC.marginal", "sec. II B",
         "Monte Carlo marginals lie within two of their standard errors, where the law of the mean is not skewed",
         "no estimate counts" if share is None else f"{100 * share:.1f} % of {count} estimates",
         f"95.4 %, at least {100 * least:.1f} %", share is not None and share >= least,

@@ -124,7 +124,7 @@ def em(report: Report) -> Figure:
     top.axhline(floor, color=INK, ls=":", label="minus the entropy of the labels")
     top.plot([], [], color=TRAIN, lw=0.7, alpha=0.45, label="other starts")
     top.set_ylabel("nats an example")
-    bottom.plot(_positive(first["kl"]), color=TRAIN, label="likelihood to entropy: divergence of (9)", **thick)
+    bottom.plot(_positive(first["kl"]), color=TRAIN, label="likelihood to entropy: divergence", **thick)
     gap = np.subtract(first["log_likelihood"], first["bound"])
     bottom.plot(steps, _positive(gap[1:]), label="bound to likelihood", **dashed)
     bottom.set(yscale="log", ylabel="difference (nats)", xlabel="iteration")

@@ -27,12 +27,12 @@ CAPTIONS = {
         "posterior makes the bound equal to the log-likelihood; the M-step raises the bound (dashed), and the "
         "likelihood (solid) at least as far. Dotted: minus the entropy of the labels given the input, "
         "−{entropy:.3f} nats. No model is above it: the rest of the risk is the divergence of the model from the "
-        "labels' law (9). Below: these two distances on a log axis. From {starts} starts the divergence goes from "
+        "labels' law. Below: these two distances on a log axis. From {starts} starts the divergence goes from "
         "{first_low:.2g}–{first_high:.2g} to {last_low:.2g}–{last_high:.2g} nats in {iterations} iterations."
     ),
     "e_steps": (
         "The three E-steps on the same data, from the same weights. Left: exact log-likelihood by iteration, first "
-        "start. Right: the divergence (9) that is left after {iterations} iterations, one marker per start (filled: "
+        "start. Right: the divergence that is left after {iterations} iterations, one marker per start (filled: "
         "the start on the left). Medians: {medians}. The two exact ones differ in the step only. Monte Carlo draws "
         "the gates from their forward law, which does not know the label: its bound is not tight, a step may lower the "
         "likelihood, and it comes to rest elsewhere. Zero temperature is back-propagation through a ReLU network."

@@ -53,7 +53,7 @@ def hessian_moments(
     seed: Seed = 0,
     progress: Callable[[int], object] | None = None,
 ) -> HessianMoments:
-    """Row second moments by Hutchinson probes supported on one layer: E (Hv)_p² = Σ_{q in layer} H_pq².
+    """Row second moments by probes [Hutchinson1989] supported on one layer: E (Hv)_p² = Σ_{q in layer} H_pq².
 
     A layer with no more weights than probes is done exactly, by unit vectors. A run that must survive its process is a
     `MomentProbes`.

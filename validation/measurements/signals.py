@@ -1,4 +1,4 @@
-"""The coarse-grained signals of a network, measured with the simulator, in the form that the theory takes."""
+"""The signals of every neuron of a network, measured with the simulator, in the form that the theory takes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Rung:
     """One rung.
 
     name      as in reports;  title  in words
-    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, coarse-grained "signals", or
+    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, the "signals" of every neuron, or
               "draws" of an ensemble
     average   whether it describes networks at initialisation on average, and not the one at hand
     closure   of the linearised equations, for rungs that solve them

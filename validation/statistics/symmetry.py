@@ -65,7 +65,7 @@ def symmetry_test(sample: Array) -> SymmetryTest | None:
     self-normalised sum of fair signs, of mean 0 and variance 1, sub-Gaussian however heavy the tails. (The delta method
     is not used: where one value dominates the moments it is several times too small.)
 
-    Sources: Smirnov, C. R. Acad. Sci. URSS 56 (1947) 11; Butler, Ann. Math. Statist. 40 (1969) 2209.
+    Sources: [Smirnov1947], [Butler1969].
     """
     x = np.asarray(sample, dtype=np.float64).reshape(-1)
     size, signs = _by_size(x)
@@ -181,8 +181,8 @@ def false_discoveries(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The p-values of D of every law that recorded epochs tested, adjusted for their number.
 
     One family over kinds (weights and gradient by layer, all of the gradient, circuits by order) and epochs. Epochs
-    see the same weights and layers the same signals, so the adjustment is Benjamini and Yekutieli's (Ann. Statist. 29
-    (2001) 1165), which holds for any dependence *between* tests; none mends dependence within a sample. ``tests``:
+    see the same weights and layers the same signals, so the adjustment is Benjamini and Yekutieli's
+    [Benjamini2001], which holds for any dependence *between* tests; none mends dependence within a sample. ``tests``:
     each with its ``kind``, ``epoch``, ``place`` (layer or order), ``p_value`` and ``adjusted``. ``kinds``: for each
     kind the numbers of ``tests`` and of those ``rejected`` at false discovery rate ``level``, ``smallest_adjusted``,
     and the least and the largest ``statistic`` and ``excess`` (broken symmetry less its null).

@@ -176,7 +176,7 @@ class NumbaConvolutions(Backend):
 
         pairs   (x (P, m, H, W, A), w) or None, then (shared (m, H, W, A), v (P, k, k, A, B)) or None; z is the
                 adjoint's where kernels are to be `turned`
-        window  the side of the windows in which z decides something, a gate (1) or a max-pool; 0 if nowhere
+        window  the side of the windows in which z decides something, 1 for a gate, more for a max-pool; 0 if nowhere
         """
         own, shared = pairs
         given = own if own is not None else shared
@@ -203,7 +203,7 @@ class NumbaConvolutions(Backend):
     def _by(
         self, tile: int, pairs: _Pairs, lead: tuple[int, ...], turned: bool, after: _After | None, window: int
     ) -> Array:
-        """`_convolve` by tiles of a given side, or by direct sums (0)."""
+        """`_convolve` by tiles of a given side, or by direct sums where it is 0."""
         own, shared = pairs
         given = own if own is not None else shared
         assert given is not None

@@ -1,6 +1,6 @@
 """Winograd's minimal filtering F(t×t, 3×3): its matrices, and its transformations of tiles in LLVM's vector types.
 
-With matrices of Toom and Cook (Winograd, 1980; Lavin & Gray, CVPR 2016) every t×t tile of z is
+With matrices of Toom and Cook ([Winograd1980], [Lavin2016]) every t×t tile of z is
 
     z = A^T [ Σ_a (G w_a G^T) ∘ (B^T x_a B) ] A,
 

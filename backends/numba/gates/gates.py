@@ -125,7 +125,7 @@ def _spread_row(mask, d, v, s, z):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def finish(after, s, z, count, first, mask, x):  # type: ignore[no-untyped-def]
-    """What follows a convolution, on the images of a block z (≥ count, H, W, C): gates (1), D (2) or its adjoint (3).
+    """What follows a convolution, on the images of a block z (≥ count, H, W, C): `after` says gates, D or its adjoint.
 
     Writes images first..first+count of x, and for gates of the mask: while the block is in the cache.
     """

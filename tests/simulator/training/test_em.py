@@ -193,7 +193,7 @@ def test_drawn_gates_follow_their_law() -> None:
 
 
 def test_free_energy_splits_the_risk_on_repeated_inputs() -> None:
-    """(9) with mixed labels on equal inputs: the entropy is that of the empirical law, the rest a divergence."""
+    """Split with mixed labels on equal inputs: the entropy is that of the empirical law, the rest a divergence."""
     x = np.array([[0.0], [0.0], [0.0], [1.0]])
     y = np.array([1.0, 1.0, -1.0, -1.0])
     p = np.array([0.3, 0.3, 0.3, 0.2])

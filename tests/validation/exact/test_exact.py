@@ -32,7 +32,7 @@ from validation.report.markup import captioned, page, verdicts
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
 TINY = Sizes(temperatures=5, samples=60, iterations=6, starts=2, gradients=60)
-EXACT = {"EM.bound", "EM.monotone", "EM.tight", "EM.fisher", "EM.cold", "eq8", "eq9", "eq10", "backends"}
+EXACT = {"EM.bound", "EM.monotone", "EM.tight", "EM.fisher", "EM.cold", "eq8", "split", "eq10", "backends"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -38,7 +38,7 @@ def _growth(records: Sequence[Record]) -> Claim:
         if r["growth"] and None not in r["growth"] and min(r["growth"]) > 0
     ]
     return Claim(
-        "M1.growth", "sec. 9, M1", "the growth factor c of signals per layer stays near 1",
+        "M1.growth", "sec. II F 4, M1", "the growth factor c of signals per layer stays near 1",
         f"c from {min(means):.2f} to {max(means):.2f}" if means else None,
         "0.5 to 2 at every epoch", min(means) >= 0.5 and max(means) <= 2 if means else None,
     )  # fmt: skip

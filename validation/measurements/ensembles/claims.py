@@ -121,7 +121,7 @@ def correlation_checks(points: Sequence[CorrelationPoint]) -> list[Claim]:
 def _correlation(layer: int, points: Sequence[CorrelationPoint]) -> Claim:
     slope = log_slope([p.n for p in points], [p.rms for p in points])
     return Claim(
-        f"gates.layer{layer}", "eq. (14)", f"the rms correlation of two gates of layer {layer} falls as n^(-1/2)",
+        f"gates.layer{layer}", "fig. 3", f"the rms correlation of two gates of layer {layer} falls as n^(-1/2)",
         f"slope {number(slope)}; rms {points[-1].rms.value:.4f} at n = {points[-1].n}",
         _exponent(),
         within(slope, EXPONENT, TOLERANCE_OF_EXPONENT), exact=False,

@@ -1,11 +1,11 @@
 """Coupling sets: with how many other entries a Hessian entry has a non-zero covariance or higher cross-cumulant.
 
-Every pair is tested, from m examples, and the set of discoveries keeps a false discovery rate (Benjamini and Hochberg).
+Every pair is tested, from m examples, and the set of discoveries keeps a false discovery rate [Benjamini1995].
 A pair's p-value is the larger of two, which guard against different ways for chance to look like coupling:
 
 - *Random signs.* Two entries that react to the same few examples with independent signs are uncorrelated but not
   independent. If d (see `entry_cumulants`) is symmetric then, whatever its size on each example,
-  P(V ≥ x) ≤ Φ(-x)/(4 Φ(-√2)), 3.18 times the normal tail at most (Bentkus and Dzindzalieta, Bernoulli 21 (2015) 1617).
+  P(V ≥ x) ≤ Φ(-x)/(4 Φ(-√2)), 3.18 times the normal tail at most [Bentkus2015].
 - *Permutation.* Where d is skewed, as products of one-sided and rarely non-zero entries are, V has one heavy tail. The
   examples of every entry are permuted independently of all others, which keeps each entry's law and makes all pairs
   independent; the p-value is the share of all pairs of permuted entries with a V of that sign as large, doubled.
