@@ -353,8 +353,8 @@ def verdicts(change: Any = None, epochs: int = 3) -> dict[str, str]:
     return {c.id: c.verdict for c in judge_entries(made["epochs"])}
 
 
-CLAIMS = ["fig6a.symmetry", "fig6a.labels", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", "fig7b.B1", "fig7b.B10", "fig7b.B100",
-          "fig7b.B150", "fig7c.covariance", "fig7c.third", "fig7c.fourth"]  # fmt: skip
+CLAIMS = ["fig6a.symmetry", "fig6a.labels", "fig6b.sparse", "fig6c.increase", "fig7a.symmetry", "fig7b.B1", "fig7b.B10",
+          "fig7b.B100", "fig7b.B150", "fig7c.covariance", "fig7c.third", "fig7c.fourth"]  # fmt: skip
 
 
 def test_claims_only_where_entries_were_measured() -> None:

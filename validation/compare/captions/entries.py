@@ -37,9 +37,9 @@ ENTRY_CAPTIONS = {
     "entry_concentration": (
         "Concentration of the means (fig. 7b): the fraction of entries with √B|µ|/σ < 0.15. The paper reports at least "
         "95 % rising to about 98 % and does not say the standard deviation of what; here B examples are averaged. "
-        "Right: ∂²T itself. Crosses: labels permuted among the active examples. At B = 10 the fraction is {close_first} "
-        "at the first epoch ({own_close_first} of ∂²T itself, {null_close_first} with permuted labels) and "
-        "{close_last} at the last ({own_close_last}, {null_close_last}). "
+        "Right: ∂²T itself. Crosses: labels permuted among the active examples. At B = 10 the fraction is "
+        "{close_first} at the first epoch ({own_close_first} of ∂²T itself, {null_close_first} with permuted labels) "
+        "and {close_last} at the last ({own_close_last}, {null_close_last}). "
         "Bands: bootstrap error over {resamples} resamples of the examples and error over first parameters, in "
         "quadrature. Dotted: means of exactly 0 would give this, since they are known from {examples} examples only. "
         "The fraction is 95 % up to B = {reach_first} at the first and {reach_last} at the last epoch."
