@@ -142,17 +142,19 @@ def entry_means(report: Report) -> Figure:
     if not known:
         return nothing("mean / standard deviation", "fewer than two entries vary over the examples")
     fig, panels = figure(3.6, 1, 2, sharey=True)
+    reach = [0.2]
     for ax, (title, of) in zip(panels, SIDES_OF_LABELS, strict=True):
         found = [of(e["entries"]) for e in known]
-        reach = [
+        reach += [
             _law_of_means(ax, one, colour, str(e["epoch"]))
             for one, e, colour in zip(found, known, _colours(len(known)), strict=True)
         ]
         ax.set_xscale("symlog", linthresh=LINEAR, linscale=0.4)
         ax.set_yscale("log")
         _bounds(ax, found[0])
-        symmetric_ticks(ax, (LINEAR, 0.1, 1.0), 1.15 * max(*reach, 0.2))
-        ax.set_title(title, pad=14)
+        ax.set_title(title, pad=20)
+    for ax in panels:
+        symmetric_ticks(ax, (LINEAR, 0.1, 1.0), 1.15 * max(reach))
     panels[0].set(xlabel=r"$\mu_e/\sigma_e$ of an entry", ylabel="density")
     panels[1].set(xlabel=r"$\mu_e/\sigma_e$ of $\partial^2 T$ itself")
     fig.legend(handles=panels[0].get_legend_handles_labels()[0], loc="outside right upper", title="epoch")
@@ -180,8 +182,8 @@ def _bounds(ax: Axes, found: Law) -> None:
         for sign in (-1, 1):
             ax.axvline(sign * bound, color=INK, lw=0.7, ls=(0, (4, 3)), zorder=0.5)
         ax.annotate(
-            f"B={size:,}", (bound, 1.0), xycoords=ax.get_xaxis_transform(), fontsize=6.5, ha="center", va="bottom"
-        )
+            f"B={size:,}", (bound, 1.0), xycoords=ax.get_xaxis_transform(), fontsize=6.5, rotation=40, va="bottom",
+        )  # fmt: skip
 
 
 @of_entries
