@@ -128,7 +128,9 @@ def build(
         "epochs": epochs,
         "symmetry_tests": false_discoveries(epochs),
         "claims": [
-            dict(zip(("id", "source", "claim", "measured", "expected", "verdict"), c, strict=True)) for c in CLAIMS
+            dict(zip(("id", "source", "claim", "measured", "expected", "verdict"), c, strict=True))
+            | {"exact": c[-1] == "holds"}
+            for c in CLAIMS
         ],
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -90,18 +89,16 @@ def _start(network: Report) -> str:
 
 def _verdicts(data: Report) -> str:
     claims = data.get("claims", [])
-    groups: dict[str, list[Report]] = {"Exact facts": [], "Claims of the paper": []}
+    groups: dict[str, list[Report]] = {"Exact facts": [], "Claims under test": []}
     for claim in claims:
-        # A suffix marks a claim that only leans on a fact (M1.growth).
-        exact = re.fullmatch(r"[ESM]\d+", claim["id"])
-        groups["Exact facts" if exact else "Claims of the paper"].append(claim)
+        groups["Exact facts" if claim["exact"] else "Claims under test"].append(claim)
     if not claims:
         return "<section><h2>Verdicts</h2><p>No claim has been judged yet.</p></section>"
     tables = [verdicts(members, name) for name, members in groups.items()]
     note = (
-        "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a "
-        "bug. Claims of the paper are put to the test. Not resolved: the standard error of what was measured is too "
-        "large to decide.</p>"
+        "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a bug. Claims under "
+        "test are those of the paper, and that its spectrum follows from what a rung knows. Not resolved: the standard "
+        "error of what was measured is too large to decide.</p>"
     )
     return "<section><h2>Verdicts</h2>" + note + "".join(tables) + "</section>"
 
