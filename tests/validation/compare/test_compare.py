@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "backend": "numpy", "data": "digits", "network": "mlp:8x8", "examples": 300, "spectrum_examples": 60,
     "epochs": 3, "record": (0, 1, 3), "steps": 12, "probes": 3, "prediction_seconds": 0.5,
 }  # fmt: skip
-VERDICTS = {"holds", "supported", "not supported", "not applicable"}
+VERDICTS = {"holds", "supported", "not supported", "not resolved", "not applicable"}
 
 
 def arguments(**options: Any) -> list[str]:
@@ -146,6 +146,22 @@ def test_laws_of_the_report(finished: tuple[Path, str]) -> None:
     assert all(t["p_value"] <= t["adjusted"] <= 1 for t in tests["tests"])
 
 
+def test_the_aligned_share_of_every_record(finished: tuple[Path, str]) -> None:
+    """On all training examples; what is aligned cannot exceed what circuits of one example leave over."""
+    report = read(finished[0])
+    for record in report["epochs"]:
+        share = record["aligned"]
+        assert share["examples"] == report["dataset"]["examples"]
+        assert abs(share["value"]) <= share["unsigned"]["value"] < 1
+        assert 0 < share["standard_error"] < share["unsigned"]["value"]
+        low, high = sorted(share["classes"][name]["value"] for name in ("negative", "positive"))
+        assert low <= share["value"] <= high
+        assert share["chance"] > 0
+    first, *_, last = (record["aligned"] for record in report["epochs"])
+    assert abs(first["value"]) < 5 * first["chance"]
+    assert last["value"] > first["value"]
+
+
 def test_claims_and_facts_of_the_report(finished: tuple[Path, str]) -> None:
     claims = {c["id"]: c for c in read(finished[0])["claims"]}
     assert {c["verdict"] for c in claims.values()} <= VERDICTS
@@ -153,6 +169,7 @@ def test_claims_and_facts_of_the_report(finished: tuple[Path, str]) -> None:
     assert {claims[name]["verdict"] for name in ("E1", "E2", "E3", "E4", "E6", "E8")} == {"holds"}
     assert claims["E7"]["verdict"] == "not applicable"
     assert {"fig3a.symmetry", "fig3a.layers", "fig3b.symmetry", "fig4a.symmetry", "fig4a.layers"} <= set(claims)
+    assert {"fig3b.aligned", "fig4b.proportional", "fig4b.decade"} <= set(claims)
     assert {"fig8a.symmetry", "fig8a.prediction.R2", "fig8a.prediction.R6", "fig8b.risk"} <= set(claims)
     assert {claims[name]["verdict"] for name in ("S1", "S2", "S3", "M1", "M2", "M3", "M4")} == {"holds"}
     assert {"eq20.k0", "eq20.k1", "eq20.k2", "eq21.k0", "eq21.k1", "eq21.k2"} <= set(claims)
