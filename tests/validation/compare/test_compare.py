@@ -146,6 +146,22 @@ def test_laws_of_the_report(finished: tuple[Path, str]) -> None:
     assert all(t["p_value"] <= t["adjusted"] <= 1 for t in tests["tests"])
 
 
+def test_the_aligned_share_of_every_record(finished: tuple[Path, str]) -> None:
+    """On all training examples; what is aligned cannot exceed what circuits of one example leave over."""
+    report = read(finished[0])
+    for record in report["epochs"]:
+        share = record["aligned"]
+        assert share["examples"] == report["dataset"]["examples"]
+        assert abs(share["value"]) <= share["unsigned"]["value"] < 1
+        assert 0 < share["standard_error"] < share["unsigned"]["value"]
+        low, high = sorted(share["classes"][name]["value"] for name in ("negative", "positive"))
+        assert low <= share["value"] <= high
+        assert share["chance"] > 0
+    first, *_, last = (record["aligned"] for record in report["epochs"])
+    assert abs(first["value"]) < 5 * first["chance"]
+    assert last["value"] > first["value"]
+
+
 def test_claims_and_facts_of_the_report(finished: tuple[Path, str]) -> None:
     claims = {c["id"]: c for c in read(finished[0])["claims"]}
     assert {c["verdict"] for c in claims.values()} <= VERDICTS
