@@ -462,9 +462,16 @@ def test_figures_of_a_network_without_entries(name: str) -> None:
 def test_figures_show_the_report() -> None:
     made = with_entries()
     entries = made["epochs"][0]["entries"]
-    (ax,) = ENTRY_FIGURES["entry_concentration"](made).axes
-    first = {str(line.get_label()): line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())}
-    assert_allclose(first["B = 10"], entries["concentration"]["averages"][1]["fraction"])
+    for ax, of in zip(
+        ENTRY_FIGURES["entry_concentration"](made).axes, (entries, entries["second_derivative"]), strict=True
+    ):
+        first = {str(line.get_label()): line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())}
+        assert_allclose(first["B = 10"], of["concentration"]["averages"][1]["fraction"])
+    null = [line.get_ydata()[0] for line in ENTRY_FIGURES["entry_concentration"](made).axes[0].lines
+            if line.get_marker() == "x" and len(line.get_ydata())]  # fmt: skip
+    assert_allclose(null, [B["value"] for B in entries["random_labels"]["concentration"]["averages"]])
+    laws = ENTRY_FIGURES["entry_laws"](made).axes
+    assert [ax.get_ylabel() for ax in laws[::3]][2] == r"density: $\partial^2 T$ itself"
     image = ENTRY_FIGURES["entry_correlations"](made).axes[0].images[0].get_array()
     assert_allclose(image, entries["correlation"]["matrix"])
     (ax,) = ENTRY_FIGURES["coupling_sets"](made).axes

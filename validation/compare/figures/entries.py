@@ -152,7 +152,7 @@ def entry_means(report: Report) -> Figure:
         ax.set_xscale("symlog", linthresh=LINEAR, linscale=0.4)
         ax.set_yscale("log")
         _bounds(ax, found[0])
-        ax.set_title(title, pad=20)
+        ax.set_title(title, loc="left")
     for ax in panels:
         symmetric_ticks(ax, (LINEAR, 0.1, 1.0), 1.15 * max(reach))
     panels[0].set(xlabel=r"$\mu_e/\sigma_e$ of an entry", ylabel="density")
