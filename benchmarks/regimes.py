@@ -6,9 +6,10 @@ Every regime changes one thing of a network trained on the digits (64-24-24-1, r
 200 examples of the spectrum among 1,000), or on images averaged over blocks to 4x4 in colour (48-24-24-1). L1 of RE and
 RK against all eigenvalues of each network, over five networks, beside ``draw``: what one draw of RE is off the mean of
 the others, which is as near as one network can be. And what may foretell the failure, for each network: the relative
-change of its tangent kernel, the kernel's alignment with the labels, and the excess kurtosis of its preactivations over
-neurons. At the end: the claim that RK's L1 less RE's, which is what Gaussian fields add, follows one of these; Spearman's
-rank correlation over all networks and its standard error (Bonett and Wright, Psychometrika 65 (2000) 23). A finished
+change of its tangent kernel, the kernel's alignment with the labels, and the excess kurtosis of its preactivations.
+
+At the end stands the claim that RK's L1 less RE's, which is what Gaussian fields add, follows one of these: Spearman's
+rank correlation over all networks with its standard error (Bonett and Wright, Psychometrika 65 (2000) 23). A finished
 regime is kept, so that a run goes on where it was stopped.
 """
 
