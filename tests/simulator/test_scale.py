@@ -136,7 +136,7 @@ def test_tails_and_the_mirror_image_scale(scale: float) -> None:
     )
     assert expected_positions(g, 1000, scale)[0] / scale == pytest.approx(1.99, abs=0.03)
     spectrum = spectral_density(HessianOperator(NETWORK, NETWORK.init(1), X, Y), 4, 20)
-    other = SpectralDensity.from_recurrence(scale * spectrum.alpha, scale * spectrum.beta)
+    other = SpectralDensity.from_recurrence(scale * spectrum.alpha, scale * spectrum.beta, spectrum.size)
     one, two = (mirror_symmetry(law, 0.05 * law.rms, np.random.default_rng(0)) for law in (spectrum, other))
     assert two.value == pytest.approx(one.value, rel=1e-6)
     for name in ("m3", "skew", "standard_error", "p_value"):

@@ -19,7 +19,7 @@ from .source import HasData
 
 Array = np.ndarray[Any, Any]
 Record = Mapping[str, Any]
-DISTANCES = ("l1", "w1", "l1_standard_error", "w1_standard_error")
+DISTANCES = ("l1", "w1")
 SHARES = ("fraction_negative", "fraction_zero", "fraction_positive")
 SCALARS = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction", "dead_layers")
 OF_SPECTRUM = ("rms", "minimum", "maximum", "rms_standard_error", "l1_standard_error", "w1_standard_error")
@@ -184,7 +184,8 @@ def _predictions(records: Sequence[Record]) -> dict[str, Variable]:
         return Variable(("epoch", "rung", *axes), values)
 
     width = max(len(r["spectrum"]["energies"]) for r in records)
-    found |= {name: of(name, None) for name in DISTANCES}
+    for name in DISTANCES:
+        found |= {name: of(name, None), f"predicted_{name}_standard_error": of(f"{name}_standard_error", None)}
     found |= {"predicted_density": of("density", [None] * width, "energy")}
     tails = [[r["predictions"].get(rung, {}).get("tails", {}) for rung in rungs] for r in records]
     return found | _expected_tails(tails) if any(any(row) for row in tails) else found

@@ -87,7 +87,9 @@ def test_names_from_outside_cannot_become_markup() -> None:
     data["dataset"].update(name=hostile, source=hostile, negative=[hostile], positive=[hostile])
     data["network"]["name"] = data["loss"] = data["backend"]["name"] = data["version"] = hostile
     data["options"] = data["environment"] = {hostile: hostile}
-    data["claims"] = [dict.fromkeys(("id", "source", "claim", "measured", "expected", "verdict"), hostile)]
+    data["claims"] = [
+        dict.fromkeys(("id", "source", "claim", "measured", "expected", "verdict"), hostile) | {"exact": False}
+    ]
     data["epochs"][0]["left_out"] = {hostile: hostile}
     data["epochs"][0]["predictions"][hostile] = data["epochs"][0]["predictions"]["R0"]
     page = Page(render_html(data, {"spectrum": PNG, hostile: PNG}))
@@ -196,7 +198,7 @@ def test_one_probe_has_the_standard_error_that_random_signs_allow() -> None:
     law = data["epochs"][0]["spectrum"]
     assert min(law["standard_error"]) > 0
     share = law["fraction_negative"]
-    assert f"{number(share['value'])} ± {number(share['standard_error'])}" in Page(render_html(data)).text
+    assert f"{number(share['value'])} ± {number(share['standard_error'], 2)}" in Page(render_html(data)).text
     assert "with 1 probe;" in caption("spectrum", data)
 
 

@@ -505,6 +505,4 @@ def test_the_job_measures_entries_when_asked(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_job_leaves_entries_out_otherwise() -> None:
-    assert not [
-        c for c in judge(report("digits")["epochs"][:1], 0.9, 1000) if c["id"].startswith(("fig6", "fig7"))
-    ]
+    assert not [c for c in judge(report("digits")["epochs"][:1], 0.9, 1000) if c["id"].startswith(("fig6", "fig7"))]

@@ -116,7 +116,7 @@ def test_a_prediction_that_takes_too_long_is_named() -> None:
 
 def made(width: int, examples: int, seed: int, outcome: str = "zero", m3: float = 0.0, error: float = 1.0) -> Record:
     """A cell with given m3 ± error at every stage."""
-    law = {"m3": m3, "m3_standard_error": error, "value": 0.01, "null_95": 0.02}
+    law = {"m3": m3, "m3_standard_error": error, "value": 0.01, "skew": 0.02}
     record: Record = {
         "active": 5, "probes": 16, "exact": {}, "rms": 0.5, "minimum": -2.0, "maximum": 3.0, "symmetry": law,
         "l1_standard_error": 0.01, "fraction_negative": {"value": 0.1}, "fraction_positive": {"value": 0.2}, "l1": 0.03,

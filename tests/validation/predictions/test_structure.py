@@ -71,6 +71,7 @@ def case(known: int, l1: float, ratio: float, error: float | None = 0.001) -> di
 
 
 SIDES = ("negative", "positive")
+RE = {"l1": 0.05, "l1_standard_error": 0.001}
 SPECTRUM = {"largest": {side: [{"value": v, "standard_error": 0.0} for v in (50.0, 20.0)] for side in SIDES}}
 
 
@@ -92,7 +93,7 @@ def record(cases: list[dict[str, Any]], layer: float, spans: tuple[float, ...]) 
     ]
     layers = {"RE": [{"layer": 3, "l1": layer, "l1_standard_error": 0.001}]}
     structure = {"layers": layers, "directions": {"errors": cases}, "outliers": outliers}
-    return {"epoch": 4, "spectrum": SPECTRUM, "structure": structure, "predictions": {"RE": {"l1": 0.05}}}
+    return {"epoch": 4, "spectrum": SPECTRUM, "structure": structure, "predictions": {"RE": RE}}
 
 
 def test_verdicts_on_structure() -> None:

@@ -48,10 +48,11 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
     assert kept["epoch"][row] == record["epoch"]
     for name in ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction"):
         assert_array_equal(kept[name][row], as_numbers(record[name]))
-    for name in ("rms", "minimum", "maximum", "l1_standard_error"):
+    for name in ("rms", "rms_standard_error", "minimum", "maximum", "l1_standard_error", "w1_standard_error"):
         assert_array_equal(kept[name][row], as_numbers(spectrum[name]))
+    for name in ("value", "standard_error", "p_value", "skew", "skew_standard_error"):
+        assert_array_equal(kept[f"symmetry_{name}"][row], as_numbers(spectrum["symmetry"][name]))
     assert_array_equal(kept["fraction_negative"][row], as_numbers(spectrum["fraction_negative"]["value"]))
-    assert_array_equal(kept["symmetry_value"][row], as_numbers(spectrum["symmetry"]["value"]))
     for name, key in (("nodes", "nodes"), ("weights", "weights"), ("alpha", "alpha"), ("beta", "beta")):
         values = as_numbers(spectrum[key])
         assert_array_equal(kept[name][row, : values.shape[0], : values.shape[1]], values)
@@ -68,6 +69,8 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
         prediction = record["predictions"].get(rung, {"l1": None, "w1": None, "density": []})
         for name in ("l1", "w1"):
             assert_array_equal(kept[name][row, column], as_numbers(prediction[name]))
+            error = as_numbers(prediction.get(f"{name}_standard_error"))
+            assert_array_equal(kept[f"predicted_{name}_standard_error"][row, column], error)
         size = len(prediction["density"])
         assert_array_equal(kept["predicted_density"][row, column, :size], as_numbers(prediction["density"]))
         assert np.isnan(kept["predicted_density"][row, column, size:]).all()

@@ -15,7 +15,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import EntryPairs, HessianEntries, Network, hessian_entries
-from simulator.streams import Seed, Streams
+from simulator.streams import Seed, Streams, spawn_streams
 from validation.measurements.laws import histogram
 from validation.run.storage import finite_or_none
 
@@ -96,7 +96,7 @@ def describe_entries(
     unsigned = varying * np.sign(entries.c)[:, None].astype(values.dtype)
     record |= {
         **_laws(varying, first, resamples, ops, streams[1:3]),
-        "second_derivative": _laws(unsigned, first, resamples, ops, streams[5].spawn(2)),
+        "second_derivative": _laws(unsigned, first, resamples, ops, spawn_streams(streams[5], 2)),
         "random_labels": random_labels(varying, entries.c, _sizes(len(values)), ops, streams[5]),
         "symmetry_tests": rejections(varying),
         "correlation": correlation,
