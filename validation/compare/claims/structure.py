@@ -48,7 +48,8 @@ def _description(seen: Sequence[Record], n: int) -> Claim:
 def _short_enough(record: Record, n: int) -> Held:
     """Whether some description of at most `SHARE` of the number of weights is sufficient."""
     short = [case for case in described_by_directions(record) if case["known"] <= SHARE * n]
-    return any_of(sufficient(case, record["spectrum"]) for case in short)
+    held = any_of(sufficient(case, record["spectrum"]) for case in short)
+    return False if held is None else held
 
 
 def _layers(seen: Sequence[Record]) -> Claim:
