@@ -235,6 +235,7 @@ def _alignment(rng: np.random.Generator, risk: float, live: bool, count: int = 4
     chance = {"chance": 0.002 if live else None}
     return {
         "examples": count,
+        "dead_examples": 0 if live else count,
         **ratio(y * t, magnitudes),
         **chance,
         "classes": {name: ratio((y * t)[i], magnitudes[i]) | chance for name, i in of_class.items()},

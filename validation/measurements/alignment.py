@@ -30,7 +30,9 @@ def aligned_share(network: Network, weights: Sequence[Array], x: Array, y: Array
     the network as it is. ``chance``: the standard deviation of the share over independent fair signs of the last
     layer's weights, exactly, all else as it is (S1); at initialisation the share is a draw of that law, whatever the
     number of examples. ``unsigned``: Σ|T| over the same sum, how one-signed the circuits of one example are; it is
-    above 0 for any weights. null where no circuit is live. Three forward passes.
+    above 0 for any weights. ``dead_examples``: at how many no circuit is live. There T, ∇T and ∇²T are exactly 0, and
+    stay so near these weights: the example is lost to training. null where no circuit is live at all. Three forward
+    passes.
     """
     t = output(network, weights, x, backend).astype(np.float64)
     magnitudes = path_magnitudes(network, weights, x, backend)
@@ -38,6 +40,7 @@ def aligned_share(network: Network, weights: Sequence[Array], x: Array, y: Array
     sums = {name: last_neuron_sums(network, weights, x[i], y[i], backend) for name, i in of_class.items() if i.size}
     return {
         "examples": len(y),
+        "dead_examples": int(np.count_nonzero(magnitudes == 0.0)),
         **_share(y * t, magnitudes, sum(sums.values(), np.zeros(1))),
         "classes": {
             name: _share((y * t)[i], magnitudes[i], sums.get(name, np.zeros(1))) for name, i in of_class.items()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends import get_backend
-from simulator import enumerate_circuits, mlp, output
+from simulator import HessianOperator, enumerate_circuits, gradient, mlp, output
 from support.cases import DENSE, IMAGES, Case
 from validation.measurements.alignment import CLASSES, aligned_share
 from validation.statistics.estimate import ratio
@@ -44,6 +44,18 @@ def test_positive_networks_push_every_circuit_one_way(backend: str) -> None:
     assert found["classes"]["negative"]["value"] == pytest.approx(-1.0, rel=1e-13)
     assert found["classes"]["positive"]["standard_error"] == pytest.approx(0.0, abs=1e-13)
     assert found["unsigned"]["value"] == pytest.approx(1.0, rel=1e-13)
+
+
+def test_examples_at_which_no_circuit_is_live(backend: str) -> None:
+    """All gates of the second layer are off at two of three examples: T, its gradient and its Hessian are 0 there."""
+    network, x = mlp([2, 2, 2, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    weights = [np.eye(2), np.array([[-1.0, 2.0], [-1.0, -3.0]]), np.array([[1.0], [1.0]])]
+    found = aligned_share(network, weights, x, np.array([1.0, 1.0, -1.0]), get_backend(backend))
+    assert (found["examples"], found["dead_examples"]) == (3, 2)
+    dead = x[[1, 2]]
+    assert not output(network, weights, dead, backend).any()
+    assert not any(g.any() for g in gradient(network, weights, dead, np.ones(2), backend=backend))
+    assert not HessianOperator(network, weights, dead, np.ones(2), backend=backend).dense().any()
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -94,7 +106,7 @@ def test_dead_networks_and_classes_without_a_live_circuit() -> None:
     )
     nothing = {"value": None, "standard_error": None}
     assert dead == {
-        "examples": 4, **nothing, "chance": None, "unsigned": nothing,
+        "examples": 4, "dead_examples": 4, **nothing, "chance": None, "unsigned": nothing,
         "classes": dict.fromkeys(CLASSES, nothing | {"chance": None}),
     }  # fmt: skip
     x = np.array([[-1.0, -1.0], [1.0, 1.0], [1.0, 2.0]])

@@ -282,7 +282,7 @@ def _circuits(epochs: Sequence[Report]) -> str:
 
 def with_alignment(data: Report) -> list[Report]:
     """Recorded epochs with the aligned share of the circuits, which reports of older versions lack."""
-    return [e for e in data["epochs"] if e.get("aligned")]
+    return [e for e in data["epochs"] if e["aligned"]["value"] is not None]
 
 
 def _aligned(epochs: Sequence[Report]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from validation.statistics.claim import Claim, Record
+from validation.statistics.decide import UNRESOLVED, Held, all_of
 
 FACTS = {
     "E1": "every diagonal block of the Hessian vanishes",
@@ -36,20 +37,29 @@ def _fact(name: str, records: Sequence[Record]) -> Claim:
 
 
 def _stationary(records: Sequence[Record]) -> Claim:
-    """A recorded point with ∇R = 0 must have no active example, H = 0 (as with a dead layer), or H with both signs."""
-    still = [r for r in records if r["order_parameter"] == 0.0]
-    kinds = []
-    for r in still:
-        saddle = r["spectrum"]["minimum"] < 0 < r["spectrum"]["maximum"]
-        flat = r["spectrum"]["rms"] == 0.0
-        if r["active_fraction"] == 0:
-            kinds.append("global minimum")
-        elif flat:
-            kinds.append("flat, a layer is dead" if r["dead_layers"] else "flat, H = 0")
-        else:
-            kinds.append("strict saddle" if saddle else "unexplained")
-    named = ", ".join(f"epoch {r['epoch']}: {kind}" for r, kind in zip(still, kinds, strict=True))
+    """A recorded point with ∇R = 0 must have no active example, H = 0 (as with a dead layer), or H with both signs.
+
+    The gradient is that of all training examples, the spectrum that of a subset: a subset on which H is 0 says nothing
+    of the others, unless no circuit is live at any active example.
+    """
+    still = [(r, *_kind(r)) for r in records if r["order_parameter"] == 0.0]
+    named = ", ".join(f"epoch {r['epoch']}: {kind}" for r, kind, _ in still)
     return Claim(
         "E5", "fact E5", FACTS["E5"], named or "no recorded epoch is stationary", "a saddle or H = 0",
-        "unexplained" not in kinds if kinds else None, exact=True,
+        all_of(held for *_, held in still), exact=True,
     )  # fmt: skip
+
+
+def _kind(r: Record) -> tuple[str, Held]:
+    """What a stationary point is, and whether that is what E5 allows."""
+    active = round(r["active_fraction"] * r["aligned"]["examples"])
+    if active == 0:
+        return "global minimum", True
+    if r["dead_layers"]:
+        return "flat, a layer is dead", True
+    if active == r["aligned"]["dead_examples"]:
+        return f"flat, risk {r['risk']:.2g}: no circuit is live at any of the {active:,} active examples", True
+    if r["spectrum"]["rms"] == 0.0:
+        return "H = 0 on the examples of the spectrum, not known on the others", UNRESOLVED
+    saddle = r["spectrum"]["minimum"] < 0 < r["spectrum"]["maximum"]
+    return ("strict saddle", True) if saddle else ("unexplained", False)

@@ -97,7 +97,7 @@ def _aligned(records: Sequence[Record]) -> Claim:
     Errors are over the examples. The start is not judged: at initialisation the share is one draw of a law that is
     symmetric about 0 exactly (S1), whose standard deviation (``chance``) is told beside it.
     """
-    seen = [(r["epoch"], r["aligned"]) for r in records if r.get("aligned") and r["aligned"]["value"] is not None]
+    seen = [(r["epoch"], r["aligned"]) for r in records if r["aligned"]["value"] is not None]
     grows = _growth(seen[0][1], seen[-1][1]) if len(seen) > 1 else None
     small = all_of(at_most(share["value"], SMALL, share["standard_error"]) for _, share in seen)
     return Claim(
