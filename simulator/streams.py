@@ -35,7 +35,7 @@ PURPOSES = {
     "live paths": "`sample_live_paths`",
     "entry pairs": "pairs of parameters of Hessian entries",
     "entry statistics": "entries, resamples and permutations of `entry_statistics`, the same at every epoch",
-    "entry labels": "permuted labels of `entry_statistics`, the same at every epoch",
+    "entry labels": "permuted labels of `entry_statistics` and the errors of ∂²T, the same at every epoch",
     "permutations": "the null law of coupled entries, by round",
     # of spectra and predictions
     "lanczos": "probes of stochastic Lanczos quadrature, by probe; in a run by epoch",
