@@ -61,7 +61,7 @@ def main() -> None:
     start = time.perf_counter()
     entries = hessian_entries(network, weights, x, y, chosen.entries, backend=ops)
     middle = time.perf_counter()
-    found = describe_entries(entries, network.n_weights, RESAMPLES, ops, spawn_streams(0, 6))
+    found = describe_entries(entries, network.n_weights, RESAMPLES, ops, spawn_streams(0, 8))
     end = time.perf_counter()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     few = slice(0, min(chosen.images, 500))

@@ -36,7 +36,7 @@ PURPOSES = {
     "entry pairs": "pairs of parameters of Hessian entries",
     "entry statistics": "entries, resamples and permutations of `entry_statistics`, the same at every epoch",
     "entry examples": "the training examples of the entries of a run, where they are fewer than all",
-    "entry labels": "permuted labels of `entry_statistics`, the same at every epoch",
+    "entry labels": "permuted labels of `entry_statistics` and the errors of ∂²T, the same at every epoch",
     "permutations": "the null law of coupled entries, by round",
     # of spectra and predictions
     "lanczos": "probes of stochastic Lanczos quadrature, by probe; in a run by epoch",

@@ -216,13 +216,7 @@ def test_the_aligned_share_is_drawn_with_its_errors() -> None:
     assert np.max(band.get_paths()[0].vertices[:, 1]) == 2 * epochs[0]["aligned"]["chance"]
 
 
-def test_a_report_without_the_aligned_share_draws_all_else() -> None:
-    data = deepcopy(report("no predictions"))
-    for epoch in data["epochs"]:
-        del epoch["aligned"]
-    assert set(figures.figures_of(report("no predictions"))) - set(figures.figures_of(data)) == {"aligned_share"}
-    with pytest.raises(ValueError, match="aligned share"):
-        figures.aligned_share(data)
+def test_the_aligned_share_says_where_no_circuit_is_live() -> None:
     (text,) = drawn("no live circuit", "aligned_share").axes[0].texts
     assert text.get_text() == "no circuit is live"
 

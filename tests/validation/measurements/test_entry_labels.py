@@ -28,7 +28,7 @@ def described(c: Array, output: Array) -> dict[str, Any]:
     """The record of made-up entries c_i ∂²T_i with ∂²T (m, E)."""
     pairs = sample_pairs(mlp([10, 8, 8, 1]), E, 20)
     entries = HessianEntries(c[:, None] * output[:, : len(pairs.first)], pairs, c)
-    return describe_entries(entries, 152, 30, get_backend("numpy"), spawn_streams(0, 6))
+    return describe_entries(entries, 152, 30, get_backend("numpy"), spawn_streams(0, 8))
 
 
 def balanced(seed: int = 0) -> Array:

@@ -320,7 +320,7 @@ def test_correlations_are_those_of_the_entries() -> None:
     case = SMALL[4]
     x, y = np.random.default_rng(1).standard_normal((80, 6)), np.tile([1.0, -1.0], 40)
     entries = hessian_entries(case.network, case.weights, x, y, n=60, seed=2)
-    found = describe_entries(entries, case.network.n_weights, 10, get_backend("numpy"), spawn_streams(0, 6))
+    found = describe_entries(entries, case.network.n_weights, 10, get_backend("numpy"), spawn_streams(0, 8))
     chosen = found["correlation"]["entries"]
     assert_allclose(found["correlation"]["matrix"], np.corrcoef(entries.values[:, chosen].T), atol=6e-4)
     whole = HessianOperator(case.network, case.weights, x, y).dense()

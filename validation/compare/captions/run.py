@@ -128,7 +128,7 @@ def facts(data: Report) -> dict[str, str]:
         "weights_median": _median(epochs[-1]["weight_symmetry"]),
         "outside": _outside(epochs),
         "circuits": _circuits(epochs),
-        "aligned": _aligned(with_alignment(data)),
+        "aligned": _aligned(epochs),
         "gradient_zeros": _zeros(epochs),
         "gradient_range": _range([e["gradient_symmetry_all"] for e in epochs]),
         "weights_tests": _tests(data, "weights"),
@@ -278,11 +278,6 @@ def _circuits(epochs: Sequence[Report]) -> str:
         "symmetric, the circuit's law is so exactly (S1); without it, up to the chance that a gate changes (S2, S3). "
         f"{share} Broken symmetry less its null at epoch {drawn[0]['epoch']}, by order: {', '.join(first)}."
     )
-
-
-def with_alignment(data: Report) -> list[Report]:
-    """Recorded epochs with the aligned share of the circuits, which reports of older versions lack."""
-    return [e for e in data["epochs"] if e["aligned"]["value"] is not None]
 
 
 def _aligned(epochs: Sequence[Report]) -> str:

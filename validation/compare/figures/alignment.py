@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from validation.compare.captions.run import with_alignment
 from validation.report.drawing import INK, TEST, TRAIN, Array, column, epoch_axis, figure, styled
 from validation.report.source import Report
 
@@ -21,12 +20,9 @@ def aligned_share(report: Report) -> Figure:
     r"""The label-aligned share of the circuits, :math:`\sum y\,T / \sum\sum|x\Psi|`, of all examples and by class.
 
     Bars: two standard errors over the examples. Band: two standard deviations, about 0, over random signs of the last
-    layer's weights. Dotted: :math:`|T|` in place of :math:`y\,T`. `ValueError` for a report of a version that did not
-    measure it.
+    layer's weights. Dotted: :math:`|T|` in place of :math:`y\,T`.
     """
-    epochs = with_alignment(report)
-    if not epochs:
-        raise ValueError("expected a report with the aligned share of its circuits, got none: nothing to draw")
+    epochs = report["epochs"]
     at = column(epochs, "epoch")
     shares = [e["aligned"] for e in epochs]
     fig, (ax,) = figure(3.6, 1, 1)

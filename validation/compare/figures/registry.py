@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from validation.compare.captions.entries import with_entries
-from validation.compare.captions.run import with_alignment
 from validation.report.drawing import Draw, save_figures
 from validation.report.source import Source, content
 
@@ -38,10 +37,8 @@ FIGURES: dict[str, Draw] = {
 def figures_of(report: Source) -> dict[str, Draw]:
     """The figures that this report has numbers for, by name."""
     data = content(report)
-    absent = {name for names, there in (
-        (ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data)),
-        (["aligned_share"], with_alignment(data)),
-    ) if not there for name in names}  # fmt: skip
+    kinds = ((ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data)))
+    absent = {name for names, there in kinds if not there for name in names}
     return {name: draw for name, draw in FIGURES.items() if name not in absent}
 
 

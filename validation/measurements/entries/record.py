@@ -15,7 +15,7 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import EntryPairs, HessianEntries, Network, hessian_entries
-from simulator.streams import Seed, Streams, spawn_streams
+from simulator.streams import Seed, Streams
 from validation.measurements.laws import histogram
 from validation.run.storage import finite_or_none
 
@@ -66,13 +66,13 @@ def entry_statistics(
     own = Streams(seed)
     drawn, *streams = own.spawn("entry statistics", 6)
     entries = hessian_entries(network, weights, x, y, n, n_first, drawn, loss, backend=ops)
-    return describe_entries(entries, network.n_weights, resamples, ops, [*streams, own("entry labels")])
+    return describe_entries(entries, network.n_weights, resamples, ops, [*streams, *own.spawn("entry labels", 3)])
 
 
 def describe_entries(
     entries: HessianEntries, n_weights: int, resamples: int, ops: Backend, streams: Sequence[np.random.Generator]
 ) -> Law:
-    """The content of `entry_statistics` from values that are there already; six random streams."""
+    """The content of `entry_statistics` from values that are there already; eight random streams."""
     values, pairs = entries.values, entries.pairs
     live = np.flatnonzero(values.std(axis=0, dtype=np.float64) > 0)
     record: Law = {
@@ -96,8 +96,8 @@ def describe_entries(
     unsigned = varying * np.sign(entries.c)[:, None].astype(values.dtype)
     record |= {
         **_laws(varying, first, resamples, ops, streams[1:3]),
-        "second_derivative": _laws(unsigned, first, resamples, ops, spawn_streams(streams[5], 2)),
-        "random_labels": random_labels(varying, entries.c, _sizes(len(values)), ops, streams[5]),
+        "second_derivative": _laws(unsigned, first, resamples, ops, streams[5:7]),
+        "random_labels": random_labels(varying, entries.c, _sizes(len(values)), ops, streams[7]),
         "symmetry_tests": rejections(varying),
         "correlation": correlation,
         "blocks": block_mean_squares(values, pairs),
