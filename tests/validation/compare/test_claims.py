@@ -184,7 +184,7 @@ def test_not_supported(name: str) -> None:
 NOT_APPLICABLE: dict[str, list[Record]] = {
     "fig3a.layers": [record(weight_symmetry=symmetries(0.01, 0.0, 0.04))],
     "fig3b.symmetry": GOOD[1:],
-    "fig3b.aligned": [record(aligned=aligned(None)), record(1, 0.1, aligned=None)],
+    "fig3b.aligned": [record(aligned=aligned(None)), record(1, 0.1, aligned=aligned(None))],
     "fig4a.symmetry": [at_rest(0)],
     "fig4a.layers": [at_rest(0)],
     "fig4b.proportional": GOOD[:2],
