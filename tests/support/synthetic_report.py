@@ -36,7 +36,7 @@ CLAIMS = [
     ("E1", "theory", "Diagonal blocks of the Hessian are 0.", 1.1e-16, "≤ 1e-10", "holds"),
     ("E3", "theory", "H theta = (L - 1) grad R (Euler).", "relative error ≤ 3.2e-15", 1e-12, "holds"),
     ("S3", "theory", "Gates flip with probability (2/pi) arctan(...).", "-0.503 +/- 0.004", "-1/2", "holds"),
-    ("M1", "theory", "The second moment grows by n s^2 / 2 per layer.", 1.002, 1.0, "holds"),
+    ("M1", "theory", "The second moment grows by n s² / 2 per layer.", 1.002, 1.0, "holds"),
     ("fig3a", "fig. 3a", "Most weight laws stay symmetric.", 0.021, "below 0.1", "supported"),
     ("fig4b", "fig. 4b", "The order parameter is a decade below the risk.", 0.42, 0.1, "not supported"),
     ("fig8a.symmetry", "fig. 8a", "The spectrum is symmetric.", "0.011", "below 0.014", "supported"),

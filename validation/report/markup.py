@@ -25,9 +25,12 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def prose(value: Any) -> str:
-    """`number`, with the powers of ten and the indices that a text holds written out too: 1e-10, λ_min, θ_l."""
+    """`number`, with powers and the indices of one-letter symbols written out: 1e-10, λ_min, x_{l-1}, N^1.5."""
     text = _powers(number(value, 4))
-    return re.sub(r"(?<=[λθ∇WLv])_(\w+)", r"<sub>\1</sub>", text)
+    text = re.sub(
+        r"(?<![A-Za-z0-9])([^\W\d_]|∇)_(?:\{([^{}]+)\}|\(([^()]+)\)|([A-Za-z0-9]+))", r"\1<sub>\2\3\4</sub>", text
+    )
+    return re.sub(r"\^(?:\(([^()]+)\)|(\d+(?:\.\d+)?|[A-Za-z]))", r"<sup>\1\2</sup>", text)
 
 
 _LEFTWARDS = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]+"
@@ -167,8 +170,8 @@ th{font-weight:600;border-bottom:1.5px solid #888;vertical-align:bottom}
 .numbers th,.numbers td{text-align:right;white-space:nowrap;padding-left:.35rem}
 .words td{min-width:5rem}
 .claims{table-layout:fixed;min-width:54rem}
-.claims th:nth-child(1){width:10rem}.claims th:nth-child(2){width:8.8rem}.claims th:nth-child(4){width:19%}
-.claims th:nth-child(5){width:15%}.claims th:nth-child(6){width:8%}.claims td{overflow-wrap:break-word}
+.claims th:nth-child(1){width:9.4rem}.claims th:nth-child(2){width:8.2rem}.claims th:nth-child(4){width:29%}
+.claims th:nth-child(5){width:14%}.claims th:nth-child(6){width:7%}.claims td{overflow-wrap:break-word}
 .claims code{font-size:.86em;white-space:normal}
 sup,sub{line-height:0;font-size:.72em}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:nowrap}

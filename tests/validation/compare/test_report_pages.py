@@ -246,7 +246,10 @@ def test_names_that_run_leftwards_keep_their_labels() -> None:
         (1e-12, "10<sup>−12</sup>"),
         ("λ_min < 0", "λ<sub>min</sub> &lt; 0"),
         ("⟨W_l, ∇_l R⟩ and θ_l", "⟨W<sub>l</sub>, ∇<sub>l</sub> R⟩ and θ<sub>l</sub>"),
-        ("image_e-3 of a1e-5b", "image_e-3 of a1e-5b"),
+        ("E||x_{l-1}||², n_l s_l²", "E||x<sub>l-1</sub>||², n<sub>l</sub> s<sub>l</sub>²"),
+        ("∂²T/∂W_1∂W_(L-1), δ^kΨ", "∂²T/∂W<sub>1</sub>∂W<sub>L-1</sub>, δ<sup>k</sup>Ψ"),
+        ("N^1.13, N^(1.6 ± 0.1)", "N<sup>1.13</sup>, N<sup>1.6 ± 0.1</sup>"),
+        ("weights_0 of image_e-3 and a1e-5b", "weights_0 of image_e-3 and a1e-5b"),
     ],
 )
 def test_powers_and_indices_are_written_out(text: object, shown: str) -> None:
