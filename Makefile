@@ -6,7 +6,7 @@ export MPLBACKEND := Agg
 
 CUDA ?= cuda13
 PAPER := --backend cupy --data cifar10 --network vgg12 --examples 50000 --spectrum-examples 5000 --epochs 300 \
-	--record 0,10,20,30,40,100,160,200,260,300 --probes 4 --steps 80 --out runs/paper
+	--rate-drops 200 --record 0,10,20,30,40,100,160,200,260,300 --probes 4 --steps 80 --out runs/paper
 
 .PHONY: compare test lint docs lowest secrets audit gpu paper clean
 

@@ -26,7 +26,7 @@ from validation.compare.claims.predictions import CLOSE
 from validation.compare.claims.spectrum import IMBALANCE
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import rung_law
-from validation.statistics.decide import L1_SIGMAS, at_most
+from validation.statistics.decide import at_most, l1_at_most
 from validation.statistics.distances import l1_distance, spectral_grid
 from validation.statistics.symmetry import broken_symmetry, symmetry_test
 
@@ -86,7 +86,7 @@ def prediction_run(widths: list[int], probes: int, steps: int, rng: np.random.Ge
     grid, rms = spectral_grid(ETA), made["rms"]
     law = rung_law(network, x, operator.c, "R5", weights)(rms * (grid + 1j * ETA)).imag / np.pi * rms
     l1, error = l1_distance(grid, np.array(made["density"]), law), made["l1_standard_error"]
-    return {"L1 > error": l1 > error, "verdict": at_most(l1, CLOSE, error, L1_SIGMAS) is False}
+    return {"L1 > error": l1 > error, "verdict": l1_at_most(l1, CLOSE, error) is False}
 
 
 def cases() -> Iterator[tuple[str, Row, Callable[[np.random.Generator], dict[str, bool]]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator import EnsembleDensity, Network
-from validation.statistics.decide import L1_SIGMAS, Held, all_of, at_most
+from validation.statistics.decide import Held, all_of, at_most, l1_at_most
 
 from .sampled import describe_sampled
 
@@ -96,7 +96,7 @@ def sufficient(made: Mapping[str, Any], spectrum: Mapping[str, Any]) -> Held:
     ]
     error = np.mean([math.hypot(*(e["standard_error"] / e["value"] for e in pair)) for pair in pairs])
     return all_of((
-        at_most(made["l1"], CLOSE_L1, made["l1_standard_error"], L1_SIGMAS),
+        l1_at_most(made["l1"], CLOSE_L1, made["l1_standard_error"]),
         at_most(abs(ratio - 1.0), CLOSE_LARGEST, float(error)),
     ))  # fmt: skip
 

@@ -239,6 +239,7 @@ def test_not_resolved(name: str) -> None:
         ([made(0.02, 0.01), made(0.15, 0.02)], "not supported"),
         ([made(0.11, 0.02), made(0.02, 0.01)], "not resolved"),
         ([made(0.13, 0.02), made(0.15, 0.02)], "not supported"),
+        ([made(0.13, 0.02), made(0.02, 0.01)], "not resolved"),
         ([made(0.5, None)], "not resolved"),
         ([made(0.05, None)], "not resolved"),
     ],

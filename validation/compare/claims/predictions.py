@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from validation.predictions.rung import MOMENT_RUNGS, RUNGS, in_order, title_of
 from validation.statistics.claim import Claim, Record
-from validation.statistics.decide import L1_SIGMAS, UNRESOLVED, all_of, at_most
+from validation.statistics.decide import UNRESOLVED, all_of, l1_at_most
 
 CLOSE = 0.1  # L1 up to which a prediction is supported
 
@@ -19,7 +19,7 @@ def judge_predictions(records: Sequence[Record]) -> list[Claim]:
 
 def _prediction(rung: str, made: Sequence[Record]) -> Claim:
     """One network cannot refute a law of the average network: it differs from the average by an unknown amount."""
-    held = all_of(at_most(p["l1"], CLOSE, p["l1_standard_error"], L1_SIGMAS) for p in made)
+    held = all_of(l1_at_most(p["l1"], CLOSE, p["l1_standard_error"]) for p in made)
     average = rung in RUNGS and RUNGS[rung].average
     if average and held is False:
         held = UNRESOLVED
@@ -31,5 +31,5 @@ def _prediction(rung: str, made: Sequence[Record]) -> Claim:
         f"L1 {min(distances):.3f} to {max(distances):.3f}, standard error "
         + (f"up to {max(errors):.3f}" if known else "unknown")
         + ("; one network beside the average of many" if average else ""),
-        f"L1 ≤ {CLOSE:g} at every epoch, by one standard error (what equal laws are apart)", held,
+        f"L1 ≤ {CLOSE:g} at every epoch, by one standard error; refuted from two above it", held,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from validation.predictions.structure import (
     sufficient,
 )
 from validation.statistics.claim import Claim, Record
-from validation.statistics.decide import L1_SIGMAS, Held, all_of, any_of, at_most
+from validation.statistics.decide import Held, all_of, any_of, l1_at_most
 
 SHARE = 0.1  # of the number of weights that a description may take
 IN_SPAN = 0.5  # of an outlier's eigenvector in the span of weights and gradients of layers
@@ -71,7 +71,7 @@ def _layers(seen: Sequence[Record]) -> Claim:
         "structure.layers", "fig. 8a, RE", text,
         f"largest L1 of one layer {l1:.3f} (layer {layer}, epoch {epoch}), of all layers there {whole:.3f}",
         "one layer's L1 at most that of all layers, by a standard error, at every epoch",
-        all_of(at_most(one - every, 0.0, error, L1_SIGMAS) for one, _, _, every, error in worst),
+        all_of(l1_at_most(one - every, 0.0, error) for one, _, _, every, error in worst),
     )  # fmt: skip
 
 
