@@ -13,6 +13,7 @@ from .spectrum import with_spectrum
 MIRROR = 0.02  # rms: W1 up to which a spectrum counts as symmetric
 MOST = 0.8  # of the epochs
 SKEW = 0.1  # tr H³/tr |H|³
+NEGLIGIBLE = 1e-4  # relative error that is not told
 EDGES = 1.25  # between the largest eigenvalues of either sign
 
 
@@ -58,11 +59,15 @@ def _edges(seen: Sequence[Record]) -> Claim:
     worst = max(rows, key=lambda row: abs(math.log(row[0]))) if rows else None
     return Claim(
         "fig8a.edges", "fig. 8a", "the largest eigenvalues of either sign are equally far from 0",
-        f"λ_max/|λ_min| {worst[0]:.3g} ± {worst[0] * worst[1]:.2g} at epoch {worst[2]}, where it is furthest from 1"
-        if worst else None,
+        f"λ_max/|λ_min| {_ratio(*worst[:2])} at epoch {worst[2]}, where it is furthest from 1" if worst else None,
         f"within a factor of {EDGES:g} at every epoch",
         all_of(at_most(abs(math.log(ratio)), math.log(EDGES), error) for ratio, error, _ in rows),
     )  # fmt: skip
+
+
+def _ratio(ratio: float, relative: float) -> str:
+    """With its error, unless that does not show in the digits: extreme eigenvalues often converge to rounding."""
+    return f"{ratio:.3g}" + (f" ± {ratio * relative:.2g}" if relative > NEGLIGIBLE else "")
 
 
 def _error(error: float | None) -> str:
