@@ -289,7 +289,7 @@ def _say(record: dict[str, Any]) -> None:
 
 
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
-    """The final report, its page and its figures."""
+    """The final report, its page and its figures; not complete where a wanted epoch has neither record nor state."""
     from .page import render_html
 
     def figures() -> Mapping[str, Callable[[Any], Any]]:
@@ -298,5 +298,9 @@ def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
         return figures_of(report)
 
     _judge(report)
-    report["complete"] = True
+    missing = sorted(set(report["options"]["record"]) - {record["epoch"] for record in report["epochs"]})
+    if missing:
+        epochs = ", ".join(map(str, missing))
+        say(f"not recorded: epochs {epochs}, whose states are not in {run.checkpoint_path(0).parent}")
+    report["complete"] = not missing
     finish(run.root, "report", report, figures, render_html)

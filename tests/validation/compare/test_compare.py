@@ -330,6 +330,27 @@ def test_a_finished_run_resumed_is_finished(
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_missing_record_is_measured_from_its_state(finished: tuple[Path, str], tmp_path: Path, kept: bool) -> None:
+    """Of an epoch that training has passed; without the state the report says what is missing, and is not complete."""
+    folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    data = read(folder)
+    data["epochs"] = [record for record in data["epochs"] if record["epoch"] != 1]
+    write_json(folder / "report.json", data)
+    if not kept:
+        (folder / "checkpoints" / "epoch-0001.npz").unlink()
+    status, out, _ = run(**SMALL, out=folder, resume=True)
+    assert status == 0
+    found = read(folder)
+    assert found["complete"] is kept
+    assert [record["epoch"] for record in found["epochs"]] == ([0, 1, 3] if kept else [0, 3])
+    if kept:
+        assert numbers(found) == numbers(read(finished[0]))
+    else:
+        assert f"not recorded: epochs 1, whose states are not in {folder / 'checkpoints'}" in out
+
+
+@pytest.mark.usefixtures("plain")
 def test_only_the_same_run_is_resumed(finished: tuple[Path, str], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished[0], tmp_path / "run"))
     status, _, err = run(**(SMALL | {"probes": 4, "seed": 1}), out=folder, resume=True)
