@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from theory import Continuation, ConvergenceError, continued, expected_positions
 from validation.measurements.moments import HessianMoments
 from validation.statistics.bulk import LEAST_POINTS, bulk_distances
 from validation.statistics.distances import l1_distance, trapezoid_weights, w1_distance
+from validation.statistics.estimate import combined
 from validation.statistics.extremes import LARGEST, SIDES, TAILS
 
 from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
@@ -218,14 +218,9 @@ def _add(record: dict[str, Any], rung: str, law: Continuation, eta: float, error
     record["predictions"][rung] = {
         "l1": l1_distance(grid, measured, density),
         "w1": w1_distance(grid, measured, density),
-        "l1_standard_error": _with_noise(record["spectrum"]["l1_standard_error"], error),
-        "w1_standard_error": _with_noise(record["spectrum"]["w1_standard_error"], law_error),
+        "l1_standard_error": combined(record["spectrum"]["l1_standard_error"], error),
+        "w1_standard_error": combined(record["spectrum"]["w1_standard_error"], law_error),
         "interpolation_error": error,
         "density": density.tolist(),
         "seconds": round(time.perf_counter() - begun, 2),
     }
-
-
-def _with_noise(noise: float | None, error: float) -> float | None:
-    """That of the measurement and that of the law together; None where the first is not known."""
-    return None if noise is None else math.hypot(noise, error)

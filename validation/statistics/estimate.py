@@ -72,6 +72,21 @@ class Estimate:
     standard_error: float
 
 
+def combined(*errors: float | None) -> float | None:
+    """The standard error of a sum of independent numbers; None where one is not known.
+
+    >>> combined(3.0, 4.0), combined(3.0, None)
+    (5.0, None)
+    """
+    known = [error for error in errors if error is not None]
+    return math.hypot(*known) if len(known) == len(errors) else None
+
+
+def told(error: float | None, digits: str = ".2g") -> str:
+    """A standard error in words: "unknown" where there is none."""
+    return "unknown" if error is None else format(error, digits)
+
+
 def mean_and_error(values: Sequence[float]) -> Estimate:
     """Mean and standard error of at least two values."""
     return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import UNRESOLVED, Held, all_of, at_most
+from validation.statistics.estimate import told
 
 from .entries import DETECTABLE, if_detectable
 
@@ -57,7 +58,7 @@ def _exponent(coupling: Record) -> str:
     found = "none"
     if row["exponent"] is not None:
         error = row["exponent_standard_error"]
-        found = f"N^({row['exponent']:.3f} ± {'unknown' if error is None else f'{error:.3f}'})"
+        found = f"N^({row['exponent']:.3f} ± {told(error, '.3f')})"
     return found + (f" (at least N^{least:.2f} by the mean square)" if least is not None else "")
 
 
@@ -98,5 +99,5 @@ def _conclusion(known: Sequence[Record]) -> str:
     error = worst["l1_standard_error"]
     return (
         f"; the ensemble of the network's signals (RE) gives the spectrum all the same to L1 "
-        f"{min(p['l1'] for p in made):.3f} to {worst['l1']:.3f} ± {'unknown' if error is None else f'{error:.3f}'}"
+        f"{min(p['l1'] for p in made):.3f} to {worst['l1']:.3f} ± {told(error, '.3f')}"
     )

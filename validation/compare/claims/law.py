@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from validation.statistics.claim import Record
 from validation.statistics.decide import Held, all_of, at_most
+from validation.statistics.estimate import combined
 
 BROKEN = 0.1  # broken part above chance up to which a law counts as symmetric
 
@@ -29,9 +29,8 @@ def symmetric(laws: Iterable[Excess]) -> Held:
 
 def mean_excess(laws: Sequence[Excess]) -> Excess:
     """The mean over layers, whose laws have independent errors."""
-    errors = [error for _, error in laws if error is not None]
-    error = math.sqrt(sum(e**2 for e in errors)) / len(laws) if len(errors) == len(laws) else None
-    return float(np.mean([value for value, _ in laws])), error
+    error = combined(*(error for _, error in laws))
+    return float(np.mean([value for value, _ in laws])), None if error is None else error / len(laws)
 
 
 def written(law: Excess) -> str:

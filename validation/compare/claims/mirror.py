@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import all_of, at_most, most_of
+from validation.statistics.estimate import told
 
 from .spectrum import with_spectrum
 
@@ -29,7 +30,7 @@ def _whole(seen: Sequence[Record]) -> Claim:
     worst = max(laws, key=lambda s: s["value"]) if laws else None
     return Claim(
         "fig8a.symmetry", "fig. 8a", "the Hessian spectrum is symmetric about 0 through training",
-        f"W1 to the mirror image up to {worst['value']:.4f} ± {_error(worst['standard_error'])} rms; randomisation "
+        f"W1 to the mirror image up to {worst['value']:.4f} ± {told(worst['standard_error'])} rms; randomisation "
         f"test: least p = {min(s['p_value'] for s in laws):.3g} of {len(laws)} epochs (no less than "
         f"{1.0 / max(s['patterns'] for s in laws):.3g} with so many probes)" if worst else None,
         f"W1 ≤ {MIRROR:g} rms in {100 * MOST:g} % of the epochs",
@@ -42,7 +43,7 @@ def _skew(seen: Sequence[Record]) -> Claim:
     worst = max(laws, key=lambda s: abs(s["skew"])) if laws else None
     return Claim(
         "fig8a.skew", "fig. 8a", "the third moment of the spectrum is 0: outliers of both signs are balanced",
-        f"tr H³/tr |H|³ up to {worst['skew']:.3f} ± {_error(worst['skew_standard_error'])} in size" if worst else None,
+        f"tr H³/tr |H|³ up to {worst['skew']:.3f} ± {told(worst['skew_standard_error'])} in size" if worst else None,
         f"at most {SKEW:g} in size at every epoch",
         all_of(at_most(abs(s["skew"]), SKEW, s["skew_standard_error"]) for s in laws),
     )  # fmt: skip
@@ -68,7 +69,3 @@ def _edges(seen: Sequence[Record]) -> Claim:
 def _ratio(ratio: float, relative: float) -> str:
     """With its error, unless that does not show in the digits: extreme eigenvalues often converge to rounding."""
     return f"{ratio:.3g}" + (f" ± {ratio * relative:.2g}" if relative > NEGLIGIBLE else "")
-
-
-def _error(error: float | None) -> str:
-    return "unknown" if error is None else f"{error:.2g}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import all_of, at_most
+from validation.statistics.estimate import told
 
 IMBALANCE = 0.1  # |f₋ - f₊|/(f₋ + f₊) up to which both signs count as equally many
 DRIFT = 0.05  # of f₋/(f₋ + f₊) in a decade of risk, up to which it does not depend on the risk
@@ -106,12 +107,11 @@ def _collapse(records: Sequence[Record]) -> Claim:
 
 
 def _ratio_error(above: Record, below: Record) -> float | None:
-    errors = [above["rms_standard_error"], below["rms_standard_error"]]
-    if None in errors:
+    if above["rms_standard_error"] is None or below["rms_standard_error"] is None:
         return None
-    ratio = above["rms"] / below["rms"]
-    return math.hypot(errors[0] / below["rms"], ratio * errors[1] / below["rms"])
+    scale, ratio = float(below["rms"]), above["rms"] / below["rms"]
+    return math.hypot(above["rms_standard_error"], ratio * below["rms_standard_error"]) / scale
 
 
 def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.3g} ± {'unknown' if error is None else format(error, '.2g')}"
+    return f"{value:.3g} ± {told(error)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -16,6 +15,7 @@ from validation.predictions.structure import (
 )
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import Held, all_of, any_of, l1_at_most
+from validation.statistics.estimate import combined
 
 SHARE = 0.1  # of the number of weights that a description may take
 IN_SPAN = 0.5  # of an outlier's eigenvector in the span of weights and gradients of layers
@@ -60,8 +60,7 @@ def _layers(seen: Sequence[Record]) -> Claim:
         if cases:
             most: dict[str, Any] = max(cases, key=lambda case: case["l1"])
             every = record["predictions"]["RE"]
-            errors = [made["l1_standard_error"] for made in (most, every)]
-            error = None if None in errors else math.hypot(*errors)
+            error = combined(most["l1_standard_error"], every["l1_standard_error"])
             worst.append((most["l1"], most["layer"] + 1, record["epoch"], every["l1"], error))
     text = "no single layer's weights hold the structure that fresh weights miss (RE)"
     if not worst:

@@ -10,7 +10,7 @@ import numpy as np
 
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import Held, all_of, at_least, at_most, most_of
-from validation.statistics.estimate import plus_minus
+from validation.statistics.estimate import combined, plus_minus
 
 from .law import BROKEN, Excess, excess, excess_of, rejected, symmetric, written
 
@@ -112,8 +112,7 @@ def _aligned(records: Sequence[Record]) -> Claim:
 
 def _growth(first: Record, last: Record) -> Held:
     """The same examples are in both, mostly to the same side, so that the error of a difference is rather too large."""
-    errors = [share["standard_error"] for share in (first, last)]
-    error = None if None in errors else math.hypot(*errors)
+    error = combined(first["standard_error"], last["standard_error"])
     return at_least(last["value"] - first["value"], 0.0, error)
 
 
