@@ -31,13 +31,15 @@ class Backend:
 
     Attributes: ``name``; ``xp``, the array-API namespace; ``dtype``, "float64" or "float32"; ``tf32``, whether
     convolutions with frozen gates multiply in TF32 (10 bits of mantissa); ``asynchronous``, whether work is queued, so
-    that reading a number on the host waits for all of it; ``batch_size``, the examples in flight that suit the device;
+    that reading a number on the host waits for all of it; ``concurrent``, whether calls from several threads run side
+    by side; ``batch_size``, the examples in flight that suit the device;
     ``convolution_outputs``, how many arrays of a convolution's output it holds while making one (for estimates);
     ``worth_leaving_out``, the active share of a batch beyond which leaving the others out costs more than it saves.
     """
 
     tf32 = False
     asynchronous = False
+    concurrent = True
     batch_size = 128
     convolution_outputs = 10  # 3×3 terms of the reference, and their sum
     worth_leaving_out = 7 / 8  # signals would be copied
@@ -133,9 +135,17 @@ class Backend:
         """
         return reference.orthogonalise(self.xp, basis, w)
 
+    def block(self, matrix: Array, rows: Array) -> Array:
+        """The rows and columns `rows` of matrices: see `reference.block`."""
+        return reference.block(self.xp, matrix, rows)
+
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         """total plus block in the rows and columns `rows`; may be in place: see `reference.add_block`."""
         return reference.add_block(self.xp, total, rows, block)
+
+    def real_times(self, real: Array, matrix: Array) -> Array:
+        """Real @ complex without promoting the real factor: see `reference.real_times`."""
+        return reference.real_times(self.xp, real, matrix)
 
     def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
         """One step of gradient descent, (w - rate v', v') with v' = momentum v + scale g."""

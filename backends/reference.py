@@ -91,6 +91,17 @@ def add_block(xp: Any, total: Array, rows: Array, block: Array) -> Array:
     return total + xp.matmul(xp.matmul(spread, block), xp.matrix_transpose(spread))
 
 
+def block(xp: Any, matrix: Array, rows: Array) -> Array:
+    """The rows and columns `rows` (k,) of matrices (..., n, n): (..., k, k)."""
+    return xp.take(xp.take(matrix, rows, axis=-2), rows, axis=-1)
+
+
+def real_times(xp: Any, real: Array, matrix: Array) -> Array:
+    """Real (..., m, n) @ complex (..., n, r) of the same precision, without promoting the real factor."""
+    parts = [xp.matmul(real, part(matrix)) for part in (xp.real, xp.imag)]
+    return parts[0] + parts[1] * xp.asarray(1j, dtype=matrix.dtype, device=matrix.device)
+
+
 def _windows(xp: Any, x: Array, s: int) -> Array:
     """Split images (..., H, W, C) into s×s windows: (..., H//s, W//s, s², C); the ragged edge is cropped."""
     height, width, channels = x.shape[-3] // s, x.shape[-2] // s, x.shape[-1]

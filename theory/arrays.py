@@ -17,7 +17,11 @@ Array = Any
 
 
 class ArrayLibrary(Protocol):
-    """An array-API namespace ``xp``, the ways into it and out of it, and one product that the array API lacks."""
+    """An array-API namespace ``xp``, the ways into it and out of it, and what the array API lacks or does slowly."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether calls from several threads run side by side, as on the cores of a CPU."""
 
     @property
     def xp(self) -> Any:
@@ -29,14 +33,21 @@ class ArrayLibrary(Protocol):
     def to_numpy(self, x: Array) -> NDArray[Any]:
         """Device array -> host array."""
 
+    def block(self, matrix: Array, rows: Array) -> Array:
+        """The rows and columns `rows` (k,) of matrices (..., n, n): (..., k, k)."""
+
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         """total (..., n, n) plus block (..., k, k) in rows and columns `rows` (k,), all different; maybe in place."""
+
+    def real_times(self, real: Array, matrix: Array) -> Array:
+        """real (..., m, n) @ complex (..., n, r) of the same precision, without promoting the real factor."""
 
 
 class HostLibrary:
     """NumPy."""
 
     xp: Any = np
+    concurrent = True
 
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         return np.asarray(x, dtype=dtype)
@@ -44,35 +55,21 @@ class HostLibrary:
     def to_numpy(self, x: Array) -> NDArray[Any]:
         return np.asarray(x)
 
+    def block(self, matrix: Array, rows: Array) -> Array:
+        return matrix[..., rows[:, None], rows]
+
     def add_block(self, total: Array, rows: Array, block: Array) -> Array:
         total[..., rows[:, None], rows] += block
         return total
+
+    def real_times(self, real: Array, matrix: Array) -> Array:
+        # Real and imaginary parts are columns of one real matrix.
+        return np.matmul(real, np.ascontiguousarray(matrix).view(real.dtype)).view(matrix.dtype)
 
 
 HOST: ArrayLibrary = HostLibrary()
 
 
-def join(xp: Any, real: Array, imaginary: Array) -> Array:
-    """real + i imaginary."""
-    unit = xp.asarray(1j, dtype=xp.complex128, device=real.device)
-    return imaginary * unit + real
-
-
-def times(xp: Any, matrix: Array, real: Array) -> Array:
-    """Complex @ real without promoting the real factor."""
-    return join(xp, xp.matmul(xp.real(matrix), real), xp.matmul(xp.imag(matrix), real))
-
-
-def real_times(xp: Any, real: Array, matrix: Array) -> Array:
-    """Real @ complex without promoting the real factor."""
-    return join(xp, xp.matmul(real, xp.real(matrix)), xp.matmul(real, xp.imag(matrix)))
-
-
-def block_of(xp: Any, matrix: Array, rows: Array) -> Array:
-    """The rows and columns `rows` (k,) of matrices (..., n, n): (..., k, k)."""
-    return xp.take(xp.take(matrix, rows, axis=-2), rows, axis=-1)
-
-
 def identity(xp: Any, n: int, like: Array) -> Array:
-    """The complex unit matrix on the device of an array."""
-    return xp.eye(n, dtype=xp.complex128, device=like.device)
+    """The unit matrix in the precision and on the device of a complex array."""
+    return xp.eye(n, dtype=like.dtype, device=like.device)

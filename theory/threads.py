@@ -21,6 +21,12 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def blas_threads() -> int:
+    """Threads that BLAS may use now: those of the libraries loaded, the fewest of them."""
+    found = [library["num_threads"] for library in _controller().info() if library["user_api"] == "blas"]
+    return min(found, default=1)
+
+
 def threads_for(rows: int) -> AbstractContextManager[Any]:
     """One thread of BLAS inside where matrices have so few rows; all of them otherwise."""
     return _controller().limit(limits=1, user_api="blas") if rows <= SMALL else nullcontext()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from backends import reference
+from backends.indexed import IndexedBackend
 from backends.interface import Array, Backend, BackendUnavailableError, HostArray, Step
 
 from .graphs import Launch, ReplayedStep
@@ -35,10 +36,11 @@ class Transfers:
     to_host: int = 0
 
 
-class CupyBackend(Backend):
+class CupyBackend(IndexedBackend):
     """Arrays on the current CUDA device; transfers only in `asarray` and `to_numpy`, counted in ``transfers``."""
 
     asynchronous = True
+    concurrent = False
     convolution_outputs = 1
     batch_size = 512  # enough sites to fill the device with one layer of one batch
 
@@ -84,10 +86,6 @@ class CupyBackend(Backend):
             return super().matmul(a, b)
         m, depth = a.shape[-2:]
         return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b), tensor=False)
-
-    def add_block(self, total: Array, rows: Array, block: Array) -> Array:
-        total[..., rows[:, None], rows] += block  # rows are all different: no two threads meet
-        return total
 
     def replay(self, step: Step) -> Step:
         return ReplayedStep(step, self.xp, self._recordable, self._record)

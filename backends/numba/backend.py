@@ -13,6 +13,7 @@ from typing import Any, cast
 import array_api_compat.numpy as xp
 import numpy as np
 
+from backends.indexed import IndexedBackend
 from backends.interface import Array, Backend, BackendUnavailableError, HostArray
 from backends.numba.convolution.dispatch import NumbaConvolutions, plain, with_probes
 
@@ -24,7 +25,7 @@ LONG_VECTOR = 1 << 16  # numbers of a vector from which one pass of a kernel bea
 LARGE_PRODUCT = 2e8  # floating-point operations from which starting BLAS threads pays
 
 
-class NumbaBackend(NumbaConvolutions):
+class NumbaBackend(IndexedBackend, NumbaConvolutions):
     """Results equal the reference to rounding."""
 
     @cached_property
@@ -100,10 +101,6 @@ class NumbaBackend(NumbaConvolutions):
             np.matmul(overlaps[: len(basis)], basis, out=part)
         w -= part
         return w
-
-    def add_block(self, total: Array, rows: Array, block: Array) -> Array:
-        total[..., rows[:, None], rows] += block
-        return total
 
     @cached_property
     def _perceptron(self) -> Any:

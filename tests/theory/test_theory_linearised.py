@@ -109,7 +109,7 @@ def test_far_apart_starts_end_in_the_same_solution(case: Case, closure: str) -> 
     for size in (0.05, 1.0, 20.0):
         answer = equation.own_rms * size * (rng.standard_normal(3) + 1j * rng.uniform(0.1, 2.0, 3))
         start = equation.start(answer)  # of a network that answers -1/z at another z: in the half planes, far away
-        solved = equation.solve(z, start, 1e-9, 5000)
+        solved, _ = equation.solve(z, start, 1e-9, 5000)
         assert solved.converged.all()
         found.append(equation.sweep(z, solved.value)[1])
     assert_allclose(found[1], found[0], rtol=1e-6)

@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.arrays import Array, ArrayLibrary, identity, times
+from theory.arrays import Array, ArrayLibrary, identity
 from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
@@ -47,17 +47,18 @@ RANK_CUT = 1e-12
 """Singular values below this share of the largest are rounding."""
 
 
-def weighted(xp: Any, columns: Array, weights: Array) -> Array:
+def weighted(library: ArrayLibrary, columns: Array, weights: Array) -> Array:
     """Σ_j w_bj v_bj v_bj^T: v (k, n, j), w (n_z, k or 1, j or 1) -> (n_z, k, n, n)."""
-    turned = xp.matrix_transpose(columns)
+    turned = library.xp.matrix_transpose(columns)
     if weights.shape[1:] == (1, 1):  # the mean field: one product serves every z
-        return weights[:, :, :, None] * xp.matmul(columns, turned)
-    return times(xp, columns * weights[:, :, None, :], turned)
+        return weights[:, :, :, None] * library.xp.matmul(columns, turned)
+    return library.real_times(columns, weights[..., None] * turned)
 
 
-def quadratic_forms(xp: Any, columns: Array, matrices: Array) -> Array:
+def quadratic_forms(library: ArrayLibrary, columns: Array, matrices: Array) -> Array:
     """v_bj^T M_b v_bj: v (k, n, j), M (n_z, k, n, n) -> (n_z, k, j)."""
-    return xp.sum(times(xp, matrices, columns) * columns, axis=-2)
+    turned = library.xp.matrix_transpose(columns)
+    return library.xp.sum(library.real_times(turned, matrices) * turned, axis=-1)
 
 
 def minus_inverse(xp: Any, z: Array, field: Array) -> Array:
@@ -104,14 +105,14 @@ class TopBasis:
     ``columns`` (S'_{L-2}, r), and ``ratio`` q (r,) with δ̂ = q v: a top layer with one offset has δ̂_b = w_b D_b c.
     """
 
-    def __init__(self, library: ArrayLibrary, columns: Real, errors: Real) -> None:
+    def __init__(self, library: ArrayLibrary, columns: Real, errors: Real, precision: str) -> None:
         size = np.sum(columns**2, axis=0)
         self.columns = columns
         self.ratio: Real = np.divide(np.sum(columns * errors, axis=0), size, out=np.zeros_like(size), where=size > 0)
-        self.square = library.asarray(self.ratio**2, "float64")
+        self.square = library.asarray(self.ratio**2, precision)
 
     @classmethod
-    def of(cls, signals: NetworkSignals, library: ArrayLibrary) -> TopBasis | None:
+    def of(cls, signals: NetworkSignals, library: ArrayLibrary, precision: str) -> TopBasis | None:
         """The basis of a network where it pays: one offset in the last layer, fewer columns than sites."""
         top, below = signals.layers[-1], signals.layers[-2]
         channels = top.source.shape[1]
@@ -121,7 +122,7 @@ class TopBasis:
         columns = top.sent_below(gated, below.n_pooled)
         if columns.shape != top.errors.shape:
             return None
-        basis = cls(library, columns, top.errors)
+        basis = cls(library, columns, top.errors, precision)
         exact = np.abs(top.errors - basis.ratio * columns).max() <= 1e-10 * np.abs(top.errors).max(initial=0.0)
         return basis if exact else None
 
@@ -138,16 +139,18 @@ class FirstLayer:
     K_b = -(z + β G_b)^{-1} says the same: V^T U V = Y^T P Y = G K and tr P = tr K - (p - r)/z.
     """
 
-    def __init__(self, library: ArrayLibrary, layer: LayerSignals, errors: Real, basis: TopBasis | None) -> None:
+    def __init__(
+        self, library: ArrayLibrary, layer: LayerSignals, errors: Real, basis: TopBasis | None, precision: str
+    ) -> None:
         inputs = independent_columns(layer.inputs)
-        self.xp = library.xp
+        self.library, self.xp = library, library.xp
         self.idle = layer.inputs.shape[1] - inputs.shape[1]  # directions of these weights that no input reaches
         gated = on_above(layer, inputs)
         self.basis = basis
         seen = seen_by(gated, errors if basis is None else basis.columns)
-        self.seen = library.asarray(seen, "float64")
-        self.gated = OnSets(library, gated) if basis is None else None
-        self.gram = library.asarray(np.matmul(turn(seen), seen), "float64") if basis is not None else None
+        self.seen = library.asarray(seen, precision)
+        self.gated = OnSets(library, gated, precision) if basis is None else None
+        self.gram = library.asarray(np.matmul(turn(seen), seen), precision) if basis is not None else None
 
     def respond(self, z: Array, field: Field) -> tuple[Response, Array]:
         """(response, tr P averaged over neurons (n_z,))."""
@@ -156,8 +159,10 @@ class FirstLayer:
             return self._on_basis(z, self.basis, self.basis.links(field))
         assert field.common is not None
         assert self.gated is not None
-        resolvent = minus_inverse(xp, z, self.gated.sandwich(field.common) + weighted(xp, self.seen, field.links))
-        response = Response(quadratic_forms(xp, self.seen, resolvent), U=self.gated.mean_outer(resolvent))
+        resolvent = minus_inverse(
+            xp, z, self.gated.sandwich(field.common) + weighted(self.library, self.seen, field.links)
+        )
+        response = Response(quadratic_forms(self.library, self.seen, resolvent), U=self.gated.mean_outer(resolvent))
         return response, xp.mean(xp.linalg.trace(resolvent), axis=1)
 
     def _on_basis(self, z: Array, basis: TopBasis, beta: Array) -> tuple[Response, Array]:
@@ -168,8 +173,8 @@ class FirstLayer:
             forms = xp.sum(self.gram * xp.matrix_transpose(kernel), axis=-1)
             trace = xp.mean(xp.linalg.trace(kernel), axis=1) - (p - r) / z
         else:
-            resolvent = minus_inverse(xp, z, weighted(xp, self.seen, beta))
-            forms = quadratic_forms(xp, self.seen, resolvent)
+            resolvent = minus_inverse(xp, z, weighted(self.library, self.seen, beta))
+            forms = quadratic_forms(self.library, self.seen, resolvent)
             trace = xp.mean(xp.linalg.trace(resolvent), axis=1)
         return Response(forms * basis.square, quadratic=xp.mean(forms, axis=1)), trace
 
@@ -177,11 +182,12 @@ class FirstLayer:
 class TopLayer:
     """Layer L-1, B = -c c^T/z: R_b = -(z + c^T D_b A_b D_b c)^{-1} is the resolvent on the last weights of neuron b."""
 
-    def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int, top: Real) -> None:
-        self.xp, self.layer, self.maps = library.xp, layer, SiteMaps(library, layer, n_below)
+    def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int, top: Real, precision: str) -> None:
+        self.library, self.xp, self.layer = library, library.xp, layer
+        self.maps = SiteMaps(library, layer, n_below, precision)
         gated = on_below(layer, top)
-        self.gated = OnSets(library, gated)
-        self.seen = library.asarray(seen_by(gated, layer.inputs), "float64")
+        self.gated = OnSets(library, gated, precision)
+        self.seen = library.asarray(seen_by(gated, layer.inputs), precision)
 
     def respond(self, z: Array, below: Response, links: Array) -> tuple[Array, Array]:
         """(R (n_z, k, r, r), t (n_z, k, |O| p)) from the layer below and ν of the weights that enter."""
@@ -193,8 +199,8 @@ class TopLayer:
         else:
             assert below.U is not None
             form = self.gated.sandwich(strength * self.maps.gather(below.U))
-        resolvent = minus_inverse(xp, z, form + weighted(xp, self.seen, links))
-        return resolvent, quadratic_forms(xp, self.seen, resolvent)
+        resolvent = minus_inverse(xp, z, form + weighted(self.library, self.seen, links))
+        return resolvent, quadratic_forms(self.library, self.seen, resolvent)
 
     def field(self, resolvent: Array, links: Array, basis: TopBasis | None) -> Field:
         """B^{L-2} that the resolvents R of the last weights and µ of this layer's weights make."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from theory.arrays import HOST, Array, ArrayLibrary, block_of, identity, real_times, times
+from theory.arrays import HOST, Array, ArrayLibrary, identity
 from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .equations import Field, Response, TopBasis, quadratic_forms, weighted
@@ -35,7 +35,7 @@ def forward_kernels(signals: NetworkSignals) -> list[Real]:
         kernel = layer.inputs @ layer.inputs.T
         if index > 0:
             under = signals.layers[index - 1]
-            below = SiteMaps(HOST, layer, under.n_pooled).gather(_gated_mean(kernels[-1], under)[None])[0]
+            below = SiteMaps(HOST, layer, under.n_pooled, "float64").gather(_gated_mean(kernels[-1], under)[None])[0]
             kernel += layer.variance * layer.n_in * below
         kernels.append(kernel)
     return kernels
@@ -81,29 +81,31 @@ class InnerLayer:
         basis: TopBasis | None,
         directions: Real | None,
         mean_field: bool,
+        precision: str,
     ) -> None:
         self.library, self.xp, self.layer, self.basis = library, library.xp, layer, basis
         self.strength = layer.variance * layer.n_in
+        self.precision = precision
         self.above = [np.flatnonzero(source >= 0) for source in layer.source.T]
         self.kernels: tuple[Array, Array] | None = None
         self.directions: Array | None = None
         if basis is not None:
             gated = on_below(layer, basis.columns)
-            self.gated = OnSets(library, gated)
-            self.seen = library.asarray(seen_by(gated, layer.inputs), "float64")
-            self.maps = SiteMaps(library, layer, n_below)
+            self.gated = OnSets(library, gated, precision)
+            self.seen = library.asarray(seen_by(gated, layer.inputs), precision)
+            self.maps = SiteMaps(library, layer, n_below, precision)
             return
         on = max((sites.size for sites in self.above), default=0)
         kept = directions if directions is not None and directions.shape[1] < WORTH * on else None
         if mean_field:
             below = layer.inputs @ layer.inputs.T
-            self.kernels = library.asarray(below, "float64"), library.asarray(errors @ errors.T, "float64")
-            self.inputs = library.asarray(below if kept is None else kept.T @ below @ kept, "float64")
+            self.kernels = library.asarray(below, precision), library.asarray(errors @ errors.T, precision)
+            self.inputs = library.asarray(below if kept is None else kept.T @ below @ kept, precision)
         if kept is None:
-            self.maps = SiteMaps(library, layer, n_below)
+            self.maps = SiteMaps(library, layer, n_below, precision)
         else:
-            self.directions = library.asarray(kept, "float64")
-            self.shifted = library.asarray(layer.sent_below(kept, n_below), "float64")
+            self.directions = library.asarray(kept, precision)
+            self.shifted = library.asarray(layer.sent_below(kept, n_below), precision)
         self._neurons_of(layer, errors, kept)
 
     def _neurons_of(self, layer: LayerSignals, errors: Real, kept: Real | None) -> None:
@@ -114,10 +116,10 @@ class InnerLayer:
             if above.size:
                 here = layer.source[above, b]
                 single = self.kernels is None  # else all neurons share the forms of their weights
-                x, e = (put(a, "float64") if single else None for a in (layer.inputs[here], errors[above]))
-                own = None if kept is None else put(kept[here], "float64")
+                x, e = (put(a, self.precision) if single else None for a in (layer.inputs[here], errors[above]))
+                own = None if kept is None else put(kept[here], self.precision)
                 self.neurons.append((b, put(above, "int64"), put(here, "int64"), x, e, own))
-        self.projected_inputs = None if kept is None else put(kept.T @ layer.inputs, "float64")
+        self.projected_inputs = None if kept is None else put(kept.T @ layer.inputs, self.precision)
         self.columns = errors.shape[1]
 
     def respond(self, u: Array, links: Array, field: Field) -> Response:
@@ -137,19 +139,19 @@ class InnerLayer:
     def _projected(self, u: Array) -> Array:
         """F^T Σ_o gather_o(U) F = Σ_o F_o^T U F_o, F_o being F scattered from offset o: (n_z, r, r)."""
         assert self.directions is not None
-        xp, r = self.xp, self.directions.shape[1]
-        seen = times(xp, u, self.shifted)
+        times, turn, r = self.library.real_times, self.xp.matrix_transpose, self.directions.shape[1]
+        seen = times(turn(self.shifted), u)  # F_o^T U, offset after offset
         total = 0.0
         for first in range(0, self.shifted.shape[1], r):
-            own = xp.matrix_transpose(self.shifted[:, first : first + r])
-            total = total + real_times(xp, own, seen[:, :, first : first + r])
+            own = turn(self.shifted[:, first : first + r])
+            total = total + times(own, turn(seen[:, first : first + r, :]))  # U is symmetric
         return total
 
     def _on_basis(self, common: Array, links: Array, field: Field) -> Response:
         """With C_b = V_b^T A_b V_b and B = V β V^T: V^T U V = (I - Cβ)^{-1} C and T = V (β + β V^T U V β) V^T."""
         assert self.basis is not None
         xp = self.xp
-        form = self.gated.sandwich(common) + weighted(xp, self.seen, links)
+        form = self.gated.sandwich(common) + weighted(self.library, self.seen, links)
         beta = self.basis.links(field)
         unit = identity(xp, form.shape[-1], form)
         inside = xp.linalg.solve(unit - form * beta[:, :, None, :], form)
@@ -159,7 +161,7 @@ class InnerLayer:
             forms * self.basis.square,
             quadratic=xp.mean(forms, axis=1),
             T=self.gated.mean_outer(kernel),
-            t=quadratic_forms(xp, self.seen, kernel),
+            t=quadratic_forms(self.library, self.seen, kernel),
         )
 
     def _neurons(self, below: Array, above: Array, nu: Array | None, mu: Array | None) -> Response:
@@ -175,16 +177,17 @@ class InnerLayer:
         t = [xp.zeros((n_z, layer.inputs.shape[1]), dtype=below.dtype, device=device)] * k
         u = [xp.zeros((n_z, self.columns), dtype=below.dtype, device=device)] * k
         for b, sites, here, x, e, f in self.neurons:
-            a, field = below if f is not None else block_of(xp, below, here), block_of(xp, above, sites)
+            a = below if f is not None else self.library.block(below, here)
+            field = self.library.block(above, sites)
             if nu is not None and mu is not None:
                 reach = x if f is None else self.projected_inputs
-                a = a + times(xp, reach * nu[:, b, None, :], xp.matrix_transpose(reach))
-                field = field + times(xp, e * mu[:, b, None, :], xp.matrix_transpose(e))
-            answer_u, answer_t = _neuron(xp, a, field) if f is None else _projected_neuron(xp, a, field, f)
+                a = a + weighted(self.library, reach, nu[:, b, :])
+                field = field + weighted(self.library, e, mu[:, b, :])
+            answer_u, answer_t = _neuron(xp, a, field) if f is None else _projected_neuron(self.library, a, field, f)
             mean_u = add(mean_u, sites, answer_u / k)
             mean_t = add(mean_t, here, answer_t / k)
             if nu is not None:
-                t[b], u[b] = quadratic_forms(xp, x, answer_t), quadratic_forms(xp, e, answer_u)
+                t[b], u[b] = quadratic_forms(self.library, x, answer_t), quadratic_forms(self.library, e, answer_u)
         return Response(xp.stack(u, axis=1), U=mean_u, T=mean_t, t=xp.stack(t, axis=1))
 
     def calls(self) -> float:
@@ -211,9 +214,11 @@ def _neuron(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
     return xp.matmul(q, a), xp.matmul(b, q)
 
 
-def _projected_neuron(xp: Any, m: Array, b: Array, f: Array) -> tuple[Array, Array]:
-    """The same for A = F M F^T."""
-    g, turned = times(xp, b, f), xp.matrix_transpose(f)
-    kernel = xp.linalg.solve(identity(xp, f.shape[1], b) - xp.matmul(m, real_times(xp, turned, g)), m)
-    answer = times(xp, real_times(xp, f, kernel), turned)
-    return answer, b + xp.matmul(xp.matmul(g, kernel), xp.matrix_transpose(g))
+def _projected_neuron(library: ArrayLibrary, m: Array, b: Array, f: Array) -> tuple[Array, Array]:
+    """The same for A = F M F^T, with G = B F and symmetric B, M, K."""
+    xp, times, turn = library.xp, library.real_times, library.xp.matrix_transpose
+    turned = times(turn(f), b)  # G^T
+    inside = times(turn(f), turn(turned))  # F^T B F
+    kernel = xp.linalg.solve(identity(xp, f.shape[1], b) - xp.matmul(m, inside), m)
+    answer = times(f, turn(times(f, kernel)))
+    return answer, b + xp.matmul(turn(turned), xp.matmul(kernel, turned))

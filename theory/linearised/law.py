@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from theory.arrays import HOST, ArrayLibrary
 from theory.semicircle import upper_half_plane
 from theory.signals import Complex, NetworkSignals, Real
-from theory.solvers.fixed_point import FixedPoint
 from theory.solvers.vector_dyson import ConvergenceError
-from theory.threads import threads_for
+from theory.threads import blas_threads, threads_for
 
 from .sweep import LinearisedEquation, bytes_per_point
 
@@ -27,6 +27,12 @@ POINT = 2e-5
 """Seconds that a point takes besides arithmetic and calls."""
 WORKING_SET = 1 << 30
 """Bytes that the points solved together may take."""
+
+
+SINGLE = 2e-5
+"""Residual to which a point is solved in single precision: what its rounding leaves is below that nearly everywhere."""
+SINGLE_SWEEPS = 15
+"""Sweeps in single precision after which a point is left to double precision."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,7 @@ def law_of(
         return LinearisedLaw(-1.0 / points, 0.0, 0)
     flat: Complex = points.ravel() * equation.unit
     folded, place = np.unique(_right(flat), return_inverse=True)
-    rows = max(max(layer.n_sites, layer.n_pooled) for layer in equation.signals.layers)
-    with threads_for(rows):
-        g, residual, iterations, converged = _points(equation, folded, tolerance, max_iterations)
+    g, residual, iterations, converged = _points(equation, folded, tolerance, max_iterations)
     if not converged.all():
         worst = int(np.argmax(residual))
         raise ConvergenceError(
@@ -105,43 +109,38 @@ def _points(
 ) -> tuple[Complex, Real, NDArray[np.int64], NDArray[np.bool_]]:
     """g, residual, sweeps and whether it converged at every z, in the units of the equation.
 
-    Solved in groups that fit into memory, each started from its neighbour's outermost solution.
+    Energies are solved side by side, one thread of BLAS each, in groups that fit into memory. No group knows of
+    another: what is found at a point does not depend on how many threads there are.
     """
-    rms, to_numpy = equation.own_rms, equation.library.to_numpy
-    group = _group(equation)
+    threads = blas_threads() if equation.library.concurrent else 1
+    groups = max(min(threads, len(z)), math.ceil(len(z) / max(1, _group(equation) // threads)))
     order = np.argsort(-np.abs(z))
-    g, residual = np.empty(len(z), dtype=np.complex128), np.empty(len(z))
-    iterations, converged = np.empty(len(z), dtype=np.int64), np.empty(len(z), dtype=np.bool_)
-    state = None
-    for first in range(0, len(z), group):
-        rows = order[first : first + group]
-        lifted = z[rows] + 1j * rms
-        if state is None:
-            begin = equation.sweep(lifted, equation.sweep(lifted, equation.start(lifted))[0])[0]
-        else:
-            begin = equation.xp.tile(state, (len(rows), 1))
-        found = equation.solve(z[rows], begin, tolerance, max_iterations)
-        if not found.converged.all():
-            found = _again(equation, z[rows], found, tolerance, max_iterations)
-        residual[rows], iterations[rows], converged[rows] = found.residual, found.iterations, found.converged
-        g[rows] = to_numpy(equation.sweep(z[rows], found.value)[1]) / equation.signals.n_weights
-        state = found.value[-1:, :]
+    dealt = [order[first::groups] for first in range(groups)]  # each gets far points and near ones
+    with threads_for(0), ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda rows: _solve(equation, z[rows], tolerance, max_iterations), dealt))
+    rows = np.argsort(np.concatenate(dealt))
+    g, residual, iterations, converged = (np.concatenate(part)[rows] for part in zip(*parts, strict=True))
     return g, residual, iterations, converged
 
 
-def _again(
-    equation: LinearisedEquation, z: Complex, found: FixedPoint, tolerance: float, max_iterations: int
-) -> FixedPoint:
-    """The points that have not converged, approached from above."""
-    xp, put = equation.xp, equation.library.asarray
-    rest, kept = np.flatnonzero(~found.converged), np.flatnonzero(found.converged)
-    again = equation.follow(z[rest], equation.own_rms, tolerance, max_iterations)
-    parts = xp.concat([xp.take(found.value, put(kept, "int64"), axis=0), again.value], axis=0)
-    value = xp.take(parts, put(np.argsort(np.concatenate([kept, rest])), "int64"), axis=0)
-    residual, iterations, converged = found.residual.copy(), found.iterations.copy(), found.converged.copy()
-    residual[rest], converged[rest] = again.residual, again.converged
-    iterations[rest] += again.iterations
-    return FixedPoint(value, residual, iterations, converged)
+def _solve(
+    equation: LinearisedEquation, z: Complex, tolerance: float, max_iterations: int
+) -> tuple[Complex, Real, NDArray[np.int64], NDArray[np.bool_]]:
+    """The same for one group: in single precision as far as that goes, then in double precision, which decides.
+
+    Points that have not converged then are approached from above.
+    """
+    single, lifted = equation.single, z + 1j * equation.own_rms
+    begin = single.sweep(lifted, single.sweep(lifted, single.start(lifted))[0])[0]
+    rough, _ = single.solve(z, begin, max(tolerance, SINGLE), min(max_iterations, SINGLE_SWEEPS))
+    found, trace = equation.solve(z, equation.doubled(rough.value, z), tolerance, max_iterations)
+    residual, iterations, converged = found.residual.copy(), rough.iterations + found.iterations, found.converged.copy()
+    rest = np.flatnonzero(~converged)
+    if rest.size:
+        again, trace[rest] = equation.follow(z[rest], equation.own_rms, tolerance, max_iterations)
+        residual[rest], converged[rest] = again.residual, again.converged
+        iterations[rest] += again.iterations
+    return trace / equation.signals.n_weights, residual, iterations, converged
 
 
 def estimate_seconds(equation: LinearisedEquation, n_points: int) -> float:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.arrays import Array, ArrayLibrary, block_of, real_times, times
+from theory.arrays import Array, ArrayLibrary
 from theory.signals import Index, LayerSignals, Real
+
+ALONE = 16
+"""Columns from which a channel is treated by itself."""
+WHOLE = 0.9
+"""Share of the sites that are on from which leaving out the others costs more than it saves."""
 
 
 class WindowMeans:
     """Average pools below a layer: matrices over sites and over the means of windows of them."""
 
-    def __init__(self, library: ArrayLibrary, windows: Index, n_sites: int) -> None:
+    def __init__(self, library: ArrayLibrary, windows: Index, n_sites: int, precision: str) -> None:
         self.xp, self.size = library.xp, windows.shape[1]
         owner, inside = np.zeros(n_sites, dtype=np.int64), np.zeros(n_sites)
         owner[windows] = np.arange(len(windows))[:, None]
         inside[windows] = 1.0
         self.members = [library.asarray(sites, "int64") for sites in windows.T]
-        self.owner, self.inside = library.asarray(owner, "int64"), library.asarray(inside, "float64")
+        self.owner, self.inside = library.asarray(owner, "int64"), library.asarray(inside, precision)
 
     def gather(self, matrix: Array) -> Array:
         """P M P^T, P the means: (n_z, S', S') -> (n_z, n, n)."""
@@ -43,11 +48,11 @@ class SiteMaps:
     Dense layers have one offset, the identity. Means of windows of sites come in between where there are any.
     """
 
-    def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int) -> None:
+    def __init__(self, library: ArrayLibrary, layer: LayerSignals, n_below: int, precision: str) -> None:
         self.library, self.n_sites, self.n_below = library, layer.n_sites, n_below
         self.means: WindowMeans | None = None
         if layer.windows is not None:
-            self.means = WindowMeans(library, layer.windows, n_below)
+            self.means = WindowMeans(library, layer.windows, n_below, precision)
             self.n_below = len(layer.windows)
         self.pairs: list[tuple[Array, Array]] | None = None
         if layer.offsets is not None:
@@ -63,7 +68,7 @@ class SiteMaps:
             return matrix
         total = self._zeros(matrix, self.n_sites)
         for own, below in self.pairs:
-            total = self.library.add_block(total, own, block_of(self.library.xp, matrix, below))
+            total = self.library.add_block(total, own, self.library.block(matrix, below))
         return total
 
     def scatter(self, matrix: Array) -> Array:
@@ -72,7 +77,7 @@ class SiteMaps:
             return matrix
         total = self._zeros(matrix, self.n_below)
         for own, below in self.pairs:
-            total = self.library.add_block(total, below, block_of(self.library.xp, matrix, own))
+            total = self.library.add_block(total, below, self.library.block(matrix, own))
         return total if self.means is None else self.means.scatter(total)
 
     def _zeros(self, like: Array, n: int) -> Array:
@@ -87,43 +92,52 @@ def turn(columns: Real) -> Real:
 class OnSets:
     """Columns seen by each channel where it is on, 0 elsewhere: (k, n, r).
 
-    Channels are taken together, as many as make products of about n × n: half of the sites are off, but one large
-    product costs less than many small ones of a quarter of its operations.
+    A channel is on at about half of the sites: a product with its rows alone is a quarter of the work. Channels of few
+    columns are taken together, as many as make products of about n × n.
     """
 
-    def __init__(self, library: ArrayLibrary, columns: Real) -> None:
-        self.xp, self.shape = library.xp, columns.shape
+    def __init__(self, library: ArrayLibrary, columns: Real, precision: str) -> None:
+        self.library, self.xp, self.shape = library, library.xp, columns.shape
         k, n, r = columns.shape
-        step = max(1, n // max(r, 1))
-        parts = [columns[first : first + step] for first in range(0, k, step)]
-        self.parts = [library.asarray(part, "float64") for part in parts]
-        self.flat = [library.asarray(part.transpose(1, 0, 2).reshape(n, -1), "float64") for part in parts]
+        step = 1 if r >= ALONE else max(1, n // max(r, 1))
+        self.parts = []
+        for first in range(0, k, step):
+            part = columns[first : first + step]
+            on = np.flatnonzero(np.any(part != 0.0, axis=(0, 2)))
+            on = on if on.size else np.zeros(1, dtype=np.int64)  # channels on nowhere see zeros at any site
+            rows = None if on.size > WHOLE * n else library.asarray(on, "int64")
+            own = part if rows is None else part[:, on]
+            flat = library.asarray(own.transpose(1, 0, 2).reshape(own.shape[1], -1), precision)
+            self.parts.append((rows, library.asarray(own, precision), flat))
 
     def sandwich(self, matrix: Array) -> Array:
-        """V_b^T M V_b of every channel: M (n_z, n, n) -> (n_z, k, r, r)."""
-        xp, (_, n, r) = self.xp, self.shape
+        """V_b^T M V_b of every channel: symmetric M (n_z, n, n) -> (n_z, k, r, r)."""
+        xp, times, r = self.xp, self.library.real_times, self.shape[2]
         forms = []
-        for part, flat in zip(self.parts, self.flat, strict=True):
-            seen = xp.reshape(times(xp, matrix, flat), (matrix.shape[0], n, part.shape[0], r))
-            forms.append(real_times(xp, xp.matrix_transpose(part), xp.permute_dims(seen, (0, 2, 1, 3))))
+        for rows, own, flat in self.parts:
+            block = matrix if rows is None else self.library.block(matrix, rows)
+            seen = xp.reshape(times(xp.matrix_transpose(flat), block), (matrix.shape[0], own.shape[0], r, -1))
+            forms.append(times(xp.matrix_transpose(own), xp.matrix_transpose(seen)))
         return xp.concat(forms, axis=1)
 
     def mean_outer(self, matrices: Array) -> Array:
-        """(1/k) Σ_b V_b M_b V_b^T: M (n_z, k, r, r) -> (n_z, n, n)."""
-        xp, (k, n, _) = self.xp, self.shape
-        mean, first = None, 0
-        for part, flat in zip(self.parts, self.flat, strict=True):
-            left = real_times(xp, part, matrices[:, first : first + part.shape[0], :, :])
-            rows = xp.reshape(xp.permute_dims(left, (0, 2, 1, 3)), (matrices.shape[0], n, flat.shape[1]))
-            outer = times(xp, rows, xp.matrix_transpose(flat))
-            mean, first = outer if mean is None else mean + outer, first + part.shape[0]
-        return mean / k
+        """(1/k) Σ_b V_b M_b V_b^T: symmetric M (n_z, k, r, r) -> (n_z, n, n)."""
+        xp, times, (k, n, r) = self.xp, self.library.real_times, self.shape
+        total = xp.zeros((matrices.shape[0], n, n), dtype=matrices.dtype, device=matrices.device)
+        first = 0
+        for rows, own, flat in self.parts:
+            left = xp.matrix_transpose(times(own, matrices[:, first : first + own.shape[0], :, :]))
+            outer = times(flat, xp.reshape(left, (matrices.shape[0], own.shape[0] * r, -1)))
+            total = total + outer if rows is None else self.library.add_block(total, rows, outer)
+            first += own.shape[0]
+        return total / k
 
     @property
     def operations(self) -> float:
-        """Of a sandwich and a mean outer product at one z, at half: large products run twice as fast as others."""
-        k, n, r = self.shape
-        return float(4 * k * n * r * (n + r))
+        """Of a sandwich and a mean outer product at one z."""
+        r = self.shape[2]
+        each = (8.0 * own.shape[0] * own.shape[1] * r * (own.shape[1] + r) for _, own, _ in self.parts)
+        return float(sum(each))
 
 
 def seen_by(columns: Real, signals: Real) -> Real:

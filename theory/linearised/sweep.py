@@ -24,6 +24,7 @@ from .equations import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer
 from .inner_layer import InnerLayer, forward_kernels, leading_directions
 from .sites import SiteMaps
 
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
 DESCENT = 4.0
 """Ratio of successive Im z when a point is approached from above."""
 ROUGH = 0.05
@@ -66,27 +67,55 @@ class LinearisedEquation:
 
     cut      inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
     library  where the equation is swept: its operands are moved there once, states stay there
+    precision  of the operands and states: "float64" or "float32"
     """
 
-    def __init__(self, signals: NetworkSignals, closure: str, cut: float = 0.0, library: ArrayLibrary = HOST) -> None:
+    def __init__(
+        self,
+        signals: NetworkSignals,
+        closure: str,
+        cut: float = 0.0,
+        library: ArrayLibrary = HOST,
+        precision: str = "float64",
+    ) -> None:
         _check(signals, closure, cut)
+        self.given, self.cut = signals, cut
         signals, self.unit = signals.normalised()
         self.signals, self.closure, self.library, self.xp = signals, closure, library, library.xp
+        self.precision = precision
         layers = signals.layers
         self.depth = len(layers) + 1
-        self.basis = TopBasis.of(signals, library) if self.depth > 2 else None
+        self.basis = TopBasis.of(signals, library, precision) if self.depth > 2 else None
         below = layers[-2].n_pooled if self.depth > 2 else 0
-        self.top = TopLayer(library, layers[-1], below, signals.top)
-        self.first = FirstLayer(library, layers[0], _errors(signals, 1), self.basis if self.depth == 3 else None)
+        self.top = TopLayer(library, layers[-1], below, signals.top, precision)
+        self.first = FirstLayer(
+            library, layers[0], _errors(signals, 1), self.basis if self.depth == 3 else None, precision
+        )
         one = closure == "mean_field"
         self.inner = []
         for i, kept in zip(range(1, self.depth - 2), _directions(signals, cut), strict=True):
             basis, errors = self.basis if i == self.depth - 3 else None, _errors(signals, i + 1)
-            self.inner.append(InnerLayer(library, layers[i], layers[i - 1].n_pooled, errors, basis, kept, one))
+            self.inner.append(
+                InnerLayer(library, layers[i], layers[i - 1].n_pooled, errors, basis, kept, one, precision)
+            )
         # The fields B^1..B^{L-3} are those that inner layers send down.
-        self.maps = [SiteMaps(library, layers[i], layers[i - 1].n_pooled) for i in range(1, self.depth - 2)]
+        self.maps = [SiteMaps(library, layers[i], layers[i - 1].n_pooled, precision) for i in range(1, self.depth - 2)]
         self.shapes = unknown_shapes(signals, closure)
         self.ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+
+    @cached_property
+    def single(self) -> LinearisedEquation:
+        """The same equation in single precision: half the time and memory of a sweep."""
+        return LinearisedEquation(self.given, self.closure, self.cut, self.library, "float32")
+
+    def doubled(self, state: Array, z: Complex) -> Array:
+        """States of `single` in this precision; where they are of no use, those of `start`."""
+        xp = self.xp
+        wide = xp.astype(state, xp.complex128)
+        usable = self.library.to_numpy(xp.all(xp.isfinite(wide), axis=1))
+        if usable.all():
+            return wide
+        return xp.where(self.library.asarray(usable[:, None], "bool"), wide, self.start(z))
 
     @property
     def n_unknowns(self) -> int:
@@ -114,7 +143,7 @@ class LinearisedEquation:
         return self._join(blocks)
 
     def _point(self, z: Complex) -> Array:
-        return self.library.asarray(z, "complex128")
+        return self.library.asarray(z, COMPLEX[self.precision])
 
     def _is_field(self, index: int) -> bool:
         return 1 <= index <= max(self.depth - 3, 0)
@@ -161,7 +190,7 @@ class LinearisedEquation:
     def _two_layer_form(self) -> Array:
         """S_b^T S_b (k, r, r) of the inputs S_b = F_b^T D_b c that each neuron sees of a network of two layers."""
         seen = self.first.seen
-        return self.library.asarray(self.xp.matmul(self.xp.matrix_transpose(seen), seen), "float64")
+        return self.xp.matmul(self.xp.matrix_transpose(seen), seen)
 
     def _two_layers(self, z: Array) -> tuple[Array, Array]:
         """L = 2, exact: both layers of weights are eliminated, P and R are functions of z.
@@ -271,13 +300,19 @@ class LinearisedEquation:
         scale = self._join(blocks)
         return xp.where(scale > 0.0, scale, xp.ones_like(scale))
 
-    def solve(self, z: Complex, start: Array, tolerance: float, max_iterations: int) -> FixedPoint:
-        """The fixed point at each z from `start`, in units of the largest unknown of each kind."""
+    def solve(self, z: Complex, start: Array, tolerance: float, max_iterations: int) -> tuple[FixedPoint, Complex]:
+        """The fixed point at each z from `start`, in units of the largest unknown of each kind, and N g(z) there.
+
+        Where a point has not converged its N g is that of the last sweep.
+        """
         scale, take = self._scale(start), self.xp.take
+        traces = np.zeros(len(z), dtype=np.complex128)
 
         def step(w: Array, index: NDArray[np.intp]) -> Array:
             own = scale if len(index) == len(z) else take(scale, self.library.asarray(index, "int64"), axis=0)
-            return self.sweep(z[index], w * own)[0] / own
+            state, trace = self.sweep(z[index], w * own)
+            traces[index] = self.library.to_numpy(trace)
+            return state / own
 
         found = solve_fixed_point(
             step,
@@ -288,19 +323,19 @@ class LinearisedEquation:
             memory=secants(self.n_unknowns),
             library=self.library,
         )
-        return FixedPoint(found.value * scale, found.residual, found.iterations, found.converged)
+        return FixedPoint(found.value * scale, found.residual, found.iterations, found.converged), traces
 
-    def follow(self, z: Complex, rms: float, tolerance: float, max_iterations: int) -> FixedPoint:
-        """The fixed point at each z, approached from Im z above the rms: slow, for points that resist `solve`."""
+    def follow(self, z: Complex, rms: float, tolerance: float, max_iterations: int) -> tuple[FixedPoint, Complex]:
+        """`solve` at each z, approached from Im z above the rms: slow, for points that resist `solve`."""
         stages = max(1, math.ceil(math.log(max(rms / float(z.imag.min()), DESCENT)) / math.log(DESCENT)))
         high = z.real + 1j * z.imag * DESCENT**stages
         state = self.sweep(high, self.sweep(high, self.start(high))[0])[0]
         spent = np.zeros(len(z), dtype=np.int64)
         for stage in range(stages, -1, -1):
             point = z.real + 1j * z.imag * DESCENT**stage
-            found = self.solve(point, state, tolerance if stage == 0 else ROUGH, max_iterations)
+            found, traces = self.solve(point, state, tolerance if stage == 0 else ROUGH, max_iterations)
             state, spent = found.value, spent + found.iterations
-        return FixedPoint(state, found.residual, spent, found.converged)
+        return FixedPoint(state, found.residual, spent, found.converged), traces
 
 
 def _directions(signals: NetworkSignals, cut: float) -> list[Real | None]:

@@ -140,8 +140,8 @@ def _mixing(dr: Array, r: Array, library: ArrayLibrary) -> Complex:
     """
     xp = library.xp
     turned = xp.conj(dr)
-    gram = library.to_numpy(xp.matmul(turned, xp.matrix_transpose(dr)))
-    seen = library.to_numpy(xp.matmul(turned, r[:, :, None]))
+    gram = library.to_numpy(xp.matmul(turned, xp.matrix_transpose(dr))).astype(np.complex128)
+    seen = library.to_numpy(xp.matmul(turned, r[:, :, None])).astype(np.complex128)
     norms = np.sqrt(np.diagonal(gram, axis1=1, axis2=2).real)
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
     values, vectors = np.linalg.eigh(gram * scale[:, :, None] * scale[:, None, :])
@@ -157,7 +157,7 @@ def _advance(
 ) -> None:
     """Moves every row towards its extrapolation, or by a damped step where that is not to be trusted."""
     xp = library.xp
-    gamma = library.asarray(_mixing(batch.dr, r, library)[:, None, :], "complex128")
+    gamma = xp.astype(library.asarray(_mixing(batch.dr, r, library)[:, None, :], "complex128"), r.dtype)
     move = r - xp.matmul(gamma, batch.dx)[:, 0, :] - xp.matmul(gamma, batch.dr)[:, 0, :]
     if np.isfinite(stride):
         length = library.to_numpy(xp.max(xp.abs(move), axis=1, keepdims=True))
@@ -185,7 +185,7 @@ def solve_fixed_point(
 
     step            (x (k, n), index (k,)) -> G(x) (k, n): the map for the rows of `start` that `index` names;
                     it should map the admissible set into itself
-    start           (n_z, n) complex, admissible
+    start           (n_z, n) complex, admissible, in the precision of the iteration
     admissible      (x, index) -> (k,) bool: membership of the set, convex so that damped steps stay in it
     tolerance       bound on the residual, absolute: choose coordinates in which that makes sense
     max_iterations  evaluations of G allowed for each row
