@@ -34,7 +34,7 @@ from validation.statistics.symmetry import false_discoveries
 from .bench import Bench
 from .estimates import seconds_of, training_bytes, weight_bytes
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
-from .record import measure
+from .record import measure, silent_record, silent_since
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def compare_one(**options: Any) -> Report:
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
         elif report["dataset"] != _describe_data(bench.dataset):
             raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
+        report.setdefault("silent", [])  # begun by a version that measured every epoch
         _train_and_measure(bench, run, report)
         _finish(run, report)
     return Report(report, run.root)
@@ -136,6 +137,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
+        "silent": [],
         "theorems": bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend),
         "symmetry_tests": false_discoveries([]),
         "claims": [],
@@ -175,7 +177,7 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
 
     An epoch whose record is missing, but whose state is there, is measured first.
     """
-    options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
+    options, recorded = bench.options, {r["epoch"] for r in [*report["epochs"], *report["silent"]]}
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
@@ -185,13 +187,21 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
             progress.refresh()
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
-                report["epochs"] = sorted([*report["epochs"], _measured(bench, run, state)], key=itemgetter("epoch"))
-                _judge(report)
-                write_json(run.report_path, report)
-                run.forget_record(state.epoch)
-                _say(next(record for record in report["epochs"] if record["epoch"] == state.epoch))
+                _record(bench, run, report, state)
             if state.epoch < (options.epochs or 0):
                 bench.deadline.check()
+
+
+def _record(bench: Bench, run: RunDirectory, report: dict[str, Any], state: Checkpoint) -> None:
+    """The record of an epoch; at H = 0 since the last one it is named and not measured again."""
+    since = silent_since(report["epochs"], state.history, state.epoch)
+    silent = None if since is None else silent_record(bench, state.weights, state.epoch, since)
+    kind, made = ("epochs", _measured(bench, run, state)) if silent is None else ("silent", silent)
+    report[kind] = sorted([*report[kind], made], key=itemgetter("epoch"))
+    _judge(report)
+    write_json(run.report_path, report)
+    run.forget_record(state.epoch)
+    (_say if silent is None else _say_silent)(made)
 
 
 def _kept_states(run: RunDirectory, wanted: set[int], before: int) -> Iterator[Checkpoint]:
@@ -288,6 +298,10 @@ def _say(record: dict[str, Any]) -> None:
     say(line)
 
 
+def _say_silent(record: dict[str, Any]) -> None:
+    say(f"epoch {record['epoch']:4d}  as at epoch {record['since']} no example is active, so H = 0: not measured again")
+
+
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
     """The final report, its page and its figures; not complete where a wanted epoch has neither record nor state."""
     from .page import render_html
@@ -298,7 +312,8 @@ def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
         return figures_of(report)
 
     _judge(report)
-    missing = sorted(set(report["options"]["record"]) - {record["epoch"] for record in report["epochs"]})
+    found = {record["epoch"] for record in [*report["epochs"], *report["silent"]]}
+    missing = sorted(set(report["options"]["record"]) - found)
     if missing:
         epochs = ", ".join(map(str, missing))
         say(f"not recorded: epochs {epochs}, whose states are not in {run.checkpoint_path(0).parent}")

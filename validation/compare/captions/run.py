@@ -148,7 +148,15 @@ def zero_spectra(data: Report) -> str:
         if epoch["spectrum"]["rms"] == 0:
             reasons.setdefault(_why_zero(epoch, data), []).append(epoch["epoch"])
     parts = [f"t epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))} {why}" for why, at in reasons.items()]
-    return f"A{'; a'.join(parts)}: there H is exactly 0" if parts else ""
+    return f"A{'; a'.join(parts)}: there H is exactly 0{_silent(data)}" if parts else ""
+
+
+def _silent(data: Report) -> str:
+    """A clause on the epochs at which that was not measured again."""
+    at = [record["epoch"] for record in data.get("silent", [])]
+    if not at:
+        return ""
+    return f", as it is at epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))}, not measured again"
 
 
 def _why_zero(epoch: Report, data: Report) -> str:
