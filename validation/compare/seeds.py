@@ -19,7 +19,7 @@ from validation.errors import OptionError
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
-from validation.run.console import bar, say
+from validation.run.console import Stage, say
 from validation.run.environment import environment, package_version
 from validation.run.folder import locked
 from validation.run.plain_options import plain
@@ -120,7 +120,7 @@ def _finished(
     say(f"seeds: {len(names)}, of which {len(found)} are finished")
     if missing:
         count = min(workers or default_workers(), len(missing)) if scheduler is None else None
-        progress = bar(len(names), "seeds", "seed", len(found))
+        progress = Stage("seeds", len(names), "seeds", len(found))
         with progress, cluster(count, scheduler) as client:
             for name, cell in completed(client, run_seed, missing):
                 store.save(name, cell)

@@ -22,7 +22,7 @@ from validation.errors import StorageError
 from validation.interchange import LoadedWeights, read_weights
 from validation.report.write import finish
 from validation.run.budget import Memory
-from validation.run.console import bar, printable, say
+from validation.run.console import Stage, printable, say, say_compilation
 from validation.run.deadline import Deadline
 from validation.run.directory import Checkpoint, RunDirectory
 from validation.run.environment import environment, package_version
@@ -57,6 +57,7 @@ class Report:
 
 def compare_one(**options: Any) -> Report:
     """One run of the main job: see `validation.compare`."""
+    say_compilation()
     chosen = Options(**options).completed()
     bench, name = prepare(chosen)
     identity = chosen.identity()
@@ -79,9 +80,10 @@ def compare_one(**options: Any) -> Report:
 def prepare(options: Options) -> tuple[Bench, str]:
     """The bench of a run and the name of its network; raises for options, data or a backend that cannot be used."""
     backend = options.resolve_backend(images=options.tf32)  # an unusable backend is said before data are read
-    dataset = _load(options, options.spectrum_examples)
-    if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
-        dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
+    with Stage("reading the data"):
+        dataset = _load(options, options.spectrum_examples)
+        if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
+            dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
     images = dataset.x.ndim == 4
     backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
@@ -110,6 +112,8 @@ def _load(options: Options, spectrum_examples: int | None) -> Dataset:
 
 def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, Any]:
     data, options = bench.dataset, bench.options
+    with Stage("theorems and bounds on small ensembles"):
+        theorems = bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend)
     return {
         "schema": REPORT_SCHEMA,
         "version": package_version("umwelt-dnn"),
@@ -138,7 +142,7 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
         },
         "epochs": [],
         "silent": [],
-        "theorems": bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend),
+        "theorems": theorems,
         "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
@@ -181,10 +185,9 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
-    with bar(options.epochs or 0, "training", "epoch") as progress:
+    with Stage("training", options.epochs, "epochs") as progress:
         for state in chain(_kept_states(run, wanted - recorded, start.epoch), _states(bench, run, start, wanted)):
-            progress.n = state.epoch
-            progress.refresh()
+            progress.reach(state.epoch)
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
                 _record(bench, run, report, state)
@@ -284,7 +287,7 @@ def _trained(bench: Bench, state: Checkpoint) -> Iterator[Epoch]:
 
 def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
     stages = KeptStages(run, state.epoch, bench.options.save_seconds, bench.deadline)
-    with bar(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as progress:
+    with Stage(f"spectrum at epoch {state.epoch}", bench.n_products(), "products") as progress:
         return measure(bench, state.weights, state.epoch, stages, progress.update)
 
 

@@ -135,6 +135,6 @@ def _excess(epochs: Sequence[Report], key: str) -> Array:
 def _annotate(ax: Axes, values: Array, top: float) -> None:
     """Write each cell's number into it while the cells are wide enough."""
     for (row, place), value in np.ndenumerate(values if values.shape[1] <= 12 else np.empty((0, 0))):
-        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−") if np.isfinite(value) else "n/a"
+        text = f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else "n/a"
         colour = "white" if np.isfinite(value) and value > 0.6 * top else INK
         ax.text(place, row, text, ha="center", va="center", fontsize=7, color=colour)
