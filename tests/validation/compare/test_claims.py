@@ -351,8 +351,8 @@ def test_the_numbers_that_are_shown() -> None:
         "broken part 0.0300 ± 0.0020 to 0.0300 ± 0.0020 above chance; D rejects symmetry in 0 of 4 tests"
     )
     assert shown["fig3b.symmetry"] == (
-        "broken part above chance order 0: 0.0000 ± 0.0020, order 1: 0.0100 ± 0.0020, order 2: -0.0100 ± 0.0020; without "
-        "the last weight up to 0.0200 ± 0.0020; D rejects symmetry in 0 of 3 tests"
+        "broken part above chance order 0: 0.0000 ± 0.0020, order 1: 0.0100 ± 0.0020, order 2: -0.0100 ± 0.0020; "
+        "without the last weight up to 0.0200 ± 0.0020; D rejects symmetry in 0 of 3 tests"
     )
 
 
