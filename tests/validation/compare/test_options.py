@@ -27,7 +27,7 @@ from validation.phase.job import PhaseOptions
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
     "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
-    "examples": None, "spectrum_examples": None, "epochs": 15, "record": (0, 1, 2, 3, 5, 10, 15),
+    "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 3, 5, 10, 15, 40),
     "rate_drops": (),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "entry_examples": None, "structure": False,
@@ -121,7 +121,7 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("memory", "0", "--memory: size '0' is not usable"),
         ("seed", -5, "--seed -5: expected an integer >= 0"),
         ("rate_drops", (5, 2), "--rate-drops [5, 2]: expected increasing epochs"),
-        ("rate_drops", (40,), "--rate-drops [40]: expected increasing epochs from 1 on, below --epochs 15"),
+        ("rate_drops", (40,), "--rate-drops [40]: expected increasing epochs from 1 on, below --epochs 40"),
         ("learning_rate", 0.0, "--learning-rate 0.0: expected a number > 0"),
         ("learning_rate", float("nan"), "--learning-rate nan: expected a number > 0"),
         ("learning_rate", float("inf"), "--learning-rate inf: expected a number > 0"),
@@ -129,7 +129,7 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("momentum", 1.0, "--momentum 1.0: expected a number in [0, 1)"),
         ("momentum", -0.1, "--momentum -0.1: expected a number in [0, 1)"),
         ("momentum", float("nan"), "--momentum nan: expected a number in [0, 1)"),
-        ("record", (0, 41), "--record [0, 41]: expected increasing epochs between 0 and --epochs 15"),
+        ("record", (0, 41), "--record [0, 41]: expected increasing epochs between 0 and --epochs 40"),
         ("record", (-1, 3), "--record [-1, 3]: expected increasing epochs"),
         ("record", (), "--record []: expected increasing epochs"),
         ("record", (5, 1), "--record [5, 1]: expected increasing epochs"),
@@ -160,7 +160,7 @@ NUMPY: dict[str, tuple[Any, Any]] = {  # given, kept
 @pytest.mark.parametrize("name", NUMPY)
 def test_what_python_gives_is_kept_as_plain_values(name: str) -> None:
     given, kept = NUMPY[name]
-    value = getattr(Options(**{"epochs": 15, name: given}), name)
+    value = getattr(Options(**{"epochs": 40, name: given}), name)
     assert value == kept
     assert type(value) is type(kept)
     assert not isinstance(value, tuple) or {type(v) for v in value} == {int}
@@ -255,7 +255,7 @@ def test_what_makes_two_runs_the_same() -> None:
     assert Options(**kept).completed().identity() == base
     assert set(base) == set(DEFAULTS) - set(kept)
     assert Options(seed=1).completed().identity() != base
-    assert Options(record=[0, 1, 2, 3, 5, 10, 15]).completed().identity() == base
+    assert Options(record=[0, 1, 2, 3, 5, 10, 15, 40]).completed().identity() == base
     assert Options(data=Path("a/b"), data_root=Path("c")).completed().identity()["data"] == "a/b"  # type: ignore[arg-type]
 
 
@@ -363,7 +363,7 @@ USAGE: dict[str, tuple[str, str]] = {
     "size": ("--batch-size 0", "--batch-size 0: expected an integer >= 1"),
     "rate": ("--learning-rate -1", "--learning-rate -1.0: expected a number > 0"),
     "steps": ("--steps 1", "--steps 1: expected an integer >= 2"),
-    "record": ("--record 0,50", "--record [0, 50]: expected increasing epochs between 0 and --epochs 15"),
+    "record": ("--record 0,50", "--record [0, 50]: expected increasing epochs between 0 and --epochs 40"),
     "out": ("--out {tmp}/file", "a file is in the way; name a folder that can be made"),
     "below a file": ("--out {tmp}/file/run", "a file is in the way"),
 }
