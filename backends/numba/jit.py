@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import types
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from numba.core.serialize import dumps, loads
 from . import threads as numba_threads
 
 Function = Callable[..., Any]
+LOGGER = "umwelt.kernels"
 
 
 def njit(*, parallel: bool = False, cache: bool = False, **options: Any) -> Callable[[Function], Any]:
@@ -81,11 +83,14 @@ class KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The version of a signature, or None: compile it."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
+            if found is not None:
+                return found
         except OSError as error:
             self._give_up(error)
         except Exception:  # damaged bytes make pickle raise anything
             self._empty()
+        _say_compiling()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -135,6 +140,12 @@ def _sources_digest() -> bytes:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         found.update(path.read_bytes())
     return found.digest()
+
+
+@functools.cache
+def _say_compiling() -> None:
+    """Once in a process, before the first kernel that is not on disk is compiled."""
+    logging.getLogger(LOGGER).info("compiling kernels for this machine, which are kept on disk: up to a minute, once")
 
 
 def _say_uncached(error: Exception) -> None:

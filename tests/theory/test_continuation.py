@@ -86,7 +86,7 @@ def test_what_a_report_says_between_points_is_what_the_equations_say(
     x, y, weights = rng.standard_normal((m, widths[0])), rng.choice([-1.0, 1.0], m), network.init(seed)
     operator = HessianOperator(network, weights, x, y)
     spectrum = describe_spectrum(spectral_density(operator, 4, 30), 0.05, rng)
-    record = {"spectrum": spectrum, "predictions": {}, "left_out": {}, "fresh": False}
+    record = {"epoch": 1, "spectrum": spectrum, "predictions": {}, "left_out": {}, "fresh": False}
     predict_signals(
         record, network, weights, x, operator.c, rms=spectrum["rms"], eta=0.05, budget=60.0, examples=None, seed=0,
         backend=get_backend(),

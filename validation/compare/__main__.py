@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--spectrum-examples", type=int, metavar="K",
                    help="the subset for spectrum and prediction (default: 200 digits, 1000 images)")  # fmt: skip
     p.add_argument("--epochs", type=int, help="default 40")
-    p.add_argument("--record", type=_epochs, metavar="E0,E1,...", help="default 0,1,2,5,10,20,40")
+    p.add_argument("--record", type=_epochs, metavar="E0,E1,...", help="default 0,1,2,3,5,10,15 and the last")
     p.add_argument("--batch-size", type=int, default=d.batch_size)
     p.add_argument("--learning-rate", type=float, default=d.learning_rate)
     p.add_argument("--rate-drops", type=_epochs, default=d.rate_drops, metavar="E0,E1,...",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from operator import itemgetter
 from pathlib import Path
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
@@ -116,15 +117,27 @@ def _epochs(data: Report) -> str:
     """Two tables with a row per recorded epoch: of the training, and of the spectrum with its predictions."""
     if not data["epochs"]:
         return ""
+    silent = data.get("silent", [])
+    seen = sorted([*data["epochs"], *silent], key=itemgetter("epoch"))
     training = ("epoch", "risk", "accuracy", "test", "active", "order parameter", "growth", "dead layers")
     return (
         "<section><h2>Recorded epochs</h2><h3>Training</h3>"
         "<p class='note'>Active: share of examples with a non-zero loss gradient. Order parameter: squared "
         "norm of the gradient. Growth: smallest and largest factor by which a layer changes the size of the "
-        "signals; 1 is the edge of chaos.</p>"
-        + table(training, map(_training_row, data["epochs"]), "numbers", "Training")
+        f"signals; 1 is the edge of chaos.{_not_again(silent)}</p>"
+        + table(training, map(_training_row, seen), "numbers", "Training")
         + spectrum_table(data)
         + "</section>"
+    )
+
+
+def _not_again(silent: Sequence[Report]) -> str:
+    if not silent:
+        return ""
+    at = ", ".join(str(record["epoch"]) for record in silent)
+    return (
+        f" From epoch {silent[0]['since']} on no example was active, in training neither: the gradient is 0, H = 0, "
+        f"and nothing more was measured at epoch {at}."
     )
 
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from simulator import (
+    Evaluation,
     HessianOperator,
     Lanczos,
     TrainingDivergedError,
@@ -87,6 +89,30 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     return record
 
 
+def silent_since(records: Sequence[dict[str, Any]], history: dict[str, list[float]], epoch: int) -> int | None:
+    """The last record before an epoch, if no training example was active there nor in any batch of training since.
+
+    A batch of risk 0 has a gradient of exactly 0: since that record the weights have moved by their momentum alone.
+    That may wake an example after the last batch, which `silent_record` finds.
+    """
+    last = max((r for r in records if r["epoch"] < epoch), key=itemgetter("epoch"), default=None)
+    if last is None or last["active_fraction"] > 0.0:
+        return None
+    risks = dict(zip(history["epoch"], history["risk"], strict=True))
+    return last["epoch"] if all(risks[e] == 0.0 for e in range(last["epoch"] + 1, epoch + 1)) else None
+
+
+def silent_record(bench: Bench, weights: Sequence[Array], epoch: int, since: int) -> dict[str, Any] | None:
+    """What is said of an epoch at which no example is active, as at the record of `since`: H = 0, not measured again.
+
+    None where an example is active after all.
+    """
+    whole = _whole(bench, weights, epoch)
+    if whole.active_fraction > 0.0:
+        return None
+    return {"epoch": epoch, "since": since, **_told(bench, weights, whole)}
+
+
 def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> Array:
     """The measured spectrum, and the predictions from moments: all that products of the network's own Hessian give.
 
@@ -144,10 +170,7 @@ def _state(
 ) -> dict[str, Any]:
     """What needs no spectrum: risk, order parameter, exact facts, symmetry and laws."""
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    with np.errstate(over="ignore", invalid="ignore"):
-        whole = evaluate(network, weights, data.x, data.y, options.loss, ops)
-    if not whole.risk <= DIVERGED:
-        raise TrainingDivergedError(epoch, options.rate(max(epoch, 1)))
+    whole = _whole(bench, weights, epoch)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
     powers = signal_powers(network, weights, x, ops)
@@ -157,11 +180,7 @@ def _state(
         "epoch": epoch,
         "fresh": epoch == 0 and bench.loaded is None,
         "learning_rate": options.rate(max(epoch, 1)),
-        "risk": whole.risk,
-        "accuracy": whole.accuracy,
-        "test_accuracy": _test_accuracy(bench, weights),
-        "order_parameter": whole.order_parameter,
-        "active_fraction": whole.active_fraction,
+        **_told(bench, weights, whole),
         "dead_layers": int(np.sum(powers[1:] == 0.0)),
         "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
         "weight_symmetry": [symmetry(w, statistics) for w in weights],
@@ -169,7 +188,27 @@ def _state(
         "aligned": aligned_share(network, weights, data.x, data.y, ops),
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": {},
-        **_laws(bench, weights, whole.gradient, epoch, streams("circuits", epoch)),
+        **_laws(bench, weights, whole, epoch, streams("circuits", epoch)),
+    }
+
+
+def _whole(bench: Bench, weights: Sequence[Array], epoch: int) -> Evaluation:
+    """Risk and gradient on all training examples; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
+    data, options = bench.dataset, bench.options
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = evaluate(bench.network, weights, data.x, data.y, options.loss, bench.backend)
+    if not whole.risk <= DIVERGED:
+        raise TrainingDivergedError(epoch, options.rate(max(epoch, 1)))
+    return whole
+
+
+def _told(bench: Bench, weights: Sequence[Array], whole: Evaluation) -> dict[str, Any]:
+    return {
+        "risk": whole.risk,
+        "accuracy": whole.accuracy,
+        "test_accuracy": _test_accuracy(bench, weights),
+        "order_parameter": whole.order_parameter,
+        "active_fraction": whole.active_fraction,
     }
 
 
@@ -182,19 +221,22 @@ def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:
 
 
 def _laws(
-    bench: Bench, weights: Sequence[Array], slopes: Sequence[Array], epoch: int, rng: np.random.Generator
+    bench: Bench, weights: Sequence[Array], whole: Evaluation, epoch: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Histograms of weights and gradient; at the first and the last recorded epoch the laws of the circuits."""
+    """Histograms of weights and gradient; at the first and the last recorded epoch the laws of the circuits.
+
+    Where no example is active the record may be the last one that is measured.
+    """
     data, network, options = bench.dataset, bench.network, bench.options
-    whole, drawn = spawn_streams(rng, 2)
+    of_all, drawn = spawn_streams(rng, 2)
     found: dict[str, Any] = {
         "weight_histograms": weight_histograms(network, weights),
-        "gradient_histograms": gradient_histograms(slopes),
-        "gradient_symmetry_all": symmetry(network.flatten(slopes), whole),
+        "gradient_histograms": gradient_histograms(whole.gradient),
+        "gradient_symmetry_all": symmetry(network.flatten(whole.gradient), of_all),
         "circuits": None,
     }
     record = options.record or ()
-    if epoch in (record[0], record[-1]):
+    if epoch in (record[0], record[-1]) or whole.active_fraction == 0.0:
         count = QUICK_CIRCUITS if options.quick else CIRCUITS
         found["circuits"] = circuit_laws(network, weights, data.x[data.spectrum], count, bench.backend, drawn)
     return found

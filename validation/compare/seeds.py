@@ -10,6 +10,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from validation.errors import OptionError
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
-from validation.run.console import bar, say
+from validation.run.console import Stage, say
 from validation.run.environment import environment, package_version
 from validation.run.folder import locked
 from validation.run.plain_options import plain
@@ -89,7 +90,9 @@ def run_seed(options: Mapping[str, Any], seed: int) -> Record:
 def digest(report: Mapping[str, Any]) -> Record:
     """Plain numbers of every epoch, the claims, and what was looked at."""
     kept: Record = {key: report[key] for key in ("seed", "dataset", "network", "backend", "loss", "eta", "claims")}
-    kept["epochs"] = [_epoch(record) for record in report["epochs"]]
+    kept["epochs"] = sorted(
+        [*map(_epoch, report["epochs"]), *map(_silent, report.get("silent", []))], key=itemgetter("epoch")
+    )
     return kept | {"diverged": None}
 
 
@@ -99,6 +102,12 @@ def _epoch(record: Record) -> Record:
     values |= {name: value(law) if law["rms"] > 0 else None for name, value in OF_A_SPECTRUM.items()}
     errors = {rung: {key: made[key] for key in ("l1", "w1")} for rung, made in record["predictions"].items()}
     return {"epoch": record["epoch"], **values, "predictions": errors}
+
+
+def _silent(record: Record) -> Record:
+    """An epoch at H = 0 that was not measured again: what it has in common with a record there."""
+    values = {name: record.get(name) for name in SCALARS} | dict.fromkeys(OF_A_SPECTRUM)
+    return {"epoch": record["epoch"], **values, "rms": 0.0, "predictions": {}}
 
 
 def _finished(
@@ -111,7 +120,7 @@ def _finished(
     say(f"seeds: {len(names)}, of which {len(found)} are finished")
     if missing:
         count = min(workers or default_workers(), len(missing)) if scheduler is None else None
-        progress = bar(len(names), "seeds", "seed", len(found))
+        progress = Stage("seeds", len(names), "seeds", len(found))
         with progress, cluster(count, scheduler) as client:
             for name, cell in completed(client, run_seed, missing):
                 store.save(name, cell)

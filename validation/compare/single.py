@@ -22,7 +22,7 @@ from validation.errors import StorageError
 from validation.interchange import LoadedWeights, read_weights
 from validation.report.write import finish
 from validation.run.budget import Memory
-from validation.run.console import bar, printable, say
+from validation.run.console import Stage, printable, say, say_compilation
 from validation.run.deadline import Deadline
 from validation.run.directory import Checkpoint, RunDirectory
 from validation.run.environment import environment, package_version
@@ -34,7 +34,7 @@ from validation.statistics.symmetry import false_discoveries
 from .bench import Bench
 from .estimates import seconds_of, training_bytes, weight_bytes
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
-from .record import measure
+from .record import measure, silent_record, silent_since
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Report:
 
 def compare_one(**options: Any) -> Report:
     """One run of the main job: see `validation.compare`."""
+    say_compilation()
     chosen = Options(**options).completed()
     bench, name = prepare(chosen)
     identity = chosen.identity()
@@ -70,6 +71,7 @@ def compare_one(**options: Any) -> Report:
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
         elif report["dataset"] != _describe_data(bench.dataset):
             raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
+        report.setdefault("silent", [])  # begun by a version that measured every epoch
         _train_and_measure(bench, run, report)
         _finish(run, report)
     return Report(report, run.root)
@@ -78,9 +80,10 @@ def compare_one(**options: Any) -> Report:
 def prepare(options: Options) -> tuple[Bench, str]:
     """The bench of a run and the name of its network; raises for options, data or a backend that cannot be used."""
     backend = options.resolve_backend(images=options.tf32)  # an unusable backend is said before data are read
-    dataset = _load(options, options.spectrum_examples)
-    if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
-        dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
+    with Stage("reading the data"):
+        dataset = _load(options, options.spectrum_examples)
+        if options.quick and options.spectrum_examples is None and dataset.spectrum.size > QUICK_SPECTRUM_EXAMPLES:
+            dataset = _load(options, QUICK_SPECTRUM_EXAMPLES)
     images = dataset.x.ndim == 4
     backend = options.resolve_backend(images) if images != options.tf32 else backend
     name, network = build_network(options.network, dataset.x.shape[1:])
@@ -109,6 +112,8 @@ def _load(options: Options, spectrum_examples: int | None) -> Dataset:
 
 def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, Any]:
     data, options = bench.dataset, bench.options
+    with Stage("theorems and bounds on small ensembles"):
+        theorems = bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend)
     return {
         "schema": REPORT_SCHEMA,
         "version": package_version("umwelt-dnn"),
@@ -136,7 +141,8 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
-        "theorems": bound_claims(bench.network, Streams(options.seed)("theorems"), bench.backend),
+        "silent": [],
+        "theorems": theorems,
         "symmetry_tests": false_discoveries([]),
         "claims": [],
     }
@@ -175,23 +181,30 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
 
     An epoch whose record is missing, but whose state is there, is measured first.
     """
-    options, recorded = bench.options, {r["epoch"] for r in report["epochs"]}
+    options, recorded = bench.options, {r["epoch"] for r in [*report["epochs"], *report["silent"]]}
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
     _announce_training(bench, start)
-    with bar(options.epochs or 0, "training", "epoch") as progress:
+    with Stage("training", options.epochs, "epochs") as progress:
         for state in chain(_kept_states(run, wanted - recorded, start.epoch), _states(bench, run, start, wanted)):
-            progress.n = state.epoch
-            progress.refresh()
+            progress.reach(state.epoch)
             report["training"]["history"] = state.history
             if state.epoch in wanted and state.epoch not in recorded:
-                report["epochs"] = sorted([*report["epochs"], _measured(bench, run, state)], key=itemgetter("epoch"))
-                _judge(report)
-                write_json(run.report_path, report)
-                run.forget_record(state.epoch)
-                _say(next(record for record in report["epochs"] if record["epoch"] == state.epoch))
+                _record(bench, run, report, state)
             if state.epoch < (options.epochs or 0):
                 bench.deadline.check()
+
+
+def _record(bench: Bench, run: RunDirectory, report: dict[str, Any], state: Checkpoint) -> None:
+    """The record of an epoch; at H = 0 since the last one it is named and not measured again."""
+    since = silent_since(report["epochs"], state.history, state.epoch)
+    silent = None if since is None else silent_record(bench, state.weights, state.epoch, since)
+    kind, made = ("epochs", _measured(bench, run, state)) if silent is None else ("silent", silent)
+    report[kind] = sorted([*report[kind], made], key=itemgetter("epoch"))
+    _judge(report)
+    write_json(run.report_path, report)
+    run.forget_record(state.epoch)
+    (_say if silent is None else _say_silent)(made)
 
 
 def _kept_states(run: RunDirectory, wanted: set[int], before: int) -> Iterator[Checkpoint]:
@@ -274,7 +287,7 @@ def _trained(bench: Bench, state: Checkpoint) -> Iterator[Epoch]:
 
 def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, Any]:
     stages = KeptStages(run, state.epoch, bench.options.save_seconds, bench.deadline)
-    with bar(bench.n_products(), f"spectrum at epoch {state.epoch}", "product") as progress:
+    with Stage(f"spectrum at epoch {state.epoch}", bench.n_products(), "products") as progress:
         return measure(bench, state.weights, state.epoch, stages, progress.update)
 
 
@@ -288,6 +301,10 @@ def _say(record: dict[str, Any]) -> None:
     say(line)
 
 
+def _say_silent(record: dict[str, Any]) -> None:
+    say(f"epoch {record['epoch']:4d}  as at epoch {record['since']} no example is active, so H = 0: not measured again")
+
+
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
     """The final report, its page and its figures; not complete where a wanted epoch has neither record nor state."""
     from .page import render_html
@@ -298,7 +315,8 @@ def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
         return figures_of(report)
 
     _judge(report)
-    missing = sorted(set(report["options"]["record"]) - {record["epoch"] for record in report["epochs"]})
+    found = {record["epoch"] for record in [*report["epochs"], *report["silent"]]}
+    missing = sorted(set(report["options"]["record"]) - found)
     if missing:
         epochs = ", ".join(map(str, missing))
         say(f"not recorded: epochs {epochs}, whose states are not in {run.checkpoint_path(0).parent}")

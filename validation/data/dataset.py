@@ -69,9 +69,10 @@ def load_dataset(
     when missing), or the path of an image folder or ZIP archive (a `Path`, or "./digits", for a folder so
     called). `classes` is "NEG:POS" by name or index (default: even against odd digits, else the first half
     against the rest). `examples` training rows are drawn half per label and evenly over the classes of a
-    label (default: all digits, at most 5,000 images), and out of them `spectrum_examples` by an independent
-    stream (default: at most 200 digits, 1,000 images). Without a test part the rows that were not drawn are
-    the test examples. `dtype` is float32 or float64 (default: float64 for digits, float32 for images).
+    label (default: all 1,437 digits, at most 5,000 images), and out of them `spectrum_examples` by an
+    independent stream (default: at most 200 digits, 1,000 images). The test examples are the last 360 digits,
+    or the test part of CIFAR-10 or of a folder; without a test part, the rows that were not drawn. `dtype` is
+    float32 or float64 (default: float64 for digits, float32 for images).
     Inputs are x/255 (digits: x/16) minus the training mean of each feature, over the overall standard
     deviation of the training examples.
 

@@ -55,7 +55,7 @@ def convergence_rows(data: Report) -> tuple[list[str], list[list[str]]]:
     """Fitted exponents."""
     rows = [
         [str(fit["depth"]), fit["rung"], ", ".join(map(str, fit["widths"])),
-         f"{fit['exponent']:.2f} ± {fit['standard_error']:.2f}".replace("-", "−")]
+         f"{fit['exponent']:z.2f} ± {fit['standard_error']:.2f}".replace("-", "−")]
         for fit in data["convergence"]
     ]  # fmt: skip
     return ["L", "rung", "widths", "exponent of n"], rows

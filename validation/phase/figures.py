@@ -54,11 +54,11 @@ def phase(report: Report) -> Figure:
     fig, axes = figure(6.6, 2, 3, sharex=True, sharey=True)
     _risk(fig, axes[0], report)
     panels: Sequence[tuple[str, Callable[[Report], float | None], str, str]] = (
-        ("smallest eigenvalue / rms", late("smallest"), "viridis_r", "{:.1f}"),
-        ("largest eigenvalue / rms", late("largest"), "viridis", "{:.1f}"),
-        ("fraction of negative eigenvalues", late("fraction_negative"), "viridis", "{:.2f}"),
-        ("asymmetry $m_3$ / standard error", worst_asymmetry, "RdBu_r", "{:.1f}"),
-        ("L1 of R5", late("l1"), "viridis", "{:.3f}"),
+        ("smallest eigenvalue / rms", late("smallest"), "viridis_r", "{:z.1f}"),
+        ("largest eigenvalue / rms", late("largest"), "viridis", "{:z.1f}"),
+        ("fraction of negative eigenvalues", late("fraction_negative"), "viridis", "{:z.2f}"),
+        ("asymmetry $m_3$ / standard error", worst_asymmetry, "RdBu_r", "{:z.1f}"),
+        ("L1 of R5", late("l1"), "viridis", "{:z.3f}"),
     )
     for ax, (title, value, colours, form) in zip(axes[1:], panels, strict=True):
         grid = tiles(report, value)

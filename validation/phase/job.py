@@ -19,7 +19,7 @@ from validation.errors import OptionError
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
-from validation.run.console import bar, say
+from validation.run.console import Stage, say
 from validation.run.environment import environment, package_version
 from validation.run.folder import locked
 from validation.run.storage import REPORT_SCHEMA
@@ -147,7 +147,7 @@ def _cells(options: PhaseOptions, store: CellStore) -> list[Record]:
     say(f"cells: {len(tasks)}, of which {len(found)} are on disk")
     if missing:
         workers = min(options.workers or default_workers(), len(missing)) if options.scheduler is None else None
-        progress = bar(len(tasks), "cells", "cell", len(found))
+        progress = Stage("cells", len(tasks), "cells", len(found))
         with progress, cluster(workers, options.scheduler) as client:
             arguments = {name: (store.options, *place) for name, place in missing.items()}
             for name, cell in completed(client, measure_cell, arguments):

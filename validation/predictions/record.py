@@ -14,7 +14,8 @@ from simulator import Network
 from simulator.streams import Seed, spawn_streams
 from theory import Continuation, ConvergenceError, continued, expected_positions, mass_beyond
 from validation.measurements.moments import HessianMoments
-from validation.statistics.bulk import LEAST_POINTS, bulk_distances
+from validation.run.console import Stage
+from validation.statistics.bulk import bulk_distances
 from validation.statistics.distances import l1_distance, trapezoid_weights, w1_distance
 from validation.statistics.estimate import combined
 from validation.statistics.extremes import LARGEST, SIDES, TAILS
@@ -23,7 +24,8 @@ from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
 from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, RUNGS, SIGNAL_RUNGS
 
 Array = np.ndarray[Any, Any]
-POINTS = 32  # at which a law has to be solved for a density, typically; mirror images count once
+POINTS = 52  # at which a law has to be solved for a density, typically; mirror images count once
+WHOLE = 88  # with its bulk (13 to 21) and its tails (19)
 ACCURACY = 5e-4  # of a density between these points, in L1
 FEW = 100  # energies on one side up to which a law that is quick to solve is solved at all of them
 SHORT = 1.0  # seconds that this may take: narrow networks have single eigenvalues, which few points may step over
@@ -59,7 +61,8 @@ def predict_signals(
     """Add R3 to R6 to a record's predictions, R4w to R6 on `examples` of the active ones where they are more.
 
     A rung that takes longer than `budget` seconds, by the estimate made in advance, is tried without the directions
-    of the inner layers below `CUT`; if it still does, it is named in ``left_out`` with that estimate. `keep` is called
+    of the inner layers below `CUT`. If it still does, its density is made alone, without bulk and tails; where that
+    takes too long as well, the rung is named in ``left_out`` with the estimate. `keep` is called
     before each rung; those that are in the record already stay, and every rung has a random stream of its own. `refuse`
     may give another reason to leave out a rung at so many energies.
     """
@@ -71,18 +74,20 @@ def predict_signals(
         if _is_there(record, rung) or not RUNGS[rung].recorded:
             continue
         keep()
-        try:
-            law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples)
-        except ValueError as error:
-            record["left_out"][rung] = str(error)
-            continue
-        if law.too_large is None and law.seconds(POINTS) > budget:
-            law = law.coarser(CUT)
-        reason = too_much(law, POINTS, budget) or refuse(rung, law, POINTS)
-        if reason is not None:
-            record["left_out"][rung] = reason
-            continue
-        _solve(record, rung, law, rms, eta, budget)
+        with Stage(f"{rung} at epoch {record['epoch']}", unit="energies") as stage:
+            try:
+                law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples)
+            except ValueError as error:
+                record["left_out"][rung] = str(error)
+                continue
+            if law.too_large is None and law.seconds(WHOLE) > budget:
+                law = law.coarser(CUT)
+            points = WHOLE if law.too_large is not None or law.seconds(WHOLE) <= budget else POINTS
+            reason = too_much(law, points, budget) or refuse(rung, law, points)
+            if reason is not None:
+                record["left_out"][rung] = reason
+                continue
+            _solve(record, rung, law, rms, eta, budget, stage.update)
         if rung in record["predictions"]:
             record["predictions"][rung]["approximations"] = approximations(law, c, examples)
 
@@ -133,8 +138,23 @@ def _quick(
         record["left_out"].setdefault(rung, str(problem))
 
 
-def _solve(record: dict[str, Any], rung: str, law: SignalLaw, rms: float, eta: float, budget: float) -> None:
-    begun, known = time.perf_counter(), Continuation(law, rms)
+def _solve(
+    record: dict[str, Any],
+    rung: str,
+    law: SignalLaw,
+    rms: float,
+    eta: float,
+    budget: float,
+    solved: Callable[[int], object],
+) -> None:
+    """Density, bulk and tails of a rung; `solved` is told how many energies more are solved."""
+
+    def counted(z: Array) -> Array:
+        g = law(z)
+        solved(z.size)
+        return g
+
+    begun, known = time.perf_counter(), Continuation(counted, rms)
     most = max(POINTS, law.affordable(budget))
     try:
         energies = np.array(record["spectrum"]["energies"])
@@ -145,7 +165,7 @@ def _solve(record: dict[str, Any], rung: str, law: SignalLaw, rms: float, eta: f
     except ConvergenceError as problem:
         record["left_out"][rung] = f"its equations did not converge: {problem}"
         return
-    made, seconds = record["predictions"][rung], law.seconds(LEAST_POINTS)
+    made, seconds = record["predictions"][rung], law.seconds(WHOLE)
     late = f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}" if seconds > budget else None
     if late is None:
         _add_bulk(record, rung, known, most)

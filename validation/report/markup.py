@@ -20,7 +20,7 @@ def number(value: Any, digits: int = 3) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return _powers(f"{value:.{digits}g}").replace("-", "−")
+        return _powers(f"{value:z.{digits}g}").replace("-", "−")
     return escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 

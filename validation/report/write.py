@@ -12,7 +12,7 @@ from typing import Any
 
 from validation.errors import StorageError
 from validation.run.command import Clock, one_line
-from validation.run.console import complain
+from validation.run.console import Stage, complain
 from validation.run.storage import write_bytes, write_json
 
 Data = dict[str, Any]
@@ -59,18 +59,20 @@ def _time(data: Data, clock: Clock | None) -> None:
 
 def draw(figures: Figures, data: Data) -> tuple[dict[str, bytes], dict[str, str]]:
     """PNG bytes of the figures that can be drawn, and the reasons of those that cannot, by name."""
-    try:
-        from .drawing import picture
-
-        chosen = figures()
-    except Exception as error:  # matplotlib is broken, or refuses a setting of the user's
-        return {}, {EVERY: _reason(error)}
     pictures, missing = {}, {}
-    for name, figure in chosen.items():
+    with Stage("drawing", unit="figures") as stage:
         try:
-            pictures[name] = picture(figure, data)
-        except Exception as error:  # a figure is not worth a run
-            missing[name] = _reason(error)
+            from .drawing import picture
+
+            chosen = figures()
+        except Exception as error:  # matplotlib is broken, or refuses a setting of the user's
+            return {}, {EVERY: _reason(error)}
+        for name, figure in chosen.items():
+            try:
+                pictures[name] = picture(figure, data)
+            except Exception as error:  # a figure is not worth a run
+                missing[name] = _reason(error)
+            stage.update()
     return pictures, missing
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from .console import complain, fill_closed_descriptors, say
+from .console import complain, fill_closed_descriptors, say, say_compilation
 from .origin import check_packages
 
 EXIT_FACT_FAILED, EXIT_USAGE, EXIT_DIVERGED, EXIT_STOPPED = 1, 2, 3, 4
@@ -106,6 +106,7 @@ def exit_status(
 
     from .folder import forget_held
 
+    say_compilation()
     pressed: list[int] = []
 
     def interrupt(number: int, _: object) -> None:

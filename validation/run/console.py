@@ -9,10 +9,14 @@ import contextlib
 import os
 import re
 import sys
+import threading
+import time
 from typing import Any
 
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _told: set[str] = set()
+_open: list[Stage] = []  # the innermost last
+BEAT, SILENCE, THINNED = 1.0, 2.0, 1.2  # seconds, seconds, ratio of the times of two lines far into a step
 
 
 def printable(text: str) -> str:
@@ -44,16 +48,86 @@ def say(text: object = "") -> None:
         _put("stdout", text)
 
 
+def say_compilation() -> None:
+    """From here on a line says when a backend begins to compile kernels (the logger "umwelt.kernels")."""
+    import logging
+
+    class Line(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    logger = logging.getLogger("umwelt.kernels")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [Line()]
+
+
 def complain(text: object) -> None:
     """A line on stderr."""
     _put("stderr", text)
 
 
-def bar(total: int, what: str, unit: str, initial: int = 0) -> Any:
-    """A progress bar on stderr; quiet where that is no terminal."""
-    from tqdm import tqdm
+class Stage:
+    """A step that takes time, as a ``with`` block that shows that it goes on, at least every 2 s.
 
-    return tqdm(total=total, desc=what, unit=unit, initial=initial, disable=not _terminal(sys.stderr), leave=False)
+    Where stderr is a terminal: a progress bar there, with the time since the step began. Elsewhere lines on stdout: at
+    2, 4, 6, 8 and 10 s, and then each time a fifth more has passed. Of steps inside each other the inner one speaks.
+
+    total  of `unit`s to come, None where nobody knows
+    """
+
+    def __init__(self, what: str, total: int | None = None, unit: str = "", done: int = 0) -> None:
+        self._what, self._total, self._unit, self._done = what, total, unit, done
+        self._bar: Any = None
+        self._ended = threading.Event()
+        self._told = 0.0
+
+    def __enter__(self) -> Stage:
+        self._begun = time.monotonic()
+        if _terminal(sys.stderr):
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self._total, desc=self._what, unit=self._unit or "step", initial=self._done, leave=False
+            )
+        _open.append(self)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        _open.remove(self)
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, count: int = 1) -> None:
+        """So many units more are done."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """So many units are done in all."""
+        self._done = done
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.update(0)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            if _open[-1:] == [self]:
+                self._show(time.monotonic() - self._begun)
+
+    def _show(self, seconds: float) -> None:
+        if self._bar is not None:
+            self._bar.refresh()
+        elif seconds >= max(self._told + SILENCE, THINNED * self._told) - BEAT / 2:
+            self._told = seconds
+            say(f"      {self._what}: {self._progress()}{seconds:.0f} s")
+
+    def _progress(self) -> str:
+        if not self._unit:
+            return ""
+        return f"{self._done:,}{'' if self._total is None else f' of {self._total:,}'} {self._unit}, "
 
 
 def _terminal(stream: Any) -> bool:

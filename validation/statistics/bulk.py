@@ -31,8 +31,6 @@ SIZES = np.geomspace(1e-3, 60.0, 81)
 """Sizes |λ| in rms at which the law of log|λ| is compared: steps of 0.14 in the logarithm."""
 FINE_ACCURACY = 5e-3
 """Of a predicted law between the points where it is solved, in L1 at `FINE_ETA`."""
-LEAST_POINTS = 24
-"""A law solved at fewer points than this says nothing of the bulk."""
 
 
 def log_density(transform: Any, sign: int) -> Array:

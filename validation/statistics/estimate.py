@@ -23,12 +23,16 @@ def estimate(values: Sequence[float]) -> Mean | None:
 
 
 def written(mean: Mapping[str, Any] | None, digits: str = ".3g") -> str:
-    """A mean ± its standard error; a dash where there is none."""
+    """A mean ± its standard error as `plus_minus` has them; in `digits` where the error is 0 or there is none.
+
+    A dash where there is no mean.
+    """
     if mean is None:
         return "–"
-    text = format(mean["value"], digits)
-    if mean["standard_error"] is not None:
-        text += f" ± {format(mean['standard_error'], '.1g' if digits.endswith('g') else digits)}"
+    if mean["standard_error"]:
+        text = plus_minus(mean)
+    else:
+        text = format(mean["value"], f"z{digits}") + ("" if mean["standard_error"] is None else " ± 0")
     return text.replace("-", "−")
 
 
@@ -57,11 +61,11 @@ def plus_minus(mean: Mapping[str, Any]) -> str:
     """
     value, error = mean["value"], mean["standard_error"]
     if not error:
-        return f"{value:.3g}" + ("" if error is None else " ± 0")
+        return f"{value:z.3g}" + ("" if error is None else " ± 0")
     decimals = max(1 - math.floor(math.log10(error)), 0)
     if decimals > MOST_DECIMALS:
-        return f"{value:.2g} ± {error:.1g}"
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+        return f"{value:z.2g} ± {error:.1g}"
+    return f"{value:z.{decimals}f} ± {error:.{decimals}f}"
 
 
 @dataclass(frozen=True)

@@ -348,11 +348,11 @@ def test_the_numbers_that_are_shown() -> None:
     assert shown["M1.growth"] == f"c from {geometric:.2f} to {geometric:.2f}"
     assert shown["E3"] == "relative error ≤ 1.0e-15"
     assert shown["fig4a.symmetry"] == (
-        "broken part 0.030 ± 0.002 to 0.030 ± 0.002 above chance; D rejects symmetry in 0 of 4 tests"
+        "broken part 0.0300 ± 0.0020 to 0.0300 ± 0.0020 above chance; D rejects symmetry in 0 of 4 tests"
     )
     assert shown["fig3b.symmetry"] == (
-        "broken part above chance order 0: 0.000 ± 0.002, order 1: 0.010 ± 0.002, order 2: -0.010 ± 0.002; without "
-        "the last weight up to 0.020 ± 0.002; D rejects symmetry in 0 of 3 tests"
+        "broken part above chance order 0: 0.0000 ± 0.0020, order 1: 0.0100 ± 0.0020, order 2: -0.0100 ± 0.0020; "
+        "without the last weight up to 0.0200 ± 0.0020; D rejects symmetry in 0 of 3 tests"
     )
 
 
@@ -366,7 +366,7 @@ def test_the_layers_that_broke_are_named() -> None:
     records[1]["weight_symmetry"][3]["null_95"] = records[2]["weight_symmetry"][3]["null_95"] = 0.13
     claim = next(c for c in judge(records, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.layers")
     assert claim["measured"] == (
-        "first above 0.05: layer 1 at epoch 5; most at epoch 9: layer 1 (0.300 ± 0.002 above chance), median 0.135"
+        "first above 0.05: layer 1 at epoch 5; most at epoch 9: layer 1 (0.3000 ± 0.0020 above chance), median 0.135"
     )
     assert claim["verdict"] == "supported"
     rejecting = next(c for c in judge(records, MOMENTUM, N_WEIGHTS) if c["id"] == "fig3a.symmetry")

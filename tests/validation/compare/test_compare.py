@@ -27,8 +27,10 @@ from support.cases import Array
 from support.places import ROOT
 from validation.compare.__main__ import main
 from validation.compare.claims.facts import FACTS
-from validation.compare.options import OptionError
-from validation.compare.single import Report
+from validation.compare.options import OptionError, Options
+from validation.compare.record import silent_record, silent_since
+from validation.compare.seeds import digest, joint
+from validation.compare.single import Report, prepare
 from validation.errors import StorageError
 from validation.run.storage import json_checksum, write_json
 
@@ -436,9 +438,19 @@ def test_a_folder_of_images(quick: bool, tmp_path: Path) -> None:
 def test_a_run_that_ends_with_nothing_active(tmp_path: Path) -> None:
     """Risk exactly 0: the Hessian is 0 and nothing is predicted. Figures of it: `synthetic_report`."""
     options = SMALL | {"network": "mlp:8", "classes": "0:1", "examples": 20, "spectrum_examples": 20, "batch_size": 5}
-    status, _, err = run(**(options | {"epochs": 40, "record": (0, 40)}), out=tmp_path / "run")
+    folder, whole = tmp_path / "run", options | {"epochs": 50, "record": (0, 40, 45, 50)}
+    status, out, err = run(**whole, out=folder)
     assert (status, err) == (0, "")
-    first, last = read(tmp_path / "run")["epochs"]
+    assert "epoch   50  as at epoch 40 no example is active, so H = 0: not measured again" in out
+    found = read(folder)
+    assert found["complete"]
+    silent = dict.fromkeys(("risk", "active_fraction", "order_parameter"), 0.0) | {"accuracy": 1.0, "since": 40}
+    assert [record | silent for record in found["silent"]] == found["silent"]
+    assert [record["epoch"] for record in found["silent"]] == [45, 50]
+    assert "nothing more was measured at epoch 45, 50" in (folder / "report.html").read_text()
+    first, last = found["epochs"]
+    assert first["circuits"] is not None
+    assert last["circuits"] is not None  # the last that are measured
     assert first["spectrum"]["rms"] > 0
     assert (last["risk"], last["accuracy"], last["active_fraction"], last["order_parameter"]) == (0.0, 1.0, 0.0, 0.0)
     assert last["predictions"] == {}
@@ -446,8 +458,39 @@ def test_a_run_that_ends_with_nothing_active(tmp_path: Path) -> None:
     assert not np.any(last["spectrum"]["nodes"])
     assert not any(value for name, value in last["spectrum"]["symmetry"].items() if name != "p_value")
     assert last["spectrum"]["symmetry"]["p_value"] == 1.0
-    verdicts = {c["id"]: c["verdict"] for c in read(tmp_path / "run")["claims"]}
+    verdicts = {c["id"]: c["verdict"] for c in found["claims"]}
     assert (verdicts["fig8a.collapse"], verdicts["E5"], verdicts["E7"]) == ("supported", "holds", "holds")
+    seeds = joint([digest(found), digest(found) | {"seed": 1}])
+    assert [epoch["epoch"] for epoch in seeds["epochs"]] == [0, 40, 45, 50]
+    assert [epoch["rms"]["value"] for epoch in seeds["epochs"][1:]] == [0.0, 0.0, 0.0]
+    write_json(folder / "report.json", found | {"epochs": [first], "silent": found["silent"][:1], "complete": False})
+    assert run(**whole, out=folder, resume=True)[0] == 0
+    assert numbers(read(folder)) == numbers(found)
+    assert read(folder)["silent"] == found["silent"]
+
+
+@pytest.mark.parametrize(
+    ("active", "risks", "since"),
+    [
+        ((0.5, 0.0), (0.5, 0.0, 0.0, 0.0), 2),
+        ((0.5, 0.0), (0.5, 0.3, 0.0, 0.0), 2),  # what an epoch before the record met does not count
+        ((0.5, 0.0), (0.5, 0.0, 1e-9, 0.0), None),  # momentum carried an example back, and the weights learned of it
+        ((0.5, 0.01), (0.5, 0.0, 0.0, 0.0), None),
+        ((0.0, 0.01), (0.0, 0.0, 0.0, 0.0), None),  # the last record counts
+        ((), (0.0, 0.0, 0.0, 0.0), None),
+    ],
+)
+def test_an_epoch_is_silent_where_no_batch_was_active_since(
+    active: tuple[float, ...], risks: tuple[float, ...], since: int | None
+) -> None:
+    records = [{"epoch": 2 * i, "active_fraction": share} for i, share in enumerate(active)]
+    assert silent_since(records, {"epoch": [1, 2, 3, 4], "risk": list(risks)}, 4) == since
+
+
+def test_an_example_that_momentum_wakes_after_the_last_batch_is_found() -> None:
+    """The weights of a silent epoch are looked at themselves: here those of the initialisation."""
+    bench, _ = prepare(Options(**SMALL).completed())
+    assert silent_record(bench, bench.network.init(0), 3, 1) is None
 
 
 def test_bad_options_raise_before_any_work(tmp_path: Path) -> None:

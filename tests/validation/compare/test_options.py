@@ -27,7 +27,7 @@ from validation.phase.job import PhaseOptions
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
     "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
-    "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 5, 10, 20, 40),
+    "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 3, 5, 10, 15, 40),
     "rate_drops": (),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "entry_examples": None, "structure": False,
@@ -94,10 +94,11 @@ def test_quick_shortens_what_was_not_given() -> None:
 @pytest.mark.parametrize(
     ("epochs", "record"),
     [
-        (40, DEFAULT_RECORDS),
+        (15, DEFAULT_RECORDS),
+        (40, (*DEFAULT_RECORDS, 40)),
         (300, (*DEFAULT_RECORDS, 300)),
-        (7, (0, 1, 2, 5, 7)),
-        (5, (0, 1, 2, 5)),
+        (7, (0, 1, 2, 3, 5, 7)),
+        (5, (0, 1, 2, 3, 5)),
         (1, (0, 1)),
         (0, (0,)),
     ],
@@ -254,7 +255,7 @@ def test_what_makes_two_runs_the_same() -> None:
     assert Options(**kept).completed().identity() == base
     assert set(base) == set(DEFAULTS) - set(kept)
     assert Options(seed=1).completed().identity() != base
-    assert Options(record=[0, 1, 2, 5, 10, 20, 40]).completed().identity() == base
+    assert Options(record=[0, 1, 2, 3, 5, 10, 15, 40]).completed().identity() == base
     assert Options(data=Path("a/b"), data_root=Path("c")).completed().identity()["data"] == "a/b"  # type: ignore[arg-type]
 
 
@@ -350,7 +351,7 @@ USAGE: dict[str, tuple[str, str]] = {
     "unreadable image": ("--data {tmp}/broken", "'train/b/bad.png' in"),
     "class": ("--classes 0:11", "with the unknown class '11'"),
     "one side": ("--classes 3", "expected NEG:POS"),
-    "no example": ("--examples 0", "examples is 0, but 1,797 training examples of these classes are available"),
+    "no example": ("--examples 0", "examples is 0, but 1,437 training examples of these classes are available"),
     "negative examples": ("--examples -5", "examples is -5"),
     "too many": ("--examples 2000", "examples is 2000"),
     "no spectrum": ("--spectrum-examples 0", "spectrum_examples is 0"),

@@ -138,7 +138,10 @@ def test_estimates() -> None:
     assert estimate([2.0]) == {"value": 2.0, "standard_error": None, "networks": 1}
     assert estimate([1.0, 3.0]) == {"value": 2.0, "standard_error": pytest.approx(1.0), "networks": 2}
     assert [written(estimate(v), d) for v, d in (([], "g"), ([-2.0], ".1f"), ([-1.0, -3.0], ".3g"))] == [
-        "–", "−2.0", "−2 ± 1",
+        "–", "−2.0", "−2.0 ± 1.0",
+    ]  # fmt: skip
+    assert [written({"value": -1e-9, "standard_error": e}, ".3f") for e in (None, 0.0, 0.01)] == [
+        "0.000", "0.000 ± 0", "0.000 ± 0.010",
     ]  # fmt: skip
 
 

@@ -148,7 +148,15 @@ def zero_spectra(data: Report) -> str:
         if epoch["spectrum"]["rms"] == 0:
             reasons.setdefault(_why_zero(epoch, data), []).append(epoch["epoch"])
     parts = [f"t epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))} {why}" for why, at in reasons.items()]
-    return f"A{'; a'.join(parts)}: there H is exactly 0" if parts else ""
+    return f"A{'; a'.join(parts)}: there H is exactly 0{_silent(data)}" if parts else ""
+
+
+def _silent(data: Report) -> str:
+    """A clause on the epochs at which that was not measured again."""
+    at = [record["epoch"] for record in data.get("silent", [])]
+    if not at:
+        return ""
+    return f", as it is at epoch{'s' if len(at) > 1 else ''} {', '.join(map(str, at))}, not measured again"
 
 
 def _why_zero(epoch: Report, data: Report) -> str:
@@ -214,12 +222,12 @@ def _sizes(laws: Sequence[Report]) -> list[float]:
 
 def _median(laws: Sequence[Report]) -> str:
     sizes = _sizes(laws)
-    return f"{round(median(sizes), 2) + 0.0:.2f}" if sizes else "none"
+    return f"{median(sizes):z.2f}" if sizes else "none"
 
 
 def _range(laws: Sequence[Report]) -> str:
     sizes = _sizes(laws)
-    return f"{min(sizes):.3f} to {max(sizes):.3f}" if sizes else "not defined"
+    return f"{min(sizes):z.3f} to {max(sizes):z.3f}".replace("-", "−") if sizes else "not defined"
 
 
 def _count_all(law: Report) -> int:
@@ -269,7 +277,8 @@ def _circuits(epochs: Sequence[Report]) -> str:
     orders = [(law, e["epoch"]) for e in drawn for law in e["circuits"]["orders"]]
     if not orders:
         return share
-    first = [f"{law['symmetry']['value'] - law['symmetry']['null']:.3f}" for law in drawn[0]["circuits"]["orders"]]
+    laws = [law["symmetry"] for law in drawn[0]["circuits"]["orders"]]
+    first = [f"{law['value'] - law['null']:z.3f}".replace("-", "−") for law in laws]
     count = f"{drawn[0]['circuits']['count']:,}"
     return (
         f"Positive (blue) and negative ones (orange) over one another, {count} of each order, "
@@ -297,7 +306,7 @@ def _most(epochs: Sequence[Report], key: str) -> str:
         for layer, m in enumerate(e[key], 1)
         if m["value"] is not None
     ]
-    return "{:.2f} (layer {}, epoch {})".format(*max(cells)) if cells else "not defined"
+    return "{:z.2f} (layer {}, epoch {})".format(*max(cells)) if cells else "not defined"
 
 
 def _count(number: int, what: str) -> str:

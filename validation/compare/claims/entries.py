@@ -195,6 +195,6 @@ def _size(row: Record) -> str:
     if row["exponent"] is None:
         return f"none of {row['tests']:,} sampled pairs significant at the last epoch"
     return (
-        f"N^({row['exponent']:.3f} ± {row['exponent_standard_error'] or 0.0:.3f}), ratio to N² {row['ratio']:.1e}; "
+        f"N^({row['exponent']:z.3f} ± {row['exponent_standard_error'] or 0.0:.3f}), ratio to N² {row['ratio']:.1e}; "
         f"{row['found']:,} of {row['tests']:,} sampled pairs"
     )

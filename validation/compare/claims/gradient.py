@@ -67,7 +67,7 @@ def _proportional(records: Sequence[Record]) -> Claim:
     certain = min(abs(float(fit.rvalue)), 1.0 - 1e-12) * math.copysign(1.0, fit.rvalue)
     return Claim(
         "fig4b.proportional", "fig. 4b", text,
-        f"log-log slope {fit.slope:.2f} ± {fit.stderr:.2f}, correlation {fit.rvalue:.2f}, of {n} epochs", expected,
+        f"log-log slope {fit.slope:z.2f} ± {fit.stderr:.2f}, correlation {fit.rvalue:z.2f}, of {n} epochs", expected,
         all_of([
             at_most(abs(float(fit.slope) - 1.0), SLOPE, error),
             at_least(math.atanh(certain), math.atanh(CORRELATION), 1.0 / math.sqrt(n - 3) if n > 3 else None),
@@ -92,8 +92,8 @@ def _decade(records: Sequence[Record], momentum: float) -> Claim:
     return Claim(
         "fig4b.decade", "fig. 4b", text,
         f"median {plus_minus({'value': middle, 'standard_error': error})} decades at η/(1 - momentum) = "
-        f"{_spread(rates)}, from {min(logs):.2f} to {max(logs):.2f}; median "
-        f"{middle - math.log10(1.0 - momentum):.2f} decades at η alone",
+        f"{_spread(rates)}, from {min(logs):z.2f} to {max(logs):z.2f}; median "
+        f"{middle - math.log10(1.0 - momentum):z.2f} decades at η alone",
         expected, all_of([at_least(middle, 0.5, error), at_most(middle, 1.5, error)]),
     )  # fmt: skip
 

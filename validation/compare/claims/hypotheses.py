@@ -58,7 +58,7 @@ def _exponent(coupling: Record) -> str:
     found = "none"
     if row["exponent"] is not None:
         error = row["exponent_standard_error"]
-        found = f"N^({row['exponent']:.3f} ± {told(error, '.3f')})"
+        found = f"N^({row['exponent']:z.3f} ± {told(error, '.3f')})"
     return found + (f" (at least N^{least:.2f} by the mean square)" if least is not None else "")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from validation.statistics.claim import Record
 from validation.statistics.decide import Held, all_of, at_most
-from validation.statistics.estimate import combined
+from validation.statistics.estimate import combined, plus_minus
 
 BROKEN = 0.1  # broken part above chance up to which a law counts as symmetric
 
@@ -36,7 +36,7 @@ def mean_excess(laws: Sequence[Excess]) -> Excess:
 def written(law: Excess) -> str:
     """A broken part ± its standard error."""
     value, error = law
-    return f"{value:.3f}" + ("" if error is None else f" ± {error:.2g}")
+    return plus_minus({"value": value, "standard_error": error}) if error else f"{value:z.3f}"
 
 
 def span(laws: Sequence[Excess]) -> str:

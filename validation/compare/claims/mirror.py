@@ -43,7 +43,7 @@ def _skew(seen: Sequence[Record]) -> Claim:
     worst = max(laws, key=lambda s: abs(s["skew"])) if laws else None
     return Claim(
         "fig8a.skew", "fig. 8a", "the third moment of the spectrum is 0: outliers of both signs are balanced",
-        f"tr H³/tr |H|³ up to {worst['skew']:.3f} ± {told(worst['skew_standard_error'])} in size" if worst else None,
+        f"tr H³/tr |H|³ up to {worst['skew']:z.3f} ± {told(worst['skew_standard_error'])} in size" if worst else None,
         f"at most {SKEW:g} in size at every epoch",
         all_of(at_most(abs(s["skew"]), SKEW, s["skew_standard_error"]) for s in laws),
     )  # fmt: skip

@@ -85,7 +85,7 @@ def _index(records: Sequence[Record]) -> Claim:
     deviation = float(np.sqrt(covariance[0, 0]))
     return Claim(
         "fig8a.index", "fig. 8a", text,
-        f"slope {slope:.3f} ± {deviation:.3f} per decade; share {y.min():.3f} to {y.max():.3f}",
+        f"slope {slope:z.3f} ± {deviation:.3f} per decade; share {y.min():.3f} to {y.max():.3f}",
         expected, at_most(abs(float(slope)), DRIFT, deviation),
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ def _weight_layers(records: Sequence[Record]) -> Claim:
                 first.setdefault(layer, record["epoch"])
     laws = {i: excess(law) for i, law in enumerate(last["weight_symmetry"], 1) if law["value"] is not None}
     most, middle = max(laws, key=lambda i: laws[i][0]), float(np.median([value for value, _ in laws.values()]))
-    shown = f"most at epoch {last['epoch']}: layer {most} ({written(laws[most])} above chance), median {middle:.3f}"
+    shown = f"most at epoch {last['epoch']}: layer {most} ({written(laws[most])} above chance), median {middle:z.3f}"
     if not first:
         measured = f"no layer was ever broken by more than {CLEAR:g}; {shown}"
     else:

@@ -122,7 +122,7 @@ def _ridges(ax: Axes, laws: Sequence[Law], edges: Array, measure: Array, symmetr
             ax.stairs(common, edge, baseline=base, fill=True, color=COMMON, lw=0, zorder=row + 0.3)
             ax.stairs(full, edge, baseline=None, color=INK, lw=0.5, zorder=row + 0.4)
         excess = None if symmetry["value"] is None else symmetry["value"] - symmetry["null"]
-        text = "all 0" if excess is None else f"{round(excess, 2) + 0.0:.2f}".replace("-", "−")
+        text = "all 0" if excess is None else f"{excess:z.2f}".replace("-", "−")
         ax.text(
             0.99, base + 0.1, text, transform=ax.get_yaxis_transform(), ha="right", fontsize=6.5, zorder=99, bbox=LABEL
         )

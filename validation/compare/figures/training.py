@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import matplotlib as mpl
@@ -33,7 +34,8 @@ def risk_accuracy(report: Report) -> Figure:
 
     Markers: the recorded epochs. Thin line: mean over each epoch's mini-batches, at the middle of the epoch.
     """
-    epochs, history = report["epochs"], report["training"]["history"]
+    epochs = sorted([*report["epochs"], *report.get("silent", [])], key=itemgetter("epoch"))
+    history = report["training"]["history"]
     at, middle = column(epochs, "epoch"), np.asarray(history["epoch"], dtype=float) - 0.5
     fig, (top, bottom) = figure(4.8, 2, 1, sharex=True)
     thin: dict[str, Any] = {"color": TRAIN, "lw": 0.9, "alpha": 0.7, "label": "mean over the epoch's batches"}
@@ -133,6 +135,6 @@ def _excess(epochs: Sequence[Report], key: str) -> Array:
 def _annotate(ax: Axes, values: Array, top: float) -> None:
     """Write each cell's number into it while the cells are wide enough."""
     for (row, place), value in np.ndenumerate(values if values.shape[1] <= 12 else np.empty((0, 0))):
-        text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−") if np.isfinite(value) else "n/a"
+        text = f"{value:z.2f}".replace("-", "−") if np.isfinite(value) else "n/a"
         colour = "white" if np.isfinite(value) and value > 0.6 * top else INK
         ax.text(place, row, text, ha="center", va="center", fontsize=7, color=colour)
