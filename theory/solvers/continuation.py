@@ -33,11 +33,15 @@ ROUNDING = 1e-5
 TERMS = 0.6
 """Most terms of the rational function as a share of the values behind it: more terms fit the rounding."""
 FIRST = 24
-"""Points of the first round; half as many where values are there already."""
+"""Points of the first round."""
+AGAIN = 8
+"""Points of the first round along another path, of a law that is known along one: what it is off by there."""
 ANCHORS = tuple(complex(r * np.cos(a), r * np.sin(a)) for r in (0.5, 2.0, 8.0, 40.0, 300.0) for a in (0.8, 1.5))
 """Points far above the spectrum, in rms, that hold the function at infinity."""
-CHECKS = 8
+CHECKS = 6
 """Least points of a later round."""
+SHARE = 4
+"""A later round has one point for so many that are known, where that is more."""
 TINY = 1e-300
 SHRINK = 0.25
 """What the halves of a gap are taken to be off by, in parts of what its middle was, until they are tried."""
@@ -142,13 +146,13 @@ class Continuation:
         path = _Path(targets, weights, np.isin(targets, self.points))
         left = len(targets) if limit is None else min(limit, len(targets))
         chosen = (
-            path.even(min(FIRST if fresh else FIRST // 2, left)) if accuracy > 0.0 else np.flatnonzero(~path.solved)
+            path.even(min(FIRST if fresh else AGAIN, left)) if accuracy > 0.0 else np.flatnonzero(~path.solved)
         )
         error = 0.0 if not chosen.size else np.inf
         while chosen.size:
             error, left = path.book(chosen, self.miss(targets[chosen]), fresh), left - len(chosen)
             fresh = False
-            chosen = path.middles(min(left, max(CHECKS, path.solved.sum() // 3)), accuracy)
+            chosen = path.middles(min(left, max(CHECKS, path.solved.sum() // SHARE)), accuracy)
             if error <= accuracy:
                 break
         return error
