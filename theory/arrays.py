@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Array = Any
 """An array of the library, on its device."""
+LEAF = 16
+"""Rows of a matrix that is inverted by pivoted elimination whatever its precision."""
 
 
 class ArrayLibrary(Protocol):
@@ -73,3 +75,34 @@ HOST: ArrayLibrary = HostLibrary()
 def identity(xp: Any, n: int, like: Array) -> Array:
     """The unit matrix in the precision and on the device of a complex array."""
     return xp.eye(n, dtype=like.dtype, device=like.device)
+
+
+def inverse(xp: Any, matrix: Array) -> Array:
+    """Inverses of complex matrices (..., n, n): by pivoted elimination in double precision.
+
+    In single precision by elimination of blocks, which is nearly all products and takes less than half the time. Rows
+    change places only within blocks of `LEAF`, so that digits can be lost: for iterations that double precision ends.
+    """
+    n = matrix.shape[-1]
+    if matrix.dtype != xp.complex64 or n <= LEAF:
+        return xp.linalg.inv(matrix)
+    half = n // 2
+    first, rest = slice(None, half), slice(half, None)
+    a, b, c, d = (matrix[..., i, j] for i in (first, rest) for j in (first, rest))
+    own = inverse(xp, a)
+    left, right = xp.matmul(c, own), xp.matmul(own, b)
+    other = inverse(xp, d - xp.matmul(c, right))  # of the Schur complement
+    corner = xp.matmul(right, other)
+    found = xp.empty_like(matrix)
+    found[..., first, first] = own + xp.matmul(corner, left)
+    found[..., first, rest] = -corner
+    found[..., rest, first] = -xp.matmul(other, left)
+    found[..., rest, rest] = other
+    return found
+
+
+def solve(xp: Any, matrix: Array, right: Array) -> Array:
+    """matrix^{-1} right, in single precision by `inverse`."""
+    if matrix.dtype != xp.complex64:
+        return xp.linalg.solve(matrix, right)
+    return xp.matmul(inverse(xp, matrix), right)

@@ -1,4 +1,4 @@
-"""Threads of BLAS: one for small matrices.
+"""Threads of BLAS: one for each of several small problems that are solved side by side.
 
 Two threads gain little on a matrix of a hundred rows, and where another program holds a core they wait for each other:
 an equation then takes ten times as long.
@@ -6,14 +6,11 @@ an equation then takes ten times as long.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
-
-SMALL = 160
-"""Rows of a matrix up to which one thread is as quick as several."""
 
 
 @cache
@@ -22,11 +19,11 @@ def _controller() -> ThreadpoolController:
 
 
 def blas_threads() -> int:
-    """Threads that BLAS may use now: those of the libraries loaded, the fewest of them."""
+    """Threads that BLAS may use now: the fewest of the libraries loaded."""
     found = [library["num_threads"] for library in _controller().info() if library["user_api"] == "blas"]
     return min(found, default=1)
 
 
-def threads_for(rows: int) -> AbstractContextManager[Any]:
-    """One thread of BLAS inside where matrices have so few rows; all of them otherwise."""
-    return _controller().limit(limits=1, user_api="blas") if rows <= SMALL else nullcontext()
+def one_thread() -> AbstractContextManager[Any]:
+    """One thread of BLAS inside; outside as many as there were."""
+    return _controller().limit(limits=1, user_api="blas")

@@ -267,7 +267,7 @@ def test_forward_kernels_are_what_the_equation_has_far_out() -> None:
     assert_allclose(kernels[0], first.inputs @ first.inputs.T)
     masks = [source >= 0 for source in first.source.T]
     mean = np.mean([np.outer(on, on) * kernels[0] for on in masks], axis=0)
-    passed = SiteMaps(HOST, second, first.n_pooled).gather(mean[None])[0]
+    passed = SiteMaps(HOST, second, first.n_pooled, "float64").gather(mean[None])[0]
     expected = second.inputs @ second.inputs.T + second.variance * second.n_in * passed
     assert_allclose(kernels[1], expected, rtol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Small matrices are solved in one thread of BLAS, and the number of threads outside is left as it was."""
+"""Small problems have one thread of BLAS each, and the number of threads outside is left as it was."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 from support.layers import blas_threads
-from theory import Continuation
-from theory.threads import SMALL, threads_for
+from theory import Continuation, threads
+from theory.threads import one_thread
 
 
-@pytest.mark.parametrize(("rows", "alone"), [(1, True), (SMALL, True), (SMALL + 1, False)])
-def test_one_thread_for_small_matrices(rows: int, alone: bool) -> None:
+def test_one_thread_inside_and_as_many_as_before_outside() -> None:
     before = blas_threads()
-    with threads_for(rows):
-        assert blas_threads() == ([1] * len(before) if alone else before)
+    with one_thread():
+        assert blas_threads() == [1] * len(before)
+        assert threads.blas_threads() == 1
     assert blas_threads() == before
+    assert threads.blas_threads() == min(before)
 
 
 def test_an_error_leaves_the_number_as_it_was() -> None:
     before = blas_threads()
-    with pytest.raises(ZeroDivisionError), threads_for(1):
+    with pytest.raises(ZeroDivisionError), one_thread():
         raise ZeroDivisionError
     assert blas_threads() == before
 

@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.arrays import Array, ArrayLibrary, identity
+from theory.arrays import Array, ArrayLibrary, identity, inverse
 from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
@@ -64,7 +64,7 @@ def quadratic_forms(library: ArrayLibrary, columns: Array, matrices: Array) -> A
 def minus_inverse(xp: Any, z: Array, field: Array) -> Array:
     """-(z + field)^{-1}, field (n_z, k, r, r)."""
     point = xp.reshape(z, (-1, 1, 1, 1))
-    return -xp.linalg.inv(point * identity(xp, field.shape[-1], field) + field)
+    return -inverse(xp, point * identity(xp, field.shape[-1], field) + field)
 
 
 def independent_columns(columns: Real) -> Real:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from theory.arrays import HOST, Array, ArrayLibrary, identity
+from theory.arrays import HOST, Array, ArrayLibrary, identity, inverse, solve
 from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .equations import Field, Response, TopBasis, quadratic_forms, weighted
@@ -154,7 +154,7 @@ class InnerLayer:
         form = self.gated.sandwich(common) + weighted(self.library, self.seen, links)
         beta = self.basis.links(field)
         unit = identity(xp, form.shape[-1], form)
-        inside = xp.linalg.solve(unit - form * beta[:, :, None, :], form)
+        inside = solve(xp, unit - form * beta[:, :, None, :], form)
         kernel = beta[..., None] * (unit + inside * beta[:, :, None, :])
         forms = xp.linalg.diagonal(inside)
         return Response(
@@ -210,7 +210,7 @@ class InnerLayer:
 
 def _neuron(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
     """U = Q A and T = B Q, Q = (I - A B)^{-1}, on the on-set of a neuron."""
-    q = xp.linalg.inv(identity(xp, a.shape[-1], a) - xp.matmul(a, b))
+    q = inverse(xp, identity(xp, a.shape[-1], a) - xp.matmul(a, b))
     return xp.matmul(q, a), xp.matmul(b, q)
 
 
@@ -219,6 +219,6 @@ def _projected_neuron(library: ArrayLibrary, m: Array, b: Array, f: Array) -> tu
     xp, times, turn = library.xp, library.real_times, library.xp.matrix_transpose
     turned = times(turn(f), b)  # G^T
     inside = times(turn(f), turn(turned))  # F^T B F
-    kernel = xp.linalg.solve(identity(xp, f.shape[1], b) - xp.matmul(m, inside), m)
+    kernel = solve(xp, identity(xp, f.shape[1], b) - xp.matmul(m, inside), m)
     answer = times(f, turn(times(f, kernel)))
     return answer, b + xp.matmul(turn(turned), xp.matmul(kernel, turned))

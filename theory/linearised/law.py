@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.arrays import HOST, ArrayLibrary
+from theory.arrays import HOST, Array, ArrayLibrary
 from theory.semicircle import upper_half_plane
 from theory.signals import Complex, NetworkSignals, Real
 from theory.solvers.vector_dyson import ConvergenceError
-from theory.threads import blas_threads, threads_for
+from theory.threads import blas_threads, one_thread
 
 from .sweep import LinearisedEquation, bytes_per_point
 
-SWEEPS = 12
-"""Sweeps that a point of a spectrum typically takes, for estimates made in advance."""
-RATE = 1.5e10
-"""Floating-point operations a second assumed in such estimates: two cores on matrices of a hundred rows."""
+SWEEPS = 14
+"""Sweeps that a point of a spectrum typically takes, for estimates made in advance: those of double precision twice."""
+RATE = 1.6e10
+"""Floating-point operations a second of a thread assumed in such estimates: single precision, a hundred rows."""
 CALL = 2e-5
 """Seconds that a call of the array library takes on small arrays."""
 POINT = 2e-5
@@ -29,9 +29,9 @@ WORKING_SET = 1 << 30
 """Bytes that the points solved together may take."""
 
 
-SINGLE = 2e-5
-"""Residual to which a point is solved in single precision: what its rounding leaves is below that nearly everywhere."""
-SINGLE_SWEEPS = 15
+SINGLE = 1e-4
+"""Residual to which a point is solved in single precision: near 0 its rounding leaves half of that."""
+SINGLE_SWEEPS = 8
 """Sweeps in single precision after which a point is left to double precision."""
 
 
@@ -116,7 +116,7 @@ def _points(
     groups = max(min(threads, len(z)), math.ceil(len(z) / max(1, _group(equation) // threads)))
     order = np.argsort(-np.abs(z))
     dealt = [order[first::groups] for first in range(groups)]  # each gets far points and near ones
-    with threads_for(0), ThreadPoolExecutor(threads) as pool:
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(lambda rows: _solve(equation, z[rows], tolerance, max_iterations), dealt))
     rows = np.argsort(np.concatenate(dealt))
     g, residual, iterations, converged = (np.concatenate(part)[rows] for part in zip(*parts, strict=True))
@@ -130,11 +130,9 @@ def _solve(
 
     Points that have not converged then are approached from above.
     """
-    single, lifted = equation.single, z + 1j * equation.own_rms
-    begin = single.sweep(lifted, single.sweep(lifted, single.start(lifted))[0])[0]
-    rough, _ = single.solve(z, begin, max(tolerance, SINGLE), min(max_iterations, SINGLE_SWEEPS))
-    found, trace = equation.solve(z, equation.doubled(rough.value, z), tolerance, max_iterations)
-    residual, iterations, converged = found.residual.copy(), rough.iterations + found.iterations, found.converged.copy()
+    start, spent = _rough(equation, z, max(tolerance, SINGLE), min(max_iterations, SINGLE_SWEEPS))
+    found, trace = equation.solve(z, start, tolerance, max_iterations)
+    residual, iterations, converged = found.residual.copy(), spent + found.iterations, found.converged.copy()
     rest = np.flatnonzero(~converged)
     if rest.size:
         again, trace[rest] = equation.follow(z[rest], equation.own_rms, tolerance, max_iterations)
@@ -143,16 +141,34 @@ def _solve(
     return trace / equation.signals.n_weights, residual, iterations, converged
 
 
-def estimate_seconds(equation: LinearisedEquation, n_points: int) -> float:
+def _rough(
+    equation: LinearisedEquation, z: Complex, tolerance: float, max_iterations: int
+) -> tuple[Array, NDArray[np.int64]]:
+    """States solved in single precision, as far as it goes, and the sweeps that this took.
+
+    Numbers beyond its range end a point there without a word: double precision starts it again.
+    """
+    single, lifted = equation.single, z + 1j * equation.own_rms
+    try:
+        with np.errstate(all="ignore"):
+            begin = single.sweep(lifted, single.sweep(lifted, single.start(lifted))[0])[0]
+            rough, _ = single.solve(z, begin, tolerance, max_iterations)
+    except np.linalg.LinAlgError:  # a block without an inverse: double precision starts from nothing
+        return equation.start(lifted), np.zeros(len(z), dtype=np.int64)
+    return equation.doubled(rough.value, lifted), rough.iterations
+
+
+def estimate_seconds(equation: LinearisedEquation, n_points: int, rounds: int = 1) -> float:
     """About how long `law_of` will take on a CPU at n_points that are no mirror images of one another, said in advance.
 
-    Arithmetic, and what the calls of a sweep cost however small their arrays are: once for each group of points that
-    are solved together.
+    Arithmetic, shared by the threads that BLAS may use now, and what the calls of a sweep cost however small their
+    arrays are: once for each of the `rounds` in which the points are asked for, and for each group solved together.
     """
     if n_points < 1:
         return 0.0
-    arithmetic = SWEEPS * n_points * equation.operations() / RATE
-    groups = math.ceil(n_points / _group(equation))
+    threads = blas_threads() if equation.library.concurrent else 1
+    arithmetic = SWEEPS * n_points * equation.operations() / (RATE * threads)
+    groups = max(rounds, math.ceil(n_points / _group(equation)) / threads)
     return arithmetic + groups * SWEEPS * equation.calls() * CALL + POINT * n_points
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import AAA
 
 from theory.signals import Complex, Real
-from theory.threads import threads_for
+from theory.threads import one_thread
 
 from .vector_dyson import ConvergenceError
 
@@ -103,7 +103,7 @@ class Continuation:
     def _fitted(self) -> Transform:
         """-z g(z) as a rational function of w = z²: (1/N) Σ w/(w - λ²), so that mirror images are one."""
         terms = max(4, int(TERMS * len(self.points)))
-        with warnings.catch_warnings(), threads_for(0):
+        with warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points tried later tell the error
             found: Transform = AAA(
                 self.points**2, -self.points * self.values, rtol=ROUNDING, max_terms=terms, clean_up=False
@@ -145,9 +145,7 @@ class Continuation:
             self.solve(np.array(ANCHORS))
         path = _Path(targets, weights, np.isin(targets, self.points))
         left = len(targets) if limit is None else min(limit, len(targets))
-        chosen = (
-            path.even(min(FIRST if fresh else AGAIN, left)) if accuracy > 0.0 else np.flatnonzero(~path.solved)
-        )
+        chosen = path.even(min(FIRST if fresh else AGAIN, left)) if accuracy > 0.0 else np.flatnonzero(~path.solved)
         error = 0.0 if not chosen.size else np.inf
         while chosen.size:
             error, left = path.book(chosen, self.miss(targets[chosen]), fresh), left - len(chosen)

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=int, help="Lanczos steps (default 60)")
     p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")
     p.add_argument("--prediction-seconds", type=float, metavar="S",
-                   help="leave out a rung estimated to take longer at one epoch (default 60)")  # fmt: skip
+                   help="leave out a rung estimated to take longer at one epoch (default 120)")  # fmt: skip
     p.add_argument("--prediction-examples", type=int, metavar="K",
                    help="predict from K of the active spectrum examples, corrected (default: all)")  # fmt: skip
     p.add_argument("--draws", type=int, metavar="D",

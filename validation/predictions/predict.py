@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,7 @@ ON_SETS = 128  # sampled by R4w for every layer
 FRESH_NETWORKS = 8  # that R4 averages over
 KERNEL_DRAWS = 4  # of the signals, that RK6 averages over
 MEMORY = 8e9  # bytes that one energy may take
+A_ROUND = 10  # energies that a continuation asks for together, on average
 MOST_POINTS = 1000  # at which a law is solved, however quick it is
 MOMENT_CUT = 1e-2  # for the second moment of many examples: right to a percent
 
@@ -139,8 +141,9 @@ class SignalLaw:
         return SignalLaw(self.signals, self.closure, self.backend, cut, self.stretch)
 
     def seconds(self, n_points: int) -> float:
-        """About how long n_points will take that are no mirror images of one another."""
-        return sum(estimate_seconds(one, n_points) for one in self.equations if one is not None)
+        """About how long n_points will take that are no mirror images of one another, asked for `A_ROUND` at a time."""
+        rounds = math.ceil(n_points / A_ROUND)
+        return sum(estimate_seconds(one, n_points, rounds) for one in self.equations if one is not None)
 
     def affordable(self, budget: float) -> int:
         """At how many points it can be solved in so many seconds."""

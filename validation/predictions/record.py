@@ -24,8 +24,8 @@ from .predict import SignalLaw, predict_from_moments, predict_spectrum, rung_law
 from .rung import AVERAGE_RUNGS, MOMENT_RUNGS, RUNGS, SIGNAL_RUNGS
 
 Array = np.ndarray[Any, Any]
-POINTS = 52  # at which a law has to be solved for a density, typically; mirror images count once
-WHOLE = 88  # with its bulk (13 to 21) and its tails (19)
+POINTS = 50  # at which a law has to be solved for a density, typically; mirror images count once
+WHOLE = 75  # with its bulk and its tails
 ACCURACY = 5e-4  # of a density between these points, in L1
 FEW = 100  # energies on one side up to which a law that is quick to solve is solved at all of them
 SHORT = 1.0  # seconds that this may take: narrow networks have single eigenvalues, which few points may step over
