@@ -26,4 +26,5 @@ def blas_threads() -> int:
 
 def one_thread() -> AbstractContextManager[Any]:
     """One thread of BLAS inside; outside as many as there were."""
-    return _controller().limit(limits=1, user_api="blas")
+    limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limit

@@ -89,7 +89,7 @@ def maps_of(offsets: Array | None, n_sites: int, n_below: int) -> SiteMaps:
     """Of a layer of which only the sites matter."""
     source = np.zeros((n_sites, 1), dtype=np.int64)
     layer = LayerSignals(np.zeros((n_sites, 1)), None, source, n_sites, 1, 1, 1.0, offsets)
-    return SiteMaps(HOST, layer, n_below)
+    return SiteMaps(HOST, layer, n_below, "float64")
 
 
 @given(site_maps(), st.integers(0, 2**31))
