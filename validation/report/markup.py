@@ -170,8 +170,8 @@ th{font-weight:600;border-bottom:1.5px solid #888;vertical-align:bottom}
 .numbers th,.numbers td{text-align:right;white-space:nowrap;padding-left:.35rem}
 .words td{min-width:5rem}
 .claims{table-layout:fixed;min-width:54rem}
-.claims th:nth-child(1){width:9.4rem}.claims th:nth-child(2){width:8.2rem}.claims th:nth-child(4){width:29%}
-.claims th:nth-child(5){width:14%}.claims th:nth-child(6){width:7%}.claims td{overflow-wrap:break-word}
+.claims th:nth-child(1){width:9.4rem}.claims th:nth-child(2){width:8.2rem}.claims th:nth-child(4){width:28%}
+.claims th:nth-child(5){width:14%}.claims th:nth-child(6){width:5.4rem}.claims td{overflow-wrap:break-word}
 .claims code{font-size:.86em;white-space:normal}
 sup,sub{line-height:0;font-size:.72em}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:nowrap}
