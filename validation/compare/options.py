@@ -78,7 +78,7 @@ class Options(PlainOptions):
         record = self.record
         if record is None:
             record = sorted({e for e in ((0, 1, 5) if self.quick else DEFAULT_RECORDS) if e <= epochs} | {epochs})
-        seconds = (1.0 if self.quick else 120.0) if self.prediction_seconds is None else self.prediction_seconds
+        seconds = (5.0 if self.quick else 120.0) if self.prediction_seconds is None else self.prediction_seconds
         try:
             memory = parse_size(self.memory) if isinstance(self.memory, str) else self.memory
         except ValueError as error:
