@@ -9,6 +9,7 @@ from functools import partial
 from validation.compare.captions.entries import PAPER_RATIO
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import UNRESOLVED, Held, all_of, at_least, at_most
+from validation.statistics.estimate import plus_minus
 
 BROKEN = 0.1  # broken part above chance up to which a law counts as symmetric
 SPARSE_SHARE = 0.1  # of pairs with a large correlation
@@ -53,9 +54,9 @@ def error_of(row: Record) -> float | None:
 
 
 def number(row: Record) -> str:
-    """A row's value (or fraction) with its whole error."""
+    """A row's value (or fraction) with its whole error, to that error's second digit."""
     value, error = row.get("value", row.get("fraction")), error_of(row)
-    return f"{value:.3g} ± " + ("unknown" if error is None else f"{error:.2g}")
+    return f"{value:z.3g} ± unknown" if error is None else plus_minus({"value": value, "standard_error": error})
 
 
 def _through(rows: Sequence[Record]) -> str:
