@@ -65,8 +65,8 @@ class LinearisedEquation:
     Everything inside is in units in which the signals are of order one (`NetworkSignals.normalised`): ``unit`` is κ,
     and a point z of the spectrum is κ z here. `signals` are those normalised ones. `rms` alone is in the units of z.
 
-    cut      inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
-    library  where the equation is swept: its operands are moved there once, states stay there
+    cut        inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
+    library    where the equation is swept: its operands are moved there once, states stay there
     precision  of the operands and states: "float64" or "float32"
     """
 
@@ -79,10 +79,9 @@ class LinearisedEquation:
         precision: str = "float64",
     ) -> None:
         _check(signals, closure, cut)
-        self.given, self.cut = signals, cut
         signals, self.unit = signals.normalised()
         self.signals, self.closure, self.library, self.xp = signals, closure, library, library.xp
-        self.precision = precision
+        self.cut, self.precision = cut, precision
         layers = signals.layers
         self.depth = len(layers) + 1
         self.basis = TopBasis.of(signals, library, precision) if self.depth > 2 else None
@@ -106,7 +105,7 @@ class LinearisedEquation:
     @cached_property
     def single(self) -> LinearisedEquation:
         """The same equation in single precision: half the time and memory of a sweep."""
-        return LinearisedEquation(self.given, self.closure, self.cut, self.library, "float32")
+        return LinearisedEquation(self.signals, self.closure, self.cut, self.library, "float32")
 
     def doubled(self, state: Array, z: Complex) -> Array:
         """States of `single` in this precision; where they are of no use, those of `start`."""

@@ -93,7 +93,7 @@ def test_coarse_images_are_block_means_of_unit_deviation() -> None:
     expected = np.array(
         [[im[2 * r : 2 * r + 2, 2 * c : 2 * c + 2].mean() for r in range(4) for c in range(4)] for im in image]
     )
-    np.testing.assert_allclose(coarse, expected / expected.std(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(coarse, expected / expected.std(), rtol=1e-12, atol=1e-15)
     assert np.abs(coarse.mean(axis=0)).max() < 1e-12
     colour = _with_images(digits, np.random.default_rng(0).standard_normal((5, 8, 12, 3)))
     grey = coarse_images(colour)
