@@ -200,6 +200,10 @@ class Backend:
         """Σ_i x_i d_i^T over the pairs (x, d): see `reference.convolve_gradient`."""
         return reference.convolve_gradient(self.xp, kernel, *pairs)
 
+    def patches(self, x: Array, kernel: int) -> Array:
+        """What every site of a convolution reads: see `reference.patches`."""
+        return reference.patches(self.xp, x, kernel)
+
     def select_maximum(self, x: Array, s: int) -> tuple[Array, Array]:
         """Max-pooling as a gate, (pooled, mask): see `reference.select_maximum`."""
         return reference.select_maximum(self.xp, x, s)

@@ -79,6 +79,11 @@ def _convolve_gradient(xp: Any, kernel: int, x: Array, d: Array) -> Array:
     return xp.reshape(stacked, (*stacked.shape[:-3], kernel, kernel, x.shape[-1], d.shape[-1]))
 
 
+def patches(xp: Any, x: Array, kernel: int) -> Array:
+    """What every site of a convolution reads: images x (..., H, W, A) -> (..., H, W, k² A), in the order of w."""
+    return xp.concat(_offset_slices(xp, x, kernel), axis=-1)
+
+
 def orthogonalise(xp: Any, basis: Array, w: Array) -> Array:
     """w - Q^T Q w for orthonormal rows Q = basis (k, n), w (n,)."""
     return w - xp.matmul(xp.matmul(basis, w), basis)

@@ -23,6 +23,7 @@ from simulator.circuits.sampling import (
 from simulator.circuits.values import Circuits, circuit_values, enumerate_circuits
 from simulator.ensembles.density import EnsembleDensity
 from simulator.ensembles.ensemble import Ensemble
+from simulator.ensembles.fresh import FreshNetworks, fresh_weights
 from simulator.ensembles.run import EnsembleLanczos
 from simulator.enumeration.gates import (
     EnumerationError,
@@ -46,6 +47,7 @@ from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
 from simulator.passes.risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
+from simulator.passes.tangent_kernel import tangent_kernel
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
@@ -67,6 +69,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "FreeEnergy",
+    "FreshNetworks",
     "GateLaw",
     "HessianEntries",
     "HessianOperator",
@@ -98,6 +101,7 @@ __all__ = [
     "expectation_maximization",
     "fit_hierarchy",
     "free_energy",
+    "fresh_weights",
     "gate_law",
     "gradient",
     "gradient_assemblies",
@@ -123,6 +127,7 @@ __all__ = [
     "signal_powers",
     "solve_maxent",
     "spectral_density",
+    "tangent_kernel",
     "tensor_logits",
     "train",
     "train_epochs",

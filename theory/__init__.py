@@ -14,7 +14,12 @@ from theory.edges.outliers import axis_resolvent, outliers, spectral_edge
 from theory.edges.tails import continued, expected_positions, mass_beyond
 from theory.linearised.law import LinearisedLaw, linearised_law
 from theory.rungs.arc_cosine import EntryCovariance, arc_cosine_law, entry_covariance
-from theory.rungs.population import PopulationKernels, population_kernels, population_signals
+from theory.rungs.population import (
+    PopulationKernels,
+    infinite_width_kernel,
+    population_kernels,
+    population_signals,
+)
 from theory.rungs.profiles import LadderLaw, block_law, separable_law
 from theory.solvers.continuation import Continuation
 from theory.solvers.covariance import (
@@ -75,6 +80,7 @@ __all__ = [
     "entry_covariance",
     "expected_positions",
     "gate_flip_probability",
+    "infinite_width_kernel",
     "linearised_law",
     "mass_beyond",
     "mean_bracket",

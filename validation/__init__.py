@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from validation.compare.single import Report
     from validation.measurements.entries.record import entry_statistics
     from validation.predictions.predict import predict_spectrum
+    from validation.predictions.fresh import fresh_density
     from validation.predictions.sampled import ensemble_density
+    from validation.predictions.training import predict_training
     from validation.report.results import to_npz, to_xarray
 
     from .interchange import WeightsError, load_weights, save_weights
@@ -25,8 +27,10 @@ __all__ = [
     "compare",
     "ensemble_density",
     "entry_statistics",
+    "fresh_density",
     "load_weights",
     "predict_spectrum",
+    "predict_training",
     "save_weights",
     "to_npz",
     "to_xarray",
@@ -38,7 +42,9 @@ _HOMES = {
     "compare.job": ("compare",),
     "compare.single": ("Report",),
     "predictions.predict": ("predict_spectrum",),
+    "predictions.fresh": ("fresh_density",),
     "predictions.sampled": ("ensemble_density",),
+    "predictions.training": ("predict_training",),
     "report.results": ("to_npz", "to_xarray"),
 }
 

@@ -11,6 +11,7 @@ from backends import Array, Backend, HostArray
 from simulator.hessian.frozen import Frozen, per_example
 from simulator.network.layers import Layer
 from simulator.network.network import Network
+from simulator.passes.propagation import patches
 from simulator.passes.risk import batches
 
 PATCH_BYTES = 1 << 26  # of gathered inputs in flight
@@ -45,7 +46,7 @@ class SignalGrams:
         total = np.zeros((layer.fan_in, layer.fan_in))
         each = max(1, int(np.prod(layer.gate_shape[:-1])) * layer.fan_in * np.dtype(self._ops.dtype).itemsize)
         for part in batches(x.shape[0], max(1, PATCH_BYTES // each)):
-            total += self._gram(_patches(self._ops, layer, x[part, ...]))
+            total += self._gram(patches(self._ops, layer, x[part, ...]))
         return total
 
     def _gram(self, signals: Array) -> HostArray:
@@ -65,22 +66,6 @@ class SignalGrams:
         parts = zip((self.inputs, self.errors), shape, (of_inputs, of_errors), strict=True)
         u, v = (_leading(grams[index], count) if count else np.zeros((n, 0)) for grams, n, count in parts)
         return u, v
-
-
-def _patches(ops: Backend, layer: Layer, x: Array) -> Array:
-    """What every site of a layer reads, (m, ..., fan_in), in the order of its weights."""
-    xp = ops.xp
-    if not layer.convolutional:
-        return xp.reshape(x, (x.shape[0], layer.fan_in))
-    kernel = layer.weight_shape[0]
-    m, height, width, channels = x.shape
-    r = kernel // 2
-    rows = xp.zeros((m, r, width, channels), dtype=x.dtype, device=x.device)
-    tall = xp.concat([rows, x, rows], axis=1)
-    sides = xp.zeros((m, height + 2 * r, r, channels), dtype=x.dtype, device=x.device)
-    padded = xp.concat([sides, tall, sides], axis=2)
-    views = [padded[:, i : i + height, j : j + width, :] for i in range(kernel) for j in range(kernel)]
-    return xp.concat(views, axis=-1)
 
 
 def _leading(gram: HostArray, count: int) -> HostArray:

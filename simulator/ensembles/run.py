@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from backends import HostArray
+from simulator.hessian.operator import HessianOperator
 from simulator.inputs import check_count
 from simulator.lanczos.density import SpectralDensity
 from simulator.lanczos.iteration import Lanczos
+from simulator.network.network import Network
 from simulator.streams import Seed, Streams
 
 from .density import EnsembleDensity
-from .ensemble import Ensemble
+
+
+class Drawable(Protocol):
+    """Random Hessians by number: `Ensemble`, `FreshNetworks`."""
+
+    @property
+    def network(self) -> Network:
+        """Whose weights the Hessians are of."""
+
+    def draw(self, index: int, seed: Seed) -> HessianOperator:
+        """Draw number `index`."""
 
 
 class EnsembleLanczos:
@@ -24,7 +36,7 @@ class EnsembleLanczos:
     a draw bit for bit.
     """
 
-    def __init__(self, ensemble: Ensemble, draws: int, n_probes: int, n_steps: int, seed: Seed = 0) -> None:
+    def __init__(self, ensemble: Drawable, draws: int, n_probes: int, n_steps: int, seed: Seed = 0) -> None:
         self._ensemble = ensemble
         self._draws = check_count(draws, "draws")
         self._probes, self._steps = check_count(n_probes, "n_probes"), check_count(n_steps, "n_steps")

@@ -51,6 +51,13 @@ def _total(terms: list[Array]) -> Array:
     return total
 
 
+def patches(ops: Backend, layer: Layer, x: Array) -> Array:
+    """What every site of a layer reads: x (m, *input_shape) -> (m, sites, fan_in), in the order of its weights."""
+    if layer.convolutional:
+        x = ops.patches(x, layer.weight_shape[0])
+    return ops.xp.reshape(x, (x.shape[0], -1, layer.fan_in))
+
+
 def linear(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     """z = Σ W^T x over the pairs (x, W): ([K,] m, *input_shape) -> ([K,] m, *gate_shape)."""
     if layer.convolutional:

@@ -68,6 +68,30 @@ def population_kernels(x: ArrayLike, widths: Sequence[int], variances: Sequence[
     return PopulationKernels(tuple(covariance), tuple(overlap), tuple(activation), tuple(backward))
 
 
+def infinite_width_kernel(x: ArrayLike, widths: Sequence[int], variances: Sequence[float]) -> tuple[Real, Real]:
+    """Tangent kernel K and covariance of the outputs T_0 of wide perceptrons at initialisation, both (m, m).
+
+    K is a sum over layers of products of two Gram matrices. Their means over the weights are kernels of this module,
+
+        K = X X^T ∘ n_1 d^1 + Σ_{l=2}^{L-1} n_{l-1} k^{l-1} ∘ n_l d^l + n_{L-1} k^{L-1},
+        E T T^T = s_L² n_{L-1} k^{L-1},
+
+    at the given widths up to corrections of relative order 1/n, [Jacot2018, Lee2018]. x (m, n_0), widths
+    [n_0, ..., n_L = 1], variances s_1²..s_L². Raises ValueError as `population_kernels`.
+
+    >>> import numpy as np
+    >>> kernel, covariance = infinite_width_kernel(np.eye(2), [2, 4, 1], [1.0, 0.25])
+    >>> kernel.round(3).tolist(), covariance.round(3).tolist()
+    ([[2.5, 0.637], [0.637, 2.5]], [[0.5, 0.159], [0.159, 0.5]])
+    """
+    rows = np.asarray(x, dtype=np.float64)
+    kernels = population_kernels(rows, widths, variances)
+    inputs = [rows @ rows.T, *(n * k for n, k in zip(widths[1:-1], kernels.activation, strict=True))]
+    slopes = [*(n * d for n, d in zip(widths[1:-1], kernels.backward, strict=True)), np.ones_like(inputs[0])]
+    kernel: Real = np.sum([a * b for a, b in zip(inputs, slopes, strict=True)], axis=0)
+    return kernel, variances[-1] * inputs[-1]
+
+
 def factor(kernel: Real) -> Real:
     """F with F F^T = kernel, for a symmetric positive semidefinite kernel (m, m) -> (m, rank)."""
     values, vectors = np.linalg.eigh(kernel)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backends import Backend, get_backend
-from simulator import Ensemble, HessianOperator, Network
+from simulator import Ensemble, EnsembleDensity, HessianOperator, Network
 from simulator.inputs import check_examples
 from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
@@ -20,6 +20,7 @@ from theory.signals import NetworkSignals
 from validation.measurements.moments import HessianMoments, hessian_moments
 from validation.measurements.signals import measure_signals
 
+from .fresh import fresh_density
 from .rung import RUNGS, SAMPLED_RUNGS, SIGNAL_RUNGS
 from .sampled import ensemble_density
 
@@ -241,7 +242,9 @@ def predict_spectrum(
     through the signals of a few networks of these widths freshly drawn from `seed`. R5 and R6 see the signals that
     `weights` make and of the weights themselves the mean square of each layer; any network will do. RK6 sees the Gram
     matrices of those signals, and solves R6's equation for signals drawn again from them. RE, REp,
-    REp8 and RK are means over `draws` of an ensemble, for any network: `validation.ensemble_density`. Raises
+    REp8 and RK are means over `draws` of an ensemble, for any network: `validation.ensemble_density`. R7 sees no
+    weights, but c (networks, m) of the fresh networks of `seed` as `validation.predict_training` predicts them:
+    `validation.fresh_density`. Raises
     `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
     solved.
     """
@@ -252,12 +255,18 @@ def predict_spectrum(
         return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
     if rung in SIGNAL_RUNGS:
         return rung_law(network, x, c, rung, weights, seed, backend)(points)
+    if RUNGS[rung].needs == "data":
+        return _mean_stieltjes(fresh_density(network, x, c, seed=seed, backend=backend), points)
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
     if rung in SAMPLED_RUNGS:
         drawn = ensemble_density(network, weights, x, c, rung=rung, draws=draws, seed=seed, backend=backend)
-        mean: Array = drawn.terminated_stieltjes(points).mean(axis=-1)
-        return mean
+        return _mean_stieltjes(drawn, points)
     operator = HessianOperator(network, weights, x, None, c=c, backend=backend)
     moments = hessian_moments(operator, seed=seed)
     return predict_from_moments(moments, points.reshape(-1), rung).reshape(points.shape)
+
+
+def _mean_stieltjes(drawn: EnsembleDensity, points: Array) -> Array:
+    mean: Array = drawn.terminated_stieltjes(points).mean(axis=-1)
+    return mean

@@ -15,9 +15,9 @@ class Rung:
     """One rung.
 
     name      as in reports;  title  in words
-    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, the "signals" of every neuron, or
-              "draws" of an ensemble
-    average   whether it describes networks at initialisation on average, and not the one at hand
+    needs     "moments" of the Hessian, the "shape" of a perceptron and its examples, the "signals" of every neuron,
+              "draws" of an ensemble, or the shape, the "data" and the schedule of training
+    average   whether it describes networks of a shape on average, and not the one at hand
     closure   of the linearised equations, for rungs that solve them
     ensemble  arguments of `simulator.Ensemble`, for rungs that draw from one, or solve for signals drawn from one
     recorded  whether a run of the main job tries it at every record
@@ -26,7 +26,7 @@ class Rung:
 
     name: str
     title: str
-    needs: Literal["moments", "shape", "signals", "draws"]
+    needs: Literal["moments", "shape", "signals", "draws", "data"]
     style: tuple[str, Any, str]
     average: bool = False
     closure: str = ""
@@ -45,6 +45,7 @@ RUNGS: dict[str, Rung] = {
         Rung("R4", "fresh networks", "signals", ("#0072B2", "-.", "P"), True, "cavity"),
         Rung("R5", "measured signals", "signals", ("#D55E00", "-", "o"), False, "mean_field"),
         Rung("R6", "every weight for itself", "signals", ("#882255", (0, (4, 1, 1, 1)), "X"), False, "cavity"),
+        Rung("R7", "before training", "data", ("#000000", (0, (3, 1, 1, 1)), "H"), average=True),
         Rung("RE", "fresh weights", "draws", ("#117733", "-", ">")),
         Rung("REp", "fresh weights, norms of neurons", "draws", ("#DDCC77", "-.", "h"), ensemble={"profile": True}),
         Rung(
@@ -83,7 +84,8 @@ RUNGS: dict[str, Rung] = {
 }
 MOMENT_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.needs == "moments")
 SIGNAL_RUNGS = {name: rung.closure for name, rung in RUNGS.items() if rung.needs == "signals"}
-AVERAGE_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.average)
+AVERAGE_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.average and rung.needs != "data")
+"""Those that describe networks at initialisation."""
 SAMPLED_RUNGS = {name: rung.ensemble for name, rung in RUNGS.items() if rung.needs == "draws"}
 """The arguments of `simulator.Ensemble` of every rung that draws from one."""
 RECORDED_DRAWS = tuple(name for name in SAMPLED_RUNGS if RUNGS[name].recorded)
