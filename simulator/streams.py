@@ -53,6 +53,8 @@ PURPOSES = {
     # of a run of the main job
     "examples": "the training examples",
     "spectrum examples": "those of them on which spectrum and prediction are computed",
+    "forecast examples": "the test examples of which R7 predicts the accuracy, where they are many",
+    "forecast probes": "Lanczos probes of R7, by epoch",
     "statistics": "symmetry tests of a record, by epoch",
     "facts": "probes of the exact facts, by epoch",
     "circuits": "circuits of a record, by epoch",

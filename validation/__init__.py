@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from validation.compare.job import compare
     from validation.compare.single import Report
     from validation.measurements.entries.record import entry_statistics
-    from validation.predictions.predict import predict_spectrum
     from validation.predictions.fresh import fresh_density
+    from validation.predictions.predict import predict_spectrum
     from validation.predictions.sampled import ensemble_density
     from validation.predictions.training import predict_training
     from validation.report.results import to_npz, to_xarray

@@ -37,9 +37,7 @@ class FreshNetworks:
     (2, (32, 32))
     """
 
-    def __init__(
-        self, network: Network, x: Any, c: Any, seed: Seed = 0, backend: str | Backend | None = None
-    ) -> None:
+    def __init__(self, network: Network, x: Any, c: Any, seed: Seed = 0, backend: str | Backend | None = None) -> None:
         self.network, self.backend = network, get_backend(backend)
         self._x, self._streams = x, Streams(seed)
         rows = np.asarray(real_array(c, "c"), dtype=np.float64)

@@ -77,7 +77,7 @@ def tangent_kernel(
                     continue
                 same = columns is None and other == part
                 block = _block(network, above, above if same else below(), ops)
-                kernel[part, other] = block
+                kernel[part, other] = (block + block.T) / 2 if same else block
                 if columns is None and not same:
                     kernel[other, part] = block.T
     return kernel

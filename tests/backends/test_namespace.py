@@ -28,6 +28,7 @@ from simulator import (
     risk,
     signal_powers,
     spectral_density,
+    tangent_kernel,
     train,
 )
 from support.cases import DENSE, IMAGES, SMALL, Case, assert_close
@@ -75,6 +76,7 @@ CALLS: dict[str, Callable[[Case, Backend], Any]] = {
     "gradient squared": lambda case, ops: case.network.flatten(gradient(*case.problem, "squared", ops)),
     "order parameter": lambda case, ops: order_parameter(*case.problem, "logistic", ops),
     "evaluate": lambda case, ops: evaluate(*case.problem, backend=ops, batch_size=4).active_fraction,
+    "tangent kernel": lambda case, ops: tangent_kernel(case.network, case.weights, case.x, case.x[:2], ops, 4),
     "signal powers": lambda case, ops: signal_powers(case.network, case.weights, case.x, ops),
     "full": lambda case, ops: _product(case, ops, "full"),
     "gauss-newton": lambda case, ops: _product(case, ops, "gauss_newton"),

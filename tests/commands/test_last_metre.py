@@ -25,7 +25,7 @@ from support.places import ROOT
 from support.synthetic_report import report
 from validation import figures
 from validation.compare.__main__ import main
-from validation.compare.page import render_html
+from validation.compare.pages.report import render_html
 from validation.errors import StorageError
 from validation.exact.__main__ import main as exact_main
 from validation.report import write as finishing

@@ -9,6 +9,7 @@ from simulator import Network
 from validation.data import Dataset
 from validation.interchange import LoadedWeights
 from validation.measurements.moments import default_moment_probes
+from validation.predictions.forecast import Forecast
 from validation.predictions.rung import RECORDED_DRAWS
 from validation.predictions.structure import structure_cases
 from validation.run.budget import Memory
@@ -31,6 +32,7 @@ class Bench:
     loaded: LoadedWeights | None = None
     memory: Memory = field(default_factory=Memory)
     deadline: Deadline = field(default_factory=Deadline)
+    forecast: Forecast | None = None
 
     def n_products(self) -> int:
         """Hessian products of one record, for the progress bar."""
@@ -39,9 +41,11 @@ class Bench:
         return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
 
     def n_sampled(self) -> int:
-        """Hessian products of the sampled rungs, and of --structure: one probe in each draw."""
+        """Hessian products of the sampled rungs, of R7 and of --structure: one probe in each draw."""
         cases = len(list(structure_cases(self.network))) if self.options.structure else 0
-        return (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) * (self._products_of_a_probe() + VERIFYING)
+        networks = 0 if self.forecast is None else self.forecast.c.shape[1]
+        count = (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) + networks
+        return count * (self._products_of_a_probe() + VERIFYING)
 
     def _products_of_a_probe(self) -> int:
         return min(self.density_steps(), self.network.n_weights)

@@ -1,4 +1,4 @@
-"""The sampled rungs of a record, and what --structure draws besides: each with its memory, kept draw by draw."""
+"""The sampled rungs and R7 of a record, and what --structure draws besides: each with its memory, kept draw by draw."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, HessianOperator, Lanczos, gradient
+from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, FreshNetworks, HessianOperator, Lanczos, gradient
 from simulator.streams import Streams
 from validation.measurements.outliers import describe_outliers
+from validation.predictions.fresh import describe_fresh
 from validation.predictions.rung import RECORDED_DRAWS
 from validation.predictions.sampled import describe_sampled, ensemble_of
 from validation.predictions.structure import describe_case, structure_cases
@@ -39,6 +40,25 @@ def sampled_rungs(
         record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
         stages.keep()
         stages.forget(rung)
+
+
+def fresh_networks(bench: Bench, epoch: int, stages: Stages, progress: Progress) -> None:
+    """R7: the spectra of fresh networks with the coefficients that were predicted for this epoch, one probe in each."""
+    record, options, steps = stages.record, bench.options, bench.density_steps()
+    if bench.forecast is None or "R7" in record["predictions"]:
+        return
+    begun = time.perf_counter()
+    x = bench.dataset.x[bench.dataset.spectrum]
+    networks = FreshNetworks(bench.network, x, bench.forecast.coefficients(epoch), options.seed, bench.backend)
+    first = networks.draw(0)
+    remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
+    bench.memory.check(f"R7 at epoch {epoch}", spectrum_bytes(first, Lanczos(first, 1, steps)), remedy)
+    run = EnsembleLanczos(networks, len(networks), 1, steps, Streams(options.seed)("forecast probes", epoch))
+    stages.run("R7", run, progress)
+    described = describe_fresh(record["spectrum"], run.result(), options.eta, bench.network.n_weights)
+    record["predictions"]["R7"] = described | {"seconds": round(time.perf_counter() - begun, 2)}
+    stages.keep()
+    stages.forget("R7")
 
 
 def structure(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from backends import Backend
 from simulator import HessianOperator, Lanczos, Network
+from simulator.passes.tangent_kernel import SHARE
 from theory.linearised.law import WORKING_SET
 from validation.measurements.facts import FACT_EXAMPLES, UNITS
 from validation.measurements.moments import BLOCK, default_moment_probes
@@ -77,6 +78,12 @@ def moments_bytes(operator: HessianOperator) -> float:
     network = operator.network
     n, drawn = network.n_weights, default_moment_probes(network.n_weights) * max(network.layer_sizes)
     return LIBRARIES + 8.0 * (n * network.depth + 2.0 * drawn) + product_bytes(operator, BLOCK)
+
+
+def forecast_bytes(network: Network, ops: Backend, examples: int, tested: int, networks: int) -> float:
+    """Tangent kernels of fresh networks in float64, one more while its blocks are made, and signals and Jacobians."""
+    kernels = 8.0 * (networks + 1) * examples * (examples + tested)
+    return LIBRARIES + kernels + 2.0 * ops.kept_bytes / SHARE + pass_bytes(network, ops, min(examples, ops.batch_size))
 
 
 def law_bytes(per_point: float, n_points: int) -> float:

@@ -41,7 +41,7 @@ from validation.run.stages import Stages
 from validation.run.storage import finite_or_none
 
 from .bench import Bench
-from .draws import sampled_rungs, structure
+from .draws import fresh_networks, sampled_rungs, structure
 from .estimates import entries_bytes, law_bytes, moments_bytes, seconds_of, spectrum_bytes, state_bytes
 
 Array = np.ndarray[Any, Any]
@@ -79,6 +79,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         stages.complete("signals")
     if rms > 0:
         sampled_rungs(bench, weights, c, epoch, stages, progress)
+        fresh_networks(bench, epoch, stages, progress)
     if options.structure and not stages.done("structure"):
         record.setdefault("structure", {"layers": {}, "directions": {}, "outliers": []})
         if rms > 0:
@@ -110,7 +111,7 @@ def silent_record(bench: Bench, weights: Sequence[Array], epoch: int, since: int
     whole = _whole(bench, weights, epoch)
     if whole.active_fraction > 0.0:
         return None
-    return {"epoch": epoch, "since": since, **_told(bench, weights, whole)}
+    return {"epoch": epoch, "since": since, **_told(bench, weights, whole, epoch)}
 
 
 def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> Array:
@@ -180,7 +181,7 @@ def _state(
         "epoch": epoch,
         "fresh": epoch == 0 and bench.loaded is None,
         "learning_rate": options.rate(max(epoch, 1)),
-        **_told(bench, weights, whole),
+        **_told(bench, weights, whole, epoch),
         "dead_layers": int(np.sum(powers[1:] == 0.0)),
         "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
         "weight_symmetry": [symmetry(w, statistics) for w in weights],
@@ -202,8 +203,9 @@ def _whole(bench: Bench, weights: Sequence[Array], epoch: int) -> Evaluation:
     return whole
 
 
-def _told(bench: Bench, weights: Sequence[Array], whole: Evaluation) -> dict[str, Any]:
+def _told(bench: Bench, weights: Sequence[Array], whole: Evaluation, epoch: int) -> dict[str, Any]:
     return {
+        "forecast": None if bench.forecast is None else bench.forecast.described(epoch),
         "risk": whole.risk,
         "accuracy": whole.accuracy,
         "test_accuracy": _test_accuracy(bench, weights),

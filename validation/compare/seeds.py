@@ -207,7 +207,7 @@ def _counted(counts: Counter[str], best: str, total: int) -> str | None:
 
 
 def _write(folder: Path, data: Record) -> None:
-    from .seeds_page import render_seeds
+    from .pages.seeds import render_seeds
 
     finish(folder, "seeds", data, _figures, render_seeds)
 

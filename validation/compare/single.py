@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -33,6 +33,7 @@ from validation.statistics.symmetry import false_discoveries
 
 from .bench import Bench
 from .estimates import seconds_of, training_bytes, weight_bytes
+from .forecast import forecast
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .record import measure, silent_record, silent_since
 
@@ -71,7 +72,7 @@ def compare_one(**options: Any) -> Report:
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
         elif report["dataset"] != _describe_data(bench.dataset):
             raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
-        report.setdefault("silent", [])  # begun by a version that measured every epoch
+        bench = replace(bench, forecast=forecast(bench, run, report))
         _train_and_measure(bench, run, report)
         _finish(run, report)
     return Report(report, run.root)
@@ -307,7 +308,7 @@ def _say_silent(record: dict[str, Any]) -> None:
 
 def _finish(run: RunDirectory, report: dict[str, Any]) -> None:
     """The final report, its page and its figures; not complete where a wanted epoch has neither record nor state."""
-    from .page import render_html
+    from .pages.report import render_html
 
     def figures() -> Mapping[str, Callable[[Any], Any]]:
         from validation.compare.figures.registry import figures_of

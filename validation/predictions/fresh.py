@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,14 +69,17 @@ def describe_fresh(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float,
 
     ``spread`` (energies,): standard deviation of a network's density, its probes included, in units of the measured
     rms; ``rms_of_networks``: the rms of each over the measured one; ``l1_of_networks``: L1 of each from the mean of
-    the others. A trained network is one of them: its own L1 cannot be smaller on average.
+    the others. A trained network is one of them: its own L1 cannot be smaller on average. ``l1_shape``: L1 with the
+    energies of R7 in units of its own rms.
     """
     rms, grid = spectrum["rms"], np.array(spectrum["energies"])
     densities = np.stack([one.terminated_density(grid * rms, eta * rms)[0] * rms for one in networks_of(drawn, n)])
     total = densities.sum(axis=0)
     others = [(total - one) / max(len(densities) - 1, 1) for one in densities]
-    several = len(densities) > 1
+    several, own = len(densities) > 1, math.sqrt(drawn.moment(2)[0])
+    shape = drawn.terminated_density(grid * own, eta * own)[0] * own if own > 0.0 else np.zeros_like(grid)
     return describe_sampled(spectrum, drawn, eta, n) | {
+        "l1_shape": l1_distance(grid, np.array(spectrum["density"]), shape),
         "spread": densities.std(axis=0, ddof=1).tolist() if several else None,
         "rms_of_networks": [float(np.sqrt(one.moment(2)[0])) / rms for one in networks_of(drawn, n)],
         "l1_of_networks": [l1_distance(grid, a, b) for a, b in zip(densities, others, strict=True)] if several else [],

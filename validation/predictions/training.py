@@ -20,6 +20,7 @@ from theory import infinite_width_kernel
 from .predict import perceptron_case
 
 Array = np.ndarray[Any, Any]
+BOUND = 1e50  # beyond it training has diverged: squares of such numbers are still finite
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def linearised_epochs(
                 velocity *= momentum
                 velocity[:, rows] += chosen.slope(np, labels[rows] * t) * labels[rows] / rows.size
                 moved += rate * velocity
-        if not np.isfinite(moved).all():
+        if not np.abs(moved).max(initial=0.0) <= BOUND:
             raise TrainingDivergedError(epoch, rate)
         yield moved
 

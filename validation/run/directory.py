@@ -4,8 +4,9 @@ DIR/report.json                   the report so far, rewritten after every recor
 DIR/checkpoints/epoch-NNNN.npz    training state after an epoch
 DIR/checkpoints/record-NNNN.json  what is known of the record of an epoch that is not in the report yet
 DIR/checkpoints/STEP-NNNN.npz     the inside of a step of that record: "lanczos", "moments"
+DIR/checkpoints/forecast.npz      what was predicted of the training before it began
 
-The last two are gone once the record is in the report. Every file carries a checksum, and names the run it is of.
+Those of a record are gone once the record is in the report. Every file carries a checksum, and names the run it is of.
 """
 
 from __future__ import annotations
@@ -147,6 +148,15 @@ class RunDirectory:
     def forget_step(self, name: str, epoch: int) -> None:
         self.step_path(name, epoch).unlink(missing_ok=True)
 
+    def save_arrays(self, name: str, arrays: Mapping[str, Array]) -> None:
+        """Keep arrays of the whole run, of no epoch."""
+        self._write(self.checkpoints / f"{name}.npz", arrays, 0)
+
+    def load_arrays(self, name: str) -> dict[str, Array] | None:
+        """What was kept of the whole run, None where nothing was; `StorageError` names a file damaged or foreign."""
+        path = self.checkpoints / f"{name}.npz"
+        return self._read(path, 0) if path.exists() else None
+
     def record_path(self, epoch: int) -> Path:
         return self.checkpoints / f"record-{epoch:04d}.json"
 
@@ -195,7 +205,7 @@ class RunDirectory:
 
 
 def _kind(path: Path) -> str:
-    return path.stem.rpartition("-")[0]
+    return path.stem.rpartition("-")[0] or path.stem
 
 
 def _unusable(path: Path, reason: object) -> StorageError:

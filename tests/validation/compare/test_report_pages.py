@@ -14,7 +14,7 @@ from support.page import Page
 from support.places import ROOT
 from support.synthetic_report import CASES, CLAIMS, report
 from validation.compare.captions.run import CAPTIONS, caption
-from validation.compare.page import render_html
+from validation.compare.pages.report import render_html
 from validation.report.markup import CSS, captioned, number, prose, sentence, with_options
 from validation.statistics.estimate import plus_minus
 
@@ -274,5 +274,5 @@ def test_options_do_not_break_at_their_hyphens() -> None:
 
 
 def test_the_page_needs_no_matplotlib() -> None:
-    code = "import sys, validation.compare.page; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, validation.compare.pages.report; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

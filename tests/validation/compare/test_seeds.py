@@ -19,8 +19,8 @@ from validation.compare import seeds as module
 from validation.compare import single
 from validation.compare.__main__ import main
 from validation.compare.options import OptionError
+from validation.compare.pages.seeds import render_seeds
 from validation.compare.seeds import digest, joint, run_seed
-from validation.compare.seeds_page import render_seeds
 from validation.compare.single import Report
 
 SMALL: dict[str, Any] = {

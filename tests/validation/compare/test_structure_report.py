@@ -15,7 +15,7 @@ from simulator import mlp
 from support.page import Page
 from support.synthetic_report import report
 from validation import figures
-from validation.compare.page import render_html
+from validation.compare.pages.report import render_html
 from validation.predictions.structure import structure_cases
 
 

@@ -15,17 +15,19 @@ from validation.statistics.estimate import plus_minus
 from .entries import ENTRY_CAPTIONS, entry_facts
 
 UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
+FORECAST = " Shaded: predicted before training by freshly drawn networks (R7), from the least to the largest."
 CAPTIONS = {
     "risk_accuracy": (
         "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "
         "Thin line: mean over the mini-batches of each epoch, taken while the weights move and drawn at the "
-        "middle of the epoch. From epoch {first} to {last} the risk goes from {risk_first} to {risk_last} and "
-        "the accuracy from {accuracy_first} to {accuracy_last}."
+        "middle of the epoch.{forecast} From epoch {first} to {last} the risk goes from {risk_first} to {risk_last} "
+        "and the accuracy from {accuracy_first} to {accuracy_last}."
     ),
     "order_parameter": (
         "Order parameter and risk (fig. 4b). The squared norm of the gradient times the learning rate {rate} "
         "is, to first order, the risk that one step of plain gradient descent removes.{effective} The paper finds it "
-        "in proportion to the risk and about one decade below it (dotted). Here the ratio to the risk is {ratio}."
+        "in proportion to the risk and about one decade below it (dotted).{forecast} Here the ratio to the risk is "
+        "{ratio}."
     ),
     "spectrum": (
         "Hessian spectrum, measured and predicted (fig. 8a). Energies are in units of the rms eigenvalue; the "
@@ -114,6 +116,7 @@ def facts(data: Report) -> dict[str, str]:
     ends, training = {"first": epochs[0], "last": epochs[-1]}, data["training"]
     found = {
         "examples": f"{data['dataset']['examples']:,}",
+        "forecast": FORECAST if any(e.get("forecast") for e in epochs) else "",
         "test": "; squares: the test set" if any(e["test_accuracy"] is not None for e in epochs) else "",
         "spectrum_examples": f"{data['dataset']['spectrum_examples']:,}",
         "probes": _count(max(len(e["spectrum"]["nodes"]) for e in epochs), "probe"),

@@ -86,6 +86,10 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float
     for rung, prediction in sorted(predictions.items()):
         colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
         ax.plot(*_predicted(law, prediction, energies, eta), color=colour, ls=style, lw=1.2)
+        if prediction.get("spread"):
+            middle, spread = (np.asarray(prediction[name]) for name in ("density", "spread"))
+            ends = np.maximum(middle - spread, middle / 20), middle + spread
+            ax.fill_between(law["energies"], *ends, color=colour, alpha=0.12, lw=0)
     ax.plot(energies, density, color=INK, lw=0.9)
     _distances(ax, predictions)
 

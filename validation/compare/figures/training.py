@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from validation.report.drawing import (
     INK,
     ORDER,
+    RUNG_STYLES,
     TEST,
     TRAIN,
     Array,
@@ -52,7 +53,9 @@ def risk_accuracy(report: Report) -> Figure:
         bottom.plot(at, test, color=TEST, marker="s", ls="--", lw=0.9, ms=7, mfc="none", label="test set")
     bottom.axhline(1, color=INK, lw=0.6, ls=":")
     bottom.set(ylabel="accuracy", ylim=(min(0.45, bottom.get_ylim()[0]), 1.03))
-    fig.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    forecast_band(top, epochs, "risk")
+    forecast_band(bottom, epochs, "accuracy")
+    fig.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     epoch_axis(bottom, np.concatenate([at, middle]))
     return fig
 
@@ -80,9 +83,28 @@ def order_parameter(report: Report) -> Figure:
     plot_with_zeros(top, [risks, *((at, values, style) for values, style in curves)], lowered)
     top.plot(at, lowered, color=INK, lw=1, ls=":", marker="_", label="one decade below the risk", zorder=1.5)
     top.set_ylabel(r"R and rate $\times\,\|\nabla R\|^2$")
-    fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    known = [bool(e.get("forecast")) for e in epochs]
+    forecast_band(top, epochs, "order_parameter", r"$\eta\,\|\nabla R\|^2$ ", rate[known])
+    fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     _ratio_panel(bottom, at, risk, curves)
     return fig
+
+
+def forecast_band(ax: Axes, epochs: Sequence[Report], name: str, what: str = "", scale: Array | float = 1.0) -> None:
+    """What fresh networks predicted before training (R7): their mean, and from the least to the largest of them."""
+    known = [e for e in epochs if e.get("forecast")]
+    if not known:
+        return
+    values = np.array([e["forecast"][name] for e in known], dtype=float).T * scale
+    at, limits = column(known, "epoch"), ax.get_ylim()
+    colour, style, _ = RUNG_STYLES["R7"]
+    low, mean, high = values.min(axis=0), values.mean(axis=0), values.max(axis=0)
+    if ax.get_yscale() != "linear":  # 0 stands below a log axis
+        low, mean, high = (np.maximum(part, limits[0] / 10) for part in (low, mean, high))
+    label = f"{what}predicted before training (R7), and its range"
+    ax.fill_between(at, low, high, color=colour, alpha=0.12, lw=0, zorder=0.5)
+    ax.plot(at, mean, color=colour, ls=style, lw=1.1, marker="none", label=label, zorder=1.2)
+    ax.set_ylim(limits)
 
 
 def _ratio_panel(ax: Axes, at: Array, risk: Array, curves: Sequence[tuple[Array, dict[str, Any]]]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
-from validation.compare.spectrum_page import bulk_section, spectrum_table, tails_section
-from validation.compare.structure_page import structure_section
+from validation.compare.pages.forecast import forecast_section
+from validation.compare.pages.spectrum import bulk_section, spectrum_table, tails_section
+from validation.compare.pages.structure import structure_section
 from validation.predictions.rung import named
 from validation.report.markup import (
     captioned,
@@ -40,6 +41,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _verdicts(data),
         _figures(data, figures or {}),
         _epochs(data),
+        forecast_section(data),
         bulk_section(data),
         tails_section(data),
         structure_section(data),

@@ -1,0 +1,1 @@
+"""The page of a comparison, section by section, from `report.json` alone."""
