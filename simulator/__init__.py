@@ -46,7 +46,16 @@ from simulator.maxent.law import MaxEntropyLaw, solve_maxent
 from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
-from simulator.passes.risk import Evaluation, evaluate, gradient, order_parameter, output, risk, signal_powers
+from simulator.passes.risk import (
+    Evaluation,
+    evaluate,
+    gradient,
+    order_parameter,
+    output,
+    output_gradient,
+    risk,
+    signal_powers,
+)
 from simulator.passes.tangent_kernel import tangent_kernel
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
@@ -116,6 +125,7 @@ __all__ = [
     "order_parameter_pairs",
     "output",
     "output_assembly",
+    "output_gradient",
     "path_magnitudes",
     "path_weights",
     "risk",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class FreshNetworks:
     x : (m, *input_shape) examples; ``c`` (networks, m): ∂ℓ/∂T/m of every network, as `validation.predict_training`
         gives them for the same `seed`
     seed : names the networks: number k has the weights of `fresh_weights(network, Streams(seed), k)`
+    weights : the weights of number k instead, for networks that have moved
 
     Raises `ValueError` for a c of another shape.
 
@@ -37,9 +39,18 @@ class FreshNetworks:
     (2, (32, 32))
     """
 
-    def __init__(self, network: Network, x: Any, c: Any, seed: Seed = 0, backend: str | Backend | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        x: Any,
+        c: Any,
+        seed: Seed = 0,
+        backend: str | Backend | None = None,
+        weights: Callable[[int], Sequence[Any]] | None = None,
+    ) -> None:
         self.network, self.backend = network, get_backend(backend)
-        self._x, self._streams = x, Streams(seed)
+        self._x, streams = x, Streams(seed)
+        self._weights = partial(fresh_weights, network, streams) if weights is None else weights
         rows = np.asarray(real_array(c, "c"), dtype=np.float64)
         if rows.ndim != 2 or len(rows) == 0:
             raise ValueError(f"c has shape {rows.shape}: expected (networks, m), one row for every fresh network")
@@ -50,5 +61,4 @@ class FreshNetworks:
 
     def draw(self, index: int, seed: Seed = 0) -> HessianOperator:
         """The Hessian of network number `index`, which does not depend on the `seed` of the other draws."""
-        weights = fresh_weights(self.network, self._streams, index)
-        return HessianOperator(self.network, weights, self._x, None, c=self.c[index], backend=self.backend)
+        return HessianOperator(self.network, self._weights(index), self._x, None, c=self.c[index], backend=self.backend)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
-from simulator.inputs import check_count, check_examples, check_labels, check_weights
+from simulator.inputs import check_coefficients, check_count, check_examples, check_labels, check_weights
 from simulator.memory import device_memory
 from simulator.network.network import Network
 from simulator.streams import Seed, Streams
@@ -181,6 +181,29 @@ def gradient(
 ) -> list[HostArray]:
     """∇R, sums of circuits (16), one host array per layer; ℓ' = 0 at the hinge's kink u = 1 and h = 0 at z = 0."""
     return evaluate(network, weights, x, y, loss, backend).gradient
+
+
+def output_gradient(
+    network: Network, weights: Sequence[Any], x: Any, c: Any, backend: str | Backend | None = None
+) -> list[HostArray]:
+    """Σ_i c_i ∇T(x_i) for c (m,), one host array per layer: ∇R for c = ∂ℓ/∂T/m.
+
+    >>> import numpy as np
+    >>> from simulator import mlp, output_gradient
+    >>> output_gradient(mlp([2, 1]), [np.ones((2, 1))], np.eye(2), [1.0, -2.0], "numpy")[0].ravel().tolist()
+    [1.0, -2.0]
+    """
+    ops = get_backend(backend)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
+    top = check_coefficients(c, x.shape[0], ops.dtype)
+    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
+    with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
+        for part in batches(x.shape[0], ops.batch_size):
+            signals = propagate(network, w, ops.asarray(x[part]), ops)
+            errors = backpropagate(network, w, signals, ops.asarray(top[part]), ops)
+            made = assemble_gradient(network, signals, errors, ops)
+            total = [a + b for a, b in zip(total, made, strict=True)]
+    return [ops.to_numpy(g) for g in total]
 
 
 def order_parameter(

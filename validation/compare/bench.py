@@ -43,7 +43,7 @@ class Bench:
     def n_sampled(self) -> int:
         """Hessian products of the sampled rungs, of R7 and of --structure: one probe in each draw."""
         cases = len(list(structure_cases(self.network))) if self.options.structure else 0
-        networks = 0 if self.forecast is None else self.forecast.c.shape[1]
+        networks = 0 if self.forecast is None else self.forecast.networks * len(self.forecast.rungs)
         count = (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) + networks
         return count * (self._products_of_a_probe() + VERIFYING)
 

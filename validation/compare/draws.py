@@ -11,6 +11,7 @@ import numpy as np
 from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, FreshNetworks, HessianOperator, Lanczos, gradient
 from simulator.streams import Streams
 from validation.measurements.outliers import describe_outliers
+from validation.predictions.forecast import Forecast
 from validation.predictions.fresh import describe_fresh
 from validation.predictions.rung import RECORDED_DRAWS
 from validation.predictions.sampled import describe_sampled, ensemble_of
@@ -43,22 +44,32 @@ def sampled_rungs(
 
 
 def fresh_networks(bench: Bench, epoch: int, stages: Stages, progress: Progress) -> None:
-    """R7: the spectra of fresh networks with the coefficients that were predicted for this epoch, one probe in each."""
-    record, options, steps = stages.record, bench.options, bench.density_steps()
-    if bench.forecast is None or "R7" in record["predictions"]:
+    """R7, R7m: the spectra of fresh networks with the c that was predicted for this epoch, one probe in each."""
+    if bench.forecast is None:
         return
+    for rung in bench.forecast.rungs:
+        if rung not in stages.record["predictions"]:
+            _forecast_rung(bench, bench.forecast, rung, epoch, stages, progress)
+
+
+def _forecast_rung(bench: Bench, forecast: Forecast, rung: str, epoch: int, stages: Stages, progress: Progress) -> None:
+    record, data, options, steps = stages.record, bench.dataset, bench.options, bench.density_steps()
     begun = time.perf_counter()
-    x = bench.dataset.x[bench.dataset.spectrum]
-    networks = FreshNetworks(bench.network, x, bench.forecast.coefficients(epoch), options.seed, bench.backend)
+
+    def weights(index: int) -> list[Array]:
+        return forecast.weights(rung, epoch, bench.network, index, data.x, options.seed, bench.backend)
+
+    c = forecast.coefficients(rung, epoch)
+    networks = FreshNetworks(bench.network, data.x[data.spectrum], c, options.seed, bench.backend, weights)
     first = networks.draw(0)
     remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
-    bench.memory.check(f"R7 at epoch {epoch}", spectrum_bytes(first, Lanczos(first, 1, steps)), remedy)
+    bench.memory.check(f"{rung} at epoch {epoch}", spectrum_bytes(first, Lanczos(first, 1, steps)), remedy)
     run = EnsembleLanczos(networks, len(networks), 1, steps, Streams(options.seed)("forecast probes", epoch))
-    stages.run("R7", run, progress)
+    stages.run(rung, run, progress)
     described = describe_fresh(record["spectrum"], run.result(), options.eta, bench.network.n_weights)
-    record["predictions"]["R7"] = described | {"seconds": round(time.perf_counter() - begun, 2)}
+    record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
     stages.keep()
-    stages.forget("R7")
+    stages.forget(rung)
 
 
 def structure(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress) -> None:

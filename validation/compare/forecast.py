@@ -1,4 +1,4 @@
-"""What a run predicts of its training before it begins (rung R7), kept in the folder of the run."""
+"""What a run predicts of its training before it begins (rungs R7 and R7m), kept in the folder of the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 
 from simulator import TrainingDivergedError, fresh_weights, tangent_kernel
-from simulator.passes.losses import get_loss
 from simulator.streams import Streams
 from validation.errors import InsufficientMemoryError
-from validation.predictions.forecast import Forecast
-from validation.predictions.training import describe, linearised_epochs, linearised_networks
+from validation.predictions.forecast import COLUMNS, Forecast
+from validation.predictions.rung import FORECAST_RUNGS
+from validation.predictions.training import (
+    Linearised,
+    Schedule,
+    describe,
+    linearised_epochs,
+    linearised_networks,
+    reader,
+)
 from validation.run.console import Stage
 from validation.run.directory import RunDirectory
 
@@ -23,7 +30,6 @@ Array = np.ndarray[Any, Any]
 NETWORKS = 4
 TRIAL = 32  # examples of the smaller of two trials, from which the kernel's time is estimated
 FILE = "forecast"
-COLUMNS = ("risk", "accuracy", "active_fraction", "order_parameter")
 
 
 def forecast(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> Forecast | None:
@@ -60,8 +66,8 @@ def _refused(bench: Bench) -> str | None:
     seconds, budget = _seconds(bench), options.prediction_seconds or 0.0
     if seconds > budget:
         return (
-            f"the tangent kernel of {NETWORKS} fresh networks on {m:,} training examples is estimated at "
-            f"{seconds:.0f} s, more than --prediction-seconds {budget:g}: raise it, or {remedy}"
+            f"tangent kernels of {NETWORKS} fresh networks on {m:,} training examples, one for each record, are "
+            f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}: raise it, or {remedy}"
         )
     try:
         bench.memory.announce(f"tangent kernels on {m:,} training examples", need, remedy, seconds)
@@ -81,8 +87,8 @@ def _seconds(bench: Bench) -> float:
     one, two = trial(few), trial(2 * few)  # a few + b few², 2 a few + 4 b few²
     pairs = max(two - 2 * one, 0.0) / (2 * few**2)
     each = max(one / few - pairs * few, 0.0)
-    tested = _tested(bench).size
-    return NETWORKS * (each * (m + tested) + pairs * m * (m + 2 * tested))
+    tested, readings = _tested(bench).size, len(bench.options.record or ())
+    return NETWORKS * readings * (each * (m + tested) + pairs * m * (m + 2 * tested))
 
 
 def _tested(bench: Bench) -> Array:
@@ -97,27 +103,47 @@ def _tested(bench: Bench) -> Array:
 
 def _made(bench: Bench) -> Forecast:
     data, network, options = bench.dataset, bench.network, bench.options
-    streams, tested = Streams(options.seed), _tested(bench)
+    streams, tested, wanted = Streams(options.seed), _tested(bench), sorted(options.record or ())
     drawn = [fresh_weights(network, streams, k) for k in range(NETWORKS)]
+    test = data.x_test[tested] if data.x_test is not None else None
     with Stage("tangent kernels of fresh networks"):
-        test = data.x_test[tested] if data.x_test is not None else None
         law = linearised_networks(network, data.x, drawn, test, bench.backend)
-    loss, wanted, rows = get_loss(options.loss), set(options.record or ()), []
-    last = max(wanted, default=0)
+    columns: dict[str, Array] = {}
+    for rung in FORECAST_RUNGS:
+        moves = {epoch: np.zeros_like(law.start) for epoch in wanted}
+        rows = _followed(bench, law, rung, moves, test, None if data.y_test is None else data.y_test[tested])
+        columns |= {f"{rung}/{name}": np.stack([row[name] for row in rows]) for name in rows[0]}
+        if any(u.any() for u in moves.values()):
+            columns[f"{rung}/moves"] = np.stack([moves[epoch] for epoch in wanted])
+    return Forecast(np.array(wanted), columns)
+
+
+def _followed(
+    bench: Bench, law: Linearised, rung: str, moves: dict[int, Array], test: Array | None, labels: Array | None
+) -> list[dict[str, Array]]:
+    """The rows of the recorded epochs, by one rung; what the weights move by at every reading is put into `moves`."""
+    data, options = bench.dataset, bench.options
+    last, again = max(moves), reader(bench.network, data.x, test, bench.backend)
     rates = [options.rate(epoch) for epoch in range(1, last + 1)]
-    steps = linearised_epochs(
-        law, data.y, epochs=last, batch_size=options.batch_size, learning_rate=rates,
-        momentum=options.momentum, loss=options.loss, seed=options.seed,
-    )  # fmt: skip
-    with Stage("predicting the training", last, "epochs") as progress:
-        for epoch, moved in enumerate(steps):
+    schedule = Schedule(rates, options.batch_size, options.momentum, options.loss, options.seed)
+    due = iter(sorted(epoch for epoch in moves if epoch > 0))
+
+    def read(before: Linearised, moved: Array) -> Linearised:
+        moves[next(due)] = moved
+        return again(before, moved)
+
+    rows, reads = [], tuple(moves) if FORECAST_RUNGS[rung] else ()
+    with Stage(f"predicting the training ({rung})", last, "epochs") as progress:
+        for epoch, (now, moved) in enumerate(linearised_epochs(law, data.y, schedule, reads, read)):
             progress.reach(epoch)
-            if epoch in wanted:
-                found = describe(law, moved, data.y, loss)
-                found["active_fraction"] = found["active"] / len(data.y)
-                if (outputs := law.test_outputs(moved)) is not None and data.y_test is not None:
-                    found["test_accuracy"] = np.mean(data.y_test[tested] * outputs > 0, axis=1)
-                rows.append(found)
-    c = np.stack([row["c"][:, data.spectrum] for row in rows]) * (len(data.y) / data.spectrum.size)
-    names = [*COLUMNS, "test_accuracy"] if "test_accuracy" in rows[0] else COLUMNS
-    return Forecast(np.array(sorted(wanted)), c, {name: np.stack([row[name] for row in rows]) for name in names})
+            if epoch not in moves:
+                continue
+            found = describe(now, moved, data.y, options.loss)
+            outputs = now.test_outputs(moved)
+            row = {name: found[name] for name in COLUMNS if name in found}
+            row["active_fraction"] = found["active"] / len(data.y)
+            row["c"] = found["c"][:, data.spectrum] * (len(data.y) / data.spectrum.size)
+            if outputs is not None and labels is not None:
+                row["test_accuracy"] = np.mean(labels * outputs > 0, axis=1)
+            rows.append(row)
+    return rows

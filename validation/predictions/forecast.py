@@ -4,43 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from simulator import Network, fresh_weights
+from simulator.streams import Seed, Streams
+
+from .training import moved_weights
+
 Array = np.ndarray[Any, Any]
+COLUMNS = ("risk", "accuracy", "test_accuracy", "active_fraction", "order_parameter")
 
 
 @dataclass(frozen=True)
 class Forecast:
     """Predictions of every recorded epoch by freshly drawn networks, before a single step is taken.
 
-    ``epochs`` (records,); ``c`` (records, networks, spectrum examples): ∂ℓ/∂T over the number of these examples;
-    ``columns``: arrays (records, networks) by name, "test_accuracy" among them where there is a test set.
+    ``epochs`` (records,). Of every rung ``RUNG/NAME``: ``c`` (records, networks, spectrum examples), ∂ℓ/∂T over the
+    number of these examples; `COLUMNS` (records, networks), of which the accuracy on a test may be absent. Where
+    kernels were read again, ``moves`` (records, networks, m): u between one record and the next.
     """
 
     epochs: Array
-    c: Array
     columns: Mapping[str, Array]
 
-    def coefficients(self, epoch: int) -> Array:
+    @property
+    def rungs(self) -> list[str]:
+        """The rungs that were predicted."""
+        return sorted({name.partition("/")[0] for name in self.columns})
+
+    @property
+    def networks(self) -> int:
+        """How many fresh networks there are."""
+        return int(self.columns[f"{self.rungs[0]}/risk"].shape[1])
+
+    def coefficients(self, rung: str, epoch: int) -> Array:
         """c (networks, spectrum examples) of a recorded epoch."""
-        coefficients: Array = self.c[self._row(epoch)]
+        coefficients: Array = self.columns[f"{rung}/c"][self._row(epoch)]
         return coefficients
 
-    def described(self, epoch: int) -> dict[str, list[float]]:
-        """What a record keeps: a number for each of the networks."""
-        return {name: values[self._row(epoch)].tolist() for name, values in self.columns.items()}
+    def weights(self, rung: str, epoch: int, network: Network, index: int, x: Any, seed: Seed, ops: Any) -> list[Array]:
+        """The weights of fresh network number `index`, moved along the training examples x where the rung says so."""
+        weights = fresh_weights(network, Streams(seed), index)
+        moves = self.columns.get(f"{rung}/moves")
+        for row in range(0 if moves is None else self._row(epoch) + 1):
+            if moves is not None and moves[row, index].any():
+                weights = moved_weights(network, weights, x, moves[row, index], ops)
+        return weights
+
+    def described(self, epoch: int) -> dict[str, dict[str, list[float]]]:
+        """What a record keeps: a number of every rung for each of the networks."""
+        found: dict[str, dict[str, list[float]]] = {rung: {} for rung in self.rungs}
+        for rung, name in product(self.rungs, COLUMNS):
+            if f"{rung}/{name}" in self.columns:
+                found[rung][name] = self.columns[f"{rung}/{name}"][self._row(epoch)].tolist()
+        return found
 
     def _row(self, epoch: int) -> int:
         return int(np.flatnonzero(self.epochs == epoch)[0])
 
     def arrays(self) -> dict[str, Array]:
         """As they are kept."""
-        return {"epochs": self.epochs, "c": self.c, **self.columns}
+        return {"epochs": self.epochs, **self.columns}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Array]) -> Forecast:
         """What was kept."""
-        columns = {name: values for name, values in arrays.items() if name not in ("epochs", "c")}
-        return cls(arrays["epochs"], arrays["c"], columns)
+        return cls(arrays["epochs"], {name: values for name, values in arrays.items() if name != "epochs"})

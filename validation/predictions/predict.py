@@ -255,6 +255,10 @@ def predict_spectrum(
         return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
     if rung in SIGNAL_RUNGS:
         return rung_law(network, x, c, rung, weights, seed, backend)(points)
+    if RUNGS[rung].moves:
+        raise ValueError(
+            f"rung {rung} needs networks that have moved: use rung='R7', or `simulator.FreshNetworks` with weights"
+        )
     if RUNGS[rung].needs == "data":
         return _mean_stieltjes(fresh_density(network, x, c, seed=seed, backend=backend), points)
     if weights is None:

@@ -20,6 +20,7 @@ class Rung:
     average   whether it describes networks of a shape on average, and not the one at hand
     closure   of the linearised equations, for rungs that solve them
     ensemble  arguments of `simulator.Ensemble`, for rungs that draw from one, or solve for signals drawn from one
+    moves     whether the kernels behind a prediction of the training move with it
     recorded  whether a run of the main job tries it at every record
     style     colour (Okabe and Ito's; R6 Tol's wine: distinct to the colour-blind), line, marker (for grey prints)
     """
@@ -31,6 +32,7 @@ class Rung:
     average: bool = False
     closure: str = ""
     ensemble: Mapping[str, Any] = field(default_factory=dict)
+    moves: bool = False
     recorded: bool = True
 
 
@@ -46,6 +48,9 @@ RUNGS: dict[str, Rung] = {
         Rung("R5", "measured signals", "signals", ("#D55E00", "-", "o"), False, "mean_field"),
         Rung("R6", "every weight for itself", "signals", ("#882255", (0, (4, 1, 1, 1)), "X"), False, "cavity"),
         Rung("R7", "before training", "data", ("#EE3377", (0, (3, 1, 1, 1)), "H"), average=True),
+        Rung(
+            "R7m", "before training, kernels moved", "data", ("#EE7733", (0, (6, 1.5)), "8"), average=True, moves=True
+        ),
         Rung("RE", "fresh weights", "draws", ("#117733", "-", ">")),
         Rung("REp", "fresh weights, norms of neurons", "draws", ("#DDCC77", "-.", "h"), ensemble={"profile": True}),
         Rung(
@@ -89,6 +94,8 @@ AVERAGE_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.average and r
 SAMPLED_RUNGS = {name: rung.ensemble for name, rung in RUNGS.items() if rung.needs == "draws"}
 """The arguments of `simulator.Ensemble` of every rung that draws from one."""
 RECORDED_DRAWS = tuple(name for name in SAMPLED_RUNGS if RUNGS[name].recorded)
+FORECAST_RUNGS = {name: rung.moves for name, rung in RUNGS.items() if rung.needs == "data"}
+"""Whether kernels are read again, of every rung that predicts the training."""
 OWN_RUNGS = tuple(name for name, rung in RUNGS.items() if not rung.average)
 SOLVED_RUNGS = tuple(name for name, rung in RUNGS.items() if rung.closure and not rung.average and not rung.ensemble)
 """Those that solve equations with the signals of the network at hand."""

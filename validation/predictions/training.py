@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from backends import Backend, get_backend
-from simulator import Network, TrainingDivergedError, fresh_weights, output, tangent_kernel
+from simulator import Network, TrainingDivergedError, fresh_weights, output, output_gradient, tangent_kernel
 from simulator.inputs import check_count, check_examples, check_labels
-from simulator.passes.losses import Loss, get_loss
+from simulator.passes.losses import get_loss
 from simulator.passes.risk import batches
 from simulator.streams import Seed, Streams
 from theory import infinite_width_kernel
@@ -44,19 +44,21 @@ class PredictedTraining:
 
 @dataclass(frozen=True)
 class Linearised:
-    """Networks whose outputs move along their tangent kernels as these are at the start.
+    """Networks whose outputs move along their tangent kernels as these were when they were last read.
 
-    ``start`` T_0 (networks, m) and ``kernel`` K (networks, m, m) on the training examples; ``test_start``
-    (networks, m') and ``test_kernel`` (networks, m', m) between the examples of a test and those.
+    ``start`` T (networks, m) and ``kernel`` K (networks, m, m) at that moment, on the training examples; ``test_start``
+    (networks, m') and ``test_kernel`` (networks, m', m) between the examples of a test and those. ``weights`` of every
+    network at that moment; None in the limit of wide layers, which has none.
     """
 
     start: Array
     kernel: Array
     test_start: Array | None = None
     test_kernel: Array | None = None
+    weights: Sequence[Sequence[Any]] | None = None
 
     def outputs(self, moved: Array) -> Array:
-        """T after the weights have moved by -∇T^T u: T_0 - K u for u (networks, m)."""
+        """T after the weights have moved by -∇T^T u: T - K u for u (networks, m)."""
         return self.start - _times(self.kernel, moved)
 
     def test_outputs(self, moved: Array) -> Array | None:
@@ -78,15 +80,15 @@ def linearised_networks(
     x_test: Any = None,
     backend: str | Backend | None = None,
 ) -> Linearised:
-    """T_0 and K of networks with these weights, on x (m, ...) and on the examples of a test."""
+    """T and K of networks with these weights, on x (m, ...) and on the examples of a test."""
     ops = get_backend(backend)
     start = np.stack([output(network, w, x, ops).astype(np.float64) for w in weights])
     kernel = np.stack([tangent_kernel(network, w, x, backend=ops) for w in weights])
     if x_test is None:
-        return Linearised(start, kernel)
+        return Linearised(start, kernel, weights=weights)
     test_start = np.stack([output(network, w, x_test, ops).astype(np.float64) for w in weights])
     test_kernel = np.stack([tangent_kernel(network, w, x_test, x, backend=ops) for w in weights])
-    return Linearised(start, kernel, test_start, test_kernel)
+    return Linearised(start, kernel, test_start, test_kernel, weights)
 
 
 def infinite_width(network: Network, x: Any, networks: int, seed: Seed, x_test: Any = None) -> Linearised:
@@ -106,71 +108,103 @@ def infinite_width(network: Network, x: Any, networks: int, seed: Seed, x_test: 
     return Linearised(drawn[:, :m], every_kernel[:, :m, :m], drawn[:, m:], every_kernel[:, m:, :m])
 
 
+def moved_weights(
+    network: Network, weights: Sequence[Any], x: Any, moved: Array, backend: str | Backend | None = None
+) -> list[Array]:
+    """w - Σ_i u_i ∇T(x_i) for u (m,): where the weights of a linearised network are."""
+    steps = output_gradient(network, weights, x, moved, backend)
+    return [np.asarray(w, dtype=np.float64) - step for w, step in zip(weights, steps, strict=True)]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What `simulator.train` is told: ``rates`` are the learning rates of the epochs."""
+
+    rates: Sequence[float]
+    batch_size: int
+    momentum: float = 0.0
+    loss: str = "hinge"
+    seed: Seed = 0
+
+
+Read = Callable[[Linearised, Array], Linearised]
+"""(law, u) -> the law of the same networks once their weights have moved by -Σ_i u_i ∇T_i."""
+
+
 def linearised_epochs(
-    law: Linearised,
-    y: Any,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float | Sequence[float],
-    momentum: float = 0.0,
-    loss: str = "hinge",
-    seed: Seed = 0,
-) -> Iterator[Array]:
-    """u (networks, m) after epochs 0, 1, ...: the weights have moved by -Σ_i u_i ∇T_i.
+    law: Linearised, y: Array, schedule: Schedule, reads: Sequence[int] = (), read: Read | None = None
+) -> Iterator[tuple[Linearised, Array]]:
+    """(law, u) after epochs 0, 1, ...: since the law was read the weights have moved by -Σ_i u_i ∇T_i.
 
     On the batches B_t that `simulator.train` visits for the same seed,
 
         v_{t+1} = momentum v_t + c_t,   u_{t+1} = u_t + learning_rate v_{t+1},   c_t = ∂ℓ/∂T/|B_t| on B_t, else 0,
 
-    at the outputs T_t = T_0 - K u_t. `learning_rate` is one number, or one for each epoch. Raises
+    at the outputs T_t = T - K u_t. After the epochs `reads` the law is read again by `read`, at the weights that it
+    leads to, and u starts from 0; what v holds is taken for steps along the new gradients. Raises
     `simulator.TrainingDivergedError`.
     """
-    chosen, m, streams = get_loss(loss), law.start.shape[1], Streams(seed)
-    labels = check_labels(y, m)
-    size = check_count(batch_size, "batch_size")
-    rates = _rates(learning_rate, momentum, check_count(epochs, "epochs", least=0))
+    chosen, m, streams = get_loss(schedule.loss), law.start.shape[1], Streams(schedule.seed)
     moved, velocity = np.zeros_like(law.start), np.zeros_like(law.start)
-    yield moved
-    for epoch, rate in enumerate(rates, start=1):
+    yield law, moved
+    for epoch, rate in enumerate(schedule.rates, start=1):
         order = streams("batches", epoch).permutation(m)
         moved = moved.copy()  # what was handed out stays
         with np.errstate(over="ignore", invalid="ignore"):
-            for part in batches(m, size):
+            for part in batches(m, schedule.batch_size):
                 rows = order[part]
                 t = law.start[:, rows] - _times(np.take(law.kernel, rows, axis=1), moved)
-                velocity *= momentum
-                velocity[:, rows] += chosen.slope(np, labels[rows] * t) * labels[rows] / rows.size
+                velocity *= schedule.momentum
+                velocity[:, rows] += chosen.slope(np, y[rows] * t) * y[rows] / rows.size
                 moved += rate * velocity
         if not np.abs(moved).max(initial=0.0) <= BOUND:
             raise TrainingDivergedError(epoch, rate)
-        yield moved
+        if read is not None and epoch in reads:
+            law, moved = read(law, moved), np.zeros_like(moved)
+        yield law, moved
 
 
-def _rates(learning_rate: float | Sequence[float], momentum: float, epochs: int) -> list[float]:
+def reader(network: Network, x: Any, x_test: Any = None, backend: str | Backend | None = None) -> Read:
+    """Kernels read again at the weights that the law leads to."""
+
+    def read(law: Linearised, moved: Array) -> Linearised:
+        if law.weights is None:
+            raise ValueError("the limit of wide layers has no weights to move: use wide=False, or no reads")
+        pairs = zip(law.weights, moved, strict=True)
+        weights = [moved_weights(network, w, x, u, backend) for w, u in pairs]
+        return linearised_networks(network, x, weights, x_test, backend)
+
+    return read
+
+
+def schedule_of(
+    learning_rate: float | Sequence[float], epochs: int, batch_size: int, momentum: float, loss: str, seed: Seed
+) -> Schedule:
+    """A schedule, its values checked; one learning rate, or one for each epoch."""
+    count, size = check_count(epochs, "epochs", least=0), check_count(batch_size, "batch_size")
     if isinstance(learning_rate, (int, float)):
-        rates = [float(learning_rate)] * epochs
+        rates = [float(learning_rate)] * count
     else:
         rates = [float(rate) for rate in learning_rate]
-    if len(rates) != epochs:
-        raise ValueError(f"learning_rate has {len(rates)} numbers: expected one, or one for each of {epochs} epochs")
+    if len(rates) != count:
+        raise ValueError(f"learning_rate has {len(rates)} numbers: expected one, or one for each of {count} epochs")
     for rate in rates:
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"learning_rate {rate!r} is not usable: use a number > 0")
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum {momentum!r} is not usable: use a number in [0, 1)")
-    return rates
+    return Schedule(rates, size, momentum, get_loss(loss).name, seed)
 
 
-def describe(law: Linearised, moved: Array, y: Array, loss: Loss) -> dict[str, Array]:
+def describe(law: Linearised, moved: Array, y: Array, loss: str) -> dict[str, Array]:
     """T, c, risk, accuracy, active and order parameter of every network that has moved by u (networks, m)."""
-    t = law.outputs(moved)
+    chosen, t = get_loss(loss), law.outputs(moved)
     u = y * t
-    c = loss.slope(np, u) * y / t.shape[1]
+    c = chosen.slope(np, u) * y / t.shape[1]
     return {
         "outputs": t,
         "c": c,
-        "risk": np.mean(loss.value(np, u), axis=1),
+        "risk": np.mean(chosen.value(np, u), axis=1),
         "accuracy": np.mean(u > 0, axis=1),
         "active": np.count_nonzero(c, axis=1),
         "order_parameter": np.sum(c * _times(law.kernel, c), axis=1),
@@ -193,6 +227,7 @@ def predict_training(
     x_test: Any = None,
     backend: str | Backend | None = None,
     wide: bool = False,
+    reads: Sequence[int] = (),
 ) -> PredictedTraining:
     """Risk, accuracy, active examples and order parameter of training, before a single step is taken.
 
@@ -206,11 +241,13 @@ def predict_training(
     learning_rate : one number, or one for each epoch
     weights : of one network, whose own T_0 and K are taken; by default `networks` fresh ones are drawn from `seed`
     wide : T_0 and K of infinitely wide layers instead, at the network's widths; multilayer perceptrons only
+    reads : epochs after which K is read again, at the weights that the linearised dynamics have led the networks to:
+        the motion of the kernel, in as many steps. From there on outputs are linear about these weights
 
     Returns
     -------
-    A `PredictedTraining`. Its differences between networks are the randomness of T_0 and K. The motion of the kernel
-    itself is left out: the prediction fails where a network learns features.
+    A `PredictedTraining`. Its differences between networks are the randomness of T_0 and K. Without `reads` the motion
+    of the kernel is left out: the prediction fails where a network learns features.
 
     K takes networks · m² numbers in float64. Raises `ValueError` for arrays and settings that cannot be used,
     `simulator.TrainingDivergedError` where the linearised outputs leave every bound.
@@ -223,8 +260,8 @@ def predict_training(
     >>> law.risk.shape, bool(np.all(law.risk[-1] < law.risk[0]))
     ((21, 4), True)
     """
-    m = check_examples(network, x, "float64").shape[0]
-    labels, chosen = check_labels(y, m), get_loss(loss)
+    labels = check_labels(y, check_examples(network, x, "float64").shape[0])
+    schedule = schedule_of(learning_rate, epochs, batch_size, momentum, loss, seed)
     if weights is not None:
         law = linearised_networks(network, x, [weights], x_test, backend)
     elif wide:
@@ -235,12 +272,9 @@ def predict_training(
         law = linearised_networks(network, x, drawn, x_test, backend)
     rows: list[dict[str, Array]] = []
     tested: list[Array] = []
-    for moved in linearised_epochs(
-        law, labels, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, momentum=momentum, loss=loss,
-        seed=seed,
-    ):  # fmt: skip
-        rows.append(describe(law, moved, labels, chosen))
-        if (test := law.test_outputs(moved)) is not None:
+    for state in linearised_epochs(law, labels, schedule, reads, reader(network, x, x_test, backend)):
+        rows.append(describe(*state, labels, loss))
+        if (test := state[0].test_outputs(state[1])) is not None:
             tested.append(test)
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return PredictedTraining(**columns, test_outputs=np.stack(tested) if tested else None)

@@ -27,7 +27,15 @@ from support.cases import CASES, LOSSES, Array, Case, he_weights
 from theory import infinite_width_kernel
 from validation import fresh_density, predict_spectrum, predict_training
 from validation.measurements.spectrum import describe_spectrum
+from validation.predictions.forecast import Forecast
 from validation.predictions.fresh import describe_fresh
+from validation.predictions.training import (
+    Linearised,
+    linearised_epochs,
+    linearised_networks,
+    reader,
+    schedule_of,
+)
 
 SCHEDULE: dict[str, Any] = {"batch_size": 4, "momentum": 0.9, "seed": 3}
 
@@ -78,6 +86,55 @@ def test_one_step_is_right_to_second_order() -> None:
         moved = train(*case.problem, **settings).weights
         errors.append(np.abs(law.outputs[1, 0] - output(case.network, moved, case.x)).max())
     assert errors[1] < 0.02 * errors[0]
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[7]], ids=str)
+def test_kernels_read_at_every_step_are_training_itself(case: Case) -> None:
+    """Full batches without momentum: every step is linear about the weights at which it begins."""
+    settings: dict[str, Any] = {"batch_size": case.examples, "learning_rate": 0.01, "loss": "logistic", "seed": 1}
+    law = predict_training(case.network, case.x, case.y, epochs=5, weights=case.weights, reads=range(1, 6), **settings)
+    still = predict_training(case.network, case.x, case.y, epochs=5, weights=case.weights, **settings)
+    for state in train_epochs(*case.problem, epochs=5, **settings):
+        t = output(case.network, state.weights, case.x)
+        assert_allclose(law.outputs[state.epoch, 0], t, atol=1e-12 * np.abs(t).max())
+    assert np.abs(still.outputs[5, 0] - t).max() > 1e-4 * np.abs(t).max()
+
+
+def test_kernels_read_again_follow_a_narrow_network() -> None:
+    """Which moves its kernel; what is left is a fraction of the error without."""
+    x, y = problem(40)
+    network = mlp([6, 16, 16, 1])
+    weights = he_weights(network, 0)
+    settings: dict[str, Any] = {"epochs": 12, "batch_size": 8, "learning_rate": 0.02, "momentum": 0.5, "seed": 2}
+    last = output(network, train(network, weights, x, y, **settings).weights, x)
+    off = [
+        float(
+            np.abs(predict_training(network, x, y, weights=weights, reads=r, **settings).outputs[12, 0] - last).mean()
+        )
+        for r in ((), range(1, 13))
+    ]
+    assert off[1] < 0.5 * off[0]
+
+
+def test_the_weights_of_moved_networks_are_found_again() -> None:
+    """A forecast keeps u between records; the weights that it leads to give the outputs that were predicted."""
+    network, (x, y) = mlp([6, 20, 1]), problem()
+    schedule = schedule_of(0.05, 4, 8, 0.9, "hinge", 5)
+    law = linearised_networks(network, x, [fresh_weights(network, Streams(5), k) for k in range(2)])
+    moves, outputs = [np.zeros_like(law.start)], []
+    again = reader(network, x)
+
+    def read(before: Linearised, moved: Array) -> Linearised:
+        moves.append(moved)
+        return again(before, moved)
+
+    for now, moved in linearised_epochs(law, y, schedule, (2, 4), read):
+        outputs.append(now.outputs(moved))
+    forecast = Forecast(np.array([0, 2, 4]), {"R7m/moves": np.stack(moves)})
+    for epoch in (0, 2, 4):
+        for k in range(2):
+            weights = forecast.weights("R7m", epoch, network, k, x, 5, None)
+            assert_allclose(output(network, weights, x), outputs[epoch][k], atol=1e-12)
 
 
 def problem(m: int = 24, seed: int = 0) -> tuple[Array, Array]:
@@ -198,6 +255,10 @@ def test_what_cannot_be_predicted_is_refused() -> None:
         fresh_density(network, x, np.ones(24))
     with pytest.raises(ValueError, match="momentum 1"):
         predict_training(network, x, y, **settings | {"momentum": 1.0})
+    with pytest.raises(ValueError, match="rung R7m needs networks that have moved"):
+        predict_spectrum(network, x, np.ones((2, 24)), 1j, "R7m")
+    with pytest.raises(ValueError, match="has no weights to move"):
+        predict_training(network, x, y, epochs=2, batch_size=8, learning_rate=0.01, wide=True, reads=(1,))
     case = CASES[6]
     with pytest.raises(ValueError, match="rung R7 treats multilayer perceptrons only"):
         predict_training(case.network, case.x, case.y, epochs=1, batch_size=2, learning_rate=0.1, wide=True)

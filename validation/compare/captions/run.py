@@ -15,7 +15,7 @@ from validation.statistics.estimate import plus_minus
 from .entries import ENTRY_CAPTIONS, entry_facts
 
 UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
-FORECAST = " Shaded: predicted before training by freshly drawn networks (R7), from the least to the largest."
+FORECAST = " Shaded: predicted before training by freshly drawn networks, from the least of them to the largest."
 CAPTIONS = {
     "risk_accuracy": (
         "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from validation.predictions.rung import in_order, title_of
 from validation.report.drawing import (
     INK,
     ORDER,
@@ -53,8 +54,8 @@ def risk_accuracy(report: Report) -> Figure:
         bottom.plot(at, test, color=TEST, marker="s", ls="--", lw=0.9, ms=7, mfc="none", label="test set")
     bottom.axhline(1, color=INK, lw=0.6, ls=":")
     bottom.set(ylabel="accuracy", ylim=(min(0.45, bottom.get_ylim()[0]), 1.03))
-    forecast_band(top, epochs, "risk")
-    forecast_band(bottom, epochs, "accuracy")
+    forecast_bands(top, epochs, "risk")
+    forecast_bands(bottom, epochs, "accuracy")
     fig.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     epoch_axis(bottom, np.concatenate([at, middle]))
     return fig
@@ -84,26 +85,25 @@ def order_parameter(report: Report) -> Figure:
     top.plot(at, lowered, color=INK, lw=1, ls=":", marker="_", label="one decade below the risk", zorder=1.5)
     top.set_ylabel(r"R and rate $\times\,\|\nabla R\|^2$")
     known = [bool(e.get("forecast")) for e in epochs]
-    forecast_band(top, epochs, "order_parameter", r"$\eta\,\|\nabla R\|^2$ ", rate[known])
+    forecast_bands(top, epochs, "order_parameter", r"$\eta\,\|\nabla R\|^2$ ", rate[known])
     fig.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     _ratio_panel(bottom, at, risk, curves)
     return fig
 
 
-def forecast_band(ax: Axes, epochs: Sequence[Report], name: str, what: str = "", scale: Array | float = 1.0) -> None:
-    """What fresh networks predicted before training (R7): their mean, and from the least to the largest of them."""
+def forecast_bands(ax: Axes, epochs: Sequence[Report], name: str, what: str = "", scale: Array | float = 1.0) -> None:
+    """What fresh networks predicted before training: their mean by every rung, and from the least to the largest."""
     known = [e for e in epochs if e.get("forecast")]
-    if not known:
-        return
-    values = np.array([e["forecast"][name] for e in known], dtype=float).T * scale
     at, limits = column(known, "epoch"), ax.get_ylim()
-    colour, style, _ = RUNG_STYLES["R7"]
-    low, mean, high = values.min(axis=0), values.mean(axis=0), values.max(axis=0)
-    if ax.get_yscale() != "linear":  # 0 stands below a log axis
-        low, mean, high = (np.maximum(part, limits[0] / 10) for part in (low, mean, high))
-    label = f"{what}predicted before training (R7), and its range"
-    ax.fill_between(at, low, high, color=colour, alpha=0.12, lw=0, zorder=0.5)
-    ax.plot(at, mean, color=colour, ls=style, lw=1.1, marker="none", label=label, zorder=1.2)
+    for rung in in_order(known[0]["forecast"]) if known else ():
+        values = np.array([e["forecast"][rung][name] for e in known], dtype=float).T * scale
+        colour, style, _ = RUNG_STYLES[rung]
+        ends = [values.min(axis=0), values.mean(axis=0), values.max(axis=0)]
+        if ax.get_yscale() != "linear":  # 0 stands below a log axis
+            ends = [np.maximum(part, limits[0] / 10) for part in ends]
+        ax.fill_between(at, ends[0], ends[2], color=colour, alpha=0.13, lw=0, zorder=0.5)
+        ax.plot(at, ends[1], color=colour, ls=style, lw=1.1, marker="none", zorder=1.2,
+                label=f"{what}{rung}: {title_of(rung)}")  # fmt: skip
     ax.set_ylim(limits)
 
 
