@@ -104,3 +104,11 @@ def seconds_of(call: Callable[[], object]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
+
+
+def least_seconds_of(call: Callable[[], object], spent: float = 0.2) -> float:
+    """The least seconds that a call takes, of as many calls as `spent` seconds hold: a busy machine does not count."""
+    begun, least = time.perf_counter(), seconds_of(call)
+    while time.perf_counter() - begun < spent:
+        least = min(least, seconds_of(call))
+    return least

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ from validation.run.console import Stage
 from validation.run.directory import RunDirectory
 
 from .bench import Bench
-from .estimates import forecast_bytes, seconds_of
+from .estimates import forecast_bytes, least_seconds_of
 
 Array = np.ndarray[Any, Any]
 NETWORKS = 4
+OFTEN = 10  # epochs at the start after each of which kernels are read again
 TRIAL = 32  # examples of the smaller of two trials, from which the kernel's time is estimated
 FILE = "forecast"
 
@@ -66,8 +68,8 @@ def _refused(bench: Bench) -> str | None:
     seconds, budget = _seconds(bench), options.prediction_seconds or 0.0
     if seconds > budget:
         return (
-            f"tangent kernels of {NETWORKS} fresh networks on {m:,} training examples, one for each record, are "
-            f"estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}: raise it, or {remedy}"
+            f"tangent kernels of {NETWORKS} fresh networks on {m:,} training examples, read again as training goes on, "
+            f"are estimated at {seconds:.0f} s, more than --prediction-seconds {budget:g}: raise it, or {remedy}"
         )
     try:
         bench.memory.announce(f"tangent kernels on {m:,} training examples", need, remedy, seconds)
@@ -82,12 +84,12 @@ def _seconds(bench: Bench) -> float:
     few = min(TRIAL, max(1, m // 2))
 
     def trial(count: int) -> float:
-        return seconds_of(lambda: tangent_kernel(bench.network, weights, x[:count], backend=bench.backend))
+        return least_seconds_of(lambda: tangent_kernel(bench.network, weights, x[:count], backend=bench.backend))
 
     one, two = trial(few), trial(2 * few)  # a few + b few², 2 a few + 4 b few²
     pairs = max(two - 2 * one, 0.0) / (2 * few**2)
     each = max(one / few - pairs * few, 0.0)
-    tested, readings = _tested(bench).size, len(bench.options.record or ())
+    tested, readings = _tested(bench).size, 1 + len(_reads(bench.options.record or ()))
     return NETWORKS * readings * (each * (m + tested) + pairs * m * (m + 2 * tested))
 
 
@@ -110,33 +112,39 @@ def _made(bench: Bench) -> Forecast:
         law = linearised_networks(network, data.x, drawn, test, bench.backend)
     columns: dict[str, Array] = {}
     for rung in FORECAST_RUNGS:
-        moves = {epoch: np.zeros_like(law.start) for epoch in wanted}
-        rows = _followed(bench, law, rung, moves, test, None if data.y_test is None else data.y_test[tested])
+        reads = _reads(wanted) if FORECAST_RUNGS[rung] else []
+        moves: list[Array] = []
+        rows = _followed(bench, law, rung, reads, moves)
         columns |= {f"{rung}/{name}": np.stack([row[name] for row in rows]) for name in rows[0]}
-        if any(u.any() for u in moves.values()):
-            columns[f"{rung}/moves"] = np.stack([moves[epoch] for epoch in wanted])
+        if moves:
+            columns |= {f"{rung}/reads": np.array(reads), f"{rung}/moves": np.stack(moves)}
     return Forecast(np.array(wanted), columns)
 
 
-def _followed(
-    bench: Bench, law: Linearised, rung: str, moves: dict[int, Array], test: Array | None, labels: Array | None
-) -> list[dict[str, Array]]:
-    """The rows of the recorded epochs, by one rung; what the weights move by at every reading is put into `moves`."""
-    data, options = bench.dataset, bench.options
-    last, again = max(moves), reader(bench.network, data.x, test, bench.backend)
+def _reads(wanted: Sequence[int]) -> list[int]:
+    """After which epochs kernels are read again: the first `OFTEN`, in which they move most, and the recorded ones."""
+    last = max(wanted, default=0)
+    return sorted({*range(1, min(OFTEN, last) + 1), *wanted} - {0})
+
+
+def _followed(bench: Bench, law: Linearised, rung: str, reads: list[int], moves: list[Array]) -> list[dict[str, Array]]:
+    """The rows of the recorded epochs, by one rung; what the weights move by at every reading is added to `moves`."""
+    data, options, tested = bench.dataset, bench.options, _tested(bench)
+    wanted = set(options.record or ())
+    test, labels = (None if a is None else a[tested] for a in (data.x_test, data.y_test))
+    last, again = max(wanted), reader(bench.network, data.x, test, bench.backend)
     rates = [options.rate(epoch) for epoch in range(1, last + 1)]
     schedule = Schedule(rates, options.batch_size, options.momentum, options.loss, options.seed)
-    due = iter(sorted(epoch for epoch in moves if epoch > 0))
 
     def read(before: Linearised, moved: Array) -> Linearised:
-        moves[next(due)] = moved
+        moves.append(moved)
         return again(before, moved)
 
-    rows, reads = [], tuple(moves) if FORECAST_RUNGS[rung] else ()
+    rows = []
     with Stage(f"predicting the training ({rung})", last, "epochs") as progress:
         for epoch, (now, moved) in enumerate(linearised_epochs(law, data.y, schedule, reads, read)):
             progress.reach(epoch)
-            if epoch not in moves:
+            if epoch not in wanted:
                 continue
             found = describe(now, moved, data.y, options.loss)
             outputs = now.test_outputs(moved)

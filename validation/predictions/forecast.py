@@ -24,7 +24,7 @@ class Forecast:
 
     ``epochs`` (records,). Of every rung ``RUNG/NAME``: ``c`` (records, networks, spectrum examples), ∂ℓ/∂T over the
     number of these examples; `COLUMNS` (records, networks), of which the accuracy on a test may be absent. Where
-    kernels were read again, ``moves`` (records, networks, m): u between one record and the next.
+    kernels were read again: ``reads``, the epochs after which, and ``moves`` (reads, networks, m), the u before each.
     """
 
     epochs: Array
@@ -48,10 +48,9 @@ class Forecast:
     def weights(self, rung: str, epoch: int, network: Network, index: int, x: Any, seed: Seed, ops: Any) -> list[Array]:
         """The weights of fresh network number `index`, moved along the training examples x where the rung says so."""
         weights = fresh_weights(network, Streams(seed), index)
-        moves = self.columns.get(f"{rung}/moves")
-        for row in range(0 if moves is None else self._row(epoch) + 1):
-            if moves is not None and moves[row, index].any():
-                weights = moved_weights(network, weights, x, moves[row, index], ops)
+        reads = self.columns.get(f"{rung}/reads", np.zeros(0))
+        for row in np.flatnonzero(reads <= epoch):
+            weights = moved_weights(network, weights, x, self.columns[f"{rung}/moves"][row, index], ops)
         return weights
 
     def described(self, epoch: int) -> dict[str, dict[str, list[float]]]:

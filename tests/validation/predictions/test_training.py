@@ -121,7 +121,7 @@ def test_the_weights_of_moved_networks_are_found_again() -> None:
     network, (x, y) = mlp([6, 20, 1]), problem()
     schedule = schedule_of(0.05, 4, 8, 0.9, "hinge", 5)
     law = linearised_networks(network, x, [fresh_weights(network, Streams(5), k) for k in range(2)])
-    moves, outputs = [np.zeros_like(law.start)], []
+    moves, outputs = [], []
     again = reader(network, x)
 
     def read(before: Linearised, moved: Array) -> Linearised:
@@ -130,7 +130,7 @@ def test_the_weights_of_moved_networks_are_found_again() -> None:
 
     for now, moved in linearised_epochs(law, y, schedule, (2, 4), read):
         outputs.append(now.outputs(moved))
-    forecast = Forecast(np.array([0, 2, 4]), {"R7m/moves": np.stack(moves)})
+    forecast = Forecast(np.array([0, 2, 4]), {"R7m/reads": np.array([2, 4]), "R7m/moves": np.stack(moves)})
     for epoch in (0, 2, 4):
         for k in range(2):
             weights = forecast.weights("R7m", epoch, network, k, x, 5, None)
