@@ -69,6 +69,7 @@ PURPOSES = {
     "phase weights": "weights of a cell",
     "phase batches": "batches of a cell",
     "phase records": "everything measured in a cell",
+    "phase forecast": "the fresh network by which R7 predicts a cell",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

@@ -179,7 +179,7 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
 }  # fmt: skip
 AGAIN = {
-    "batches": "full-batch training, in which the order does not matter",
+    "batches": "full-batch training, and the batches of the training that is predicted",
     "training gates": "the same, with gates that are not drawn",
     "spectrum examples": "a quick run selects its data twice",
     "examples": "a quick run selects its data twice",
@@ -197,6 +197,7 @@ AGAIN = {
     "ensemble probes": "the same",
     "lanczos": "the probes of the sampled rungs",
     "parts": "parts of those above",
+    "phase batches": "the batches that are predicted are those that are visited",
 }
 """Streams that a run makes more than once on purpose."""
 

@@ -76,7 +76,7 @@ def infinite_width_kernel(x: ArrayLike, widths: Sequence[int], variances: Sequen
         K = X X^T ∘ n_1 d^1 + Σ_{l=2}^{L-1} n_{l-1} k^{l-1} ∘ n_l d^l + n_{L-1} k^{L-1},
         E T T^T = s_L² n_{L-1} k^{L-1},
 
-    at the given widths up to corrections of relative order 1/n, [Jacot2018, Lee2018]. x (m, n_0), widths
+    at the given widths up to corrections of relative order 1/n, [Jacot2018] [Lee2018]. x (m, n_0), widths
     [n_0, ..., n_L = 1], variances s_1²..s_L². Raises ValueError as `population_kernels`.
 
     >>> import numpy as np

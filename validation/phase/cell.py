@@ -19,6 +19,7 @@ from validation.measurements.facts import check_facts
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.predict import rung_law
 from validation.predictions.record import POINTS, approximations, density_of, solve_density, too_much
+from validation.predictions.training import Schedule, describe, linearised_epochs, linearised_networks
 from validation.run.plain_options import PlainOptions
 from validation.statistics.distances import l1_distance
 
@@ -71,6 +72,8 @@ def measure_cell(options: dict[str, Any], width: int, examples: int, seed: int) 
     network = mlp([int(np.prod(data.x.shape[1:])), *[width] * (chosen.depth - 1), 1])
     cell: Record = {"width": width, "examples": examples, "seed": seed, "weights": network.n_weights}
     cell |= _followed(chosen, network, data, backend, *rest)
+    fresh, order = (streams(f"phase {what}", width, examples) for what in ("forecast", "batches"))
+    cell["forecast"] = _forecast(chosen, network, data, backend, fresh, order)
     return cell | {"cpu_seconds": round(time.process_time() - begun, 2)}
 
 
@@ -123,12 +126,44 @@ def _states(
     backend: Backend,
 ) -> Iterator[tuple[int, Sequence[Array]]]:
     """(epoch, weights) from the start on, for about `updates` updates."""
-    per_epoch = -(-data.y.size // options.batch_size)
     trained = train_epochs(
-        network, weights, data.x, data.y, epochs=-(-options.updates // per_epoch), batch_size=options.batch_size,
+        network, weights, data.x, data.y, epochs=_epochs(options, data), batch_size=options.batch_size,
         learning_rate=options.learning_rate, momentum=options.momentum, loss=LOSS, seed=rng, backend=backend,
     )  # fmt: skip
     return chain([(0, weights)], ((state.epoch, state.weights) for state in trained))
+
+
+def _forecast(
+    options: CellOptions,
+    network: Network,
+    data: Dataset,
+    backend: Backend,
+    fresh: np.random.Generator,
+    order: np.random.Generator,
+) -> Record:
+    """R7 before training: risk and order parameter at the end, by the tangent kernel of one freshly drawn network.
+
+    It visits the batches of the cell, and stops where the predicted risk is 0. ``outcome``: "zero", "above" or
+    "diverged".
+    """
+    law = linearised_networks(network, data.x, [network.init(fresh)], None, backend)
+    rates = [options.learning_rate] * _epochs(options, data)
+    schedule = Schedule(rates, options.batch_size, options.momentum, LOSS, order)
+    found: Record = {}
+    try:
+        for epoch, (now, moved) in enumerate(linearised_epochs(law, data.y, schedule)):
+            made = describe(now, moved, data.y, LOSS)
+            found = {name: float(made[name][0]) for name in ("risk", "order_parameter")} | {"epochs": epoch}
+            if found["risk"] == 0.0:
+                break
+    except TrainingDivergedError:
+        return found | {"outcome": "diverged", "risk": None, "order_parameter": None}
+    return found | {"outcome": "zero" if found["risk"] == 0.0 else "above"}
+
+
+def _epochs(options: CellOptions, data: Dataset) -> int:
+    """Epochs that make about `updates` updates."""
+    return -(-options.updates // -(-data.y.size // options.batch_size))
 
 
 def _recorded(

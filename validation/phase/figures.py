@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from validation.predictions.rung import RUNGS
 from validation.report.drawing import INK, Array, Draw, figure, house_style
 from validation.report.source import Report
 
 EMPTY = "#dcdcdc"  # no number: H = 0, or R5 left out
 EDGE: dict[str, Any] = {"color": "#D55E00", "lw": 2.2, "solid_capstyle": "butt"}
+PREDICTED_EDGE: dict[str, Any] = {"color": RUNGS["R7"].style[0], "lw": 1.6, "ls": (0, (3, 1.5))}
 EQUAL: dict[str, Any] = {"color": INK, "lw": 1.1, "ls": (0, (2, 2))}
 LEAST_RISK = 1e-4  # the darkest colour of risks above 0
 
@@ -138,6 +140,8 @@ def _edge(ax: Axes, report: Report) -> None:
     at = [len(widths) if e["width"] is None else widths.index(e["width"]) for e in report["edge"]]
     across = np.repeat(np.arange(len(at) + 1) - 0.5, 2)[1:-1]
     ax.plot(across, np.repeat(at, 2) - 0.5, label="edge: above it most networks reach risk 0", **EDGE)
+    told = [len(widths) if e["width"] is None else widths.index(e["width"]) for e in report["predicted_edge"]]
+    ax.plot(across, np.repeat(told, 2) - 0.5, label="the same, predicted before training (R7)", **PREDICTED_EDGE)
     ax.set(xlim=(-0.5, len(examples) - 0.5), ylim=(-0.5, len(widths) - 0.5))
 
 

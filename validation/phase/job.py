@@ -26,7 +26,7 @@ from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.distances import LEAST_ETA
 
 from .cell import CellOptions, Record, cell_name, measure_cell
-from .summary import diagram, edge, failed_facts
+from .summary import agreement, diagram, edge, failed_facts
 
 DEFAULTS: dict[str, Any] = {
     "widths": (2, 4, 6, 8, 16, 32),
@@ -180,6 +180,8 @@ def _report(options: PhaseOptions, cells: list[Record], source: str) -> Record:
         "environment": environment() | {"dask": package_version("distributed")},
         "diagram": rows,
         "edge": edge(rows),
+        "predicted_edge": edge(rows, "predicted_zero"),
+        "agreement": agreement(rows),
         "cells": cells,
     }
 

@@ -17,12 +17,13 @@ CAPTION = (
     "L1 of R5 (at most 2): of the Hessian on all examples when the risk first fell to a tenth of its start, or at the "
     "last state with H ≠ 0 where it never did. Asymmetry: m3 over its standard error, the worst of three stages "
     "(start, half of the first risk, a tenth of it); framed: beyond the {percent:g} % point. Grey: no number, as H = 0 "
-    "in all networks or R5 was left out. Orange: from there up most networks reach risk 0."
+    "in all networks or R5 was left out. Orange: from there up most networks reach risk 0. Dashed: the same, predicted "
+    "before training by R7, from one freshly drawn network for every trained one."
 )
 
 
-HEAD = ("examples", "width", "weights", "risk 0", "flat", "final risk", "λ_min/rms", "λ_max/rms", "negative",
-        "asymmetry m3", "L1 of R5", "error of L1", "phase")  # fmt: skip
+HEAD = ("examples", "width", "weights", "risk 0", "predicted", "flat", "final risk", "λ_min/rms", "λ_max/rms",
+        "negative", "asymmetry m3", "L1 of R5", "error of L1", "phase")  # fmt: skip
 
 
 def rows(data: Report) -> list[list[str]]:
@@ -32,7 +33,7 @@ def rows(data: Report) -> list[list[str]]:
         seen = row["late"]
         found.append([
             f"{row['examples']:,}", str(row["width"]), f"{row['weights']:,}", f"{row['zero']} of {row['networks']}",
-            str(row["flat"]), written(row["risk"]),
+            str(row["forecast"]["zero"]), str(row["flat"]), written(row["risk"]),
             written(seen["smallest"], ".1f"), written(seen["largest"], ".1f"),
             written(seen["fraction_negative"], ".3f"), _asymmetry(row), written(seen["l1"], ".3f"),
             "–" if seen["l1_standard_error"] is None else f"{seen['l1_standard_error']['value']:.3f}", phase_of(row),
@@ -86,7 +87,8 @@ def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
 
 
 _NOTE = (
-    "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. Flat: "
+    "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. "
+    "Predicted: how many fresh networks reach it by R7, which sees no trained network. Flat: "
     "networks that ended at H = 0 with a risk above 0, since some active examples are past no gate of a layer (dead). "
     "Asymmetry: tr H³/(N rms³) at the stage where it is furthest from 0; its standard error is the larger of those "
     "over probes and over networks. Error of L1: what two measurements of one Hessian differ by, from their probes and "
@@ -121,11 +123,19 @@ def summary(data: Report) -> str:
 
 
 def _edge(data: Report) -> str:
-    said = [
+    told = data["agreement"]
+    return (
+        f"The smallest width from which on most networks reach risk 0: {_widths(data['edge'])}. The same as R7 "
+        f"predicts it before training: {_widths(data['predicted_edge'])}. R7 is right in {told['right']} of "
+        f"{told['cells']} cells; in {told['missed']} it does not foresee that most reach 0, in {told['false']} it foresees it wrongly."
+    )
+
+
+def _widths(edge: Sequence[Report]) -> str:
+    return ", ".join(
         f"{e['examples']:,} examples: " + ("no width of the grid" if e["width"] is None else f"width {e['width']}")
-        for e in data["edge"]
-    ]
-    return "The smallest width from which on most networks reach risk 0: " + ", ".join(said) + "."
+        for e in edge
+    )
 
 
 def _left_out(data: Report) -> str:

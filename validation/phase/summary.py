@@ -48,6 +48,13 @@ def _row(cells: Sequence[Record]) -> Record:
     }
     tested = [a["within"] for a in row["asymmetry"].values() if a is not None]
     row["symmetric"] = all(tested) if tested else None
+    foretold = [c["forecast"] for c in cells]
+    row["forecast"] = {
+        "zero": sum(f["outcome"] == "zero" for f in foretold),
+        "risk": estimate([f["risk"] for f in foretold if f["risk"] is not None]),
+        "order_parameter": estimate([f["order_parameter"] for f in foretold if f["order_parameter"] is not None]),
+    }
+    row["predicted_zero"] = bool(2 * row["forecast"]["zero"] > row["networks"])
     row["reaches_zero"] = bool(2 * row["zero"] > row["networks"])
     row["plastic"] = bool(row["reaches_zero"] and row["symmetric"])
     return row
@@ -92,18 +99,35 @@ def asymmetry(records: Sequence[Record | None], tests: int) -> Record | None:
     return mean | {"standard_error": error, "limit": limit, "within": bool(abs(mean["value"]) <= limit * error)}
 
 
-def edge(rows: Sequence[Record]) -> list[Record]:
-    """For every number of examples the smallest width from which on most networks reach zero risk; None: none does."""
+def edge(rows: Sequence[Record], reached: str = "reaches_zero") -> list[Record]:
+    """For every number of examples the smallest width from which on most networks reach zero risk; None: none does.
+
+    `reached`: "reaches_zero" as found, "predicted_zero" as R7 predicts it before training.
+    """
     found = []
     for examples in sorted({r["examples"] for r in rows}):
         column = [r for r in rows if r["examples"] == examples]
         width = None
         for row in reversed(column):
-            if not row["reaches_zero"]:
+            if not row[reached]:
                 break
             width = row["width"]
         found.append({"examples": examples, "width": width})
     return found
+
+
+def agreement(rows: Sequence[Record]) -> Record:
+    """How often R7 says before training whether most networks of a cell reach zero risk: numbers of cells.
+
+    ``missed``: they do, and it was not predicted. ``false``: they do not, and it was.
+    """
+    pairs = [(row["reaches_zero"], row["predicted_zero"]) for row in rows]
+    return {
+        "cells": len(rows),
+        "right": sum(found == told for found, told in pairs),
+        "missed": sum(found and not told for found, told in pairs),
+        "false": sum(told and not found for found, told in pairs),
+    }
 
 
 def failed_facts(cells: Sequence[Record]) -> list[str]:

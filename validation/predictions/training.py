@@ -232,7 +232,7 @@ def predict_training(
     """Risk, accuracy, active examples and order parameter of training, before a single step is taken.
 
     While a network moves little (wide layers, small steps), its outputs follow the tangent kernel K that it has at the
-    start [Jacot2018, Lee2019]: `linearised_epochs` has the recursion, under the batches, momentum and learning rates
+    start [Jacot2018] [Lee2019]: `linearised_epochs` has the recursion, under the batches, momentum and learning rates
     of `simulator.train` with the same `seed`. What is known of the network that will be trained is its shape alone.
 
     Parameters

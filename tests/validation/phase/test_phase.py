@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import pytest
 
 from backends import get_backend
 from simulator import HessianOperator, mlp
+from simulator.streams import Streams
 from support.places import ROOT
+from validation import predict_training
 from validation.compare.options import OptionError
 from validation.data import load_dataset
 from validation.phase import cell as phase_cell
@@ -29,7 +32,7 @@ from validation.phase.cell import CellOptions, Record, measure_cell
 from validation.phase.figures import axes_of, tiles, worst_asymmetry
 from validation.phase.job import PhaseOptions
 from validation.phase.page import render_phase, rows, text_table
-from validation.phase.summary import asymmetry, diagram, edge, failed_facts, late
+from validation.phase.summary import agreement, asymmetry, diagram, edge, failed_facts, late
 from validation.run.cells import CellStore
 from validation.run.plain_options import seed_list
 from validation.statistics.estimate import estimate, written
@@ -114,8 +117,10 @@ def test_a_prediction_that_takes_too_long_is_named() -> None:
 # Means over seeds
 
 
-def made(width: int, examples: int, seed: int, outcome: str = "zero", m3: float = 0.0, error: float = 1.0) -> Record:
-    """A cell with given m3 ± error at every stage."""
+def made(
+    width: int, examples: int, seed: int, outcome: str = "zero", m3: float = 0.0, error: float = 1.0, told: str = "zero"
+) -> Record:
+    """A cell with given m3 ± error at every stage, and what was predicted of it before training."""
     law = {"m3": m3, "m3_standard_error": error, "value": 0.01, "skew": 0.02}
     record: Record = {
         "active": 5, "probes": 16, "exact": {}, "rms": 0.5, "minimum": -2.0, "maximum": 3.0, "symmetry": law,
@@ -130,6 +135,7 @@ def made(width: int, examples: int, seed: int, outcome: str = "zero", m3: float 
     return {
         "width": width, "examples": examples, "seed": seed, "weights": 10 * width, "outcome": outcome, "start": 1.0,
         "risk": risk, "accuracy": None if risk is None else 1.0, "epochs": 3, "records": records, "cpu_seconds": 0.5,
+        "forecast": {"outcome": told, "risk": 0.0 if told == "zero" else 0.1, "order_parameter": 0.2, "epochs": 3},
     }  # fmt: skip
 
 
@@ -175,6 +181,36 @@ def test_the_edge_is_where_most_networks_reach_zero_from_there_on() -> None:
     ]  # fmt: skip
 
 
+def test_the_predicted_edge_and_how_often_it_is_right() -> None:
+    zero, told = {(2, 10), (4, 10), (4, 20)}, {(4, 10), (2, 20), (4, 20)}
+    cells = [
+        made(*place, s, "zero" if place in zero else "above", told="zero" if place in told else "above")
+        for place in product((2, 4), (10, 20))
+        for s in (0, 1)
+    ]
+    found = diagram(cells)
+    assert edge(found, "predicted_zero") == [{"examples": 10, "width": 4}, {"examples": 20, "width": 2}]
+    assert agreement(found) == {"cells": 4, "right": 2, "missed": 1, "false": 1}
+    assert found[0]["forecast"]["risk"]["value"] == 0.1
+
+
+def test_a_forecast_follows_the_batches_of_its_cell() -> None:
+    """The linearised dynamics of one fresh network, from streams of their own; wide networks reach 0, and do so."""
+    cell = measure_cell(SMALL, 64, 20, 0)
+    assert cell["forecast"]["outcome"] == cell["outcome"] == "zero"
+    assert cell["forecast"]["order_parameter"] == cell["forecast"]["risk"] == 0.0
+    data = load_dataset("digits", examples=20, spectrum_examples=1, seed=Streams(0)("phase data", 64, 20))
+    network = mlp([64, *[64] * (SMALL["depth"] - 1), 1])
+    law = predict_training(
+        network, data.x, data.y, epochs=cell["forecast"]["epochs"], batch_size=64,
+        learning_rate=0.01, momentum=0.9, weights=network.init(Streams(0)("phase forecast", 64, 20)),
+        seed=Streams(0)("phase batches", 64, 20),
+    )  # fmt: skip
+    assert law.risk[-1, 0] == 0.0 < law.risk[-2, 0]
+    wild = measure_cell(SMALL | {"learning_rate": 1e40}, 16, 30, 0)["forecast"]
+    assert wild["outcome"] in ("zero", "diverged", "above")
+
+
 def test_asymmetry_takes_the_larger_standard_error() -> None:
     still = asymmetry([made(1, 1, s)["records"][0] for s in range(4)], 3)
     assert still is not None
@@ -215,7 +251,8 @@ def report() -> Record:
     return {
         "schema": 1, "kind": "phase", "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "x"},
         "options": PhaseOptions().completed().record() | {"seeds": [0, 1]}, "environment": {}, "diagram": found,
-        "edge": edge(found), "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
+        "edge": edge(found), "predicted_edge": edge(found, "predicted_zero"), "agreement": agreement(found),
+        "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
 
 
@@ -246,7 +283,7 @@ def test_one_network_in_one_cell_can_be_drawn(report: Record) -> None:
     lone = copy.deepcopy(report)
     lone["cells"] = [made(4, 10, 0, "flat") | {"records": []}]
     lone["diagram"] = diagram(lone["cells"])
-    lone["edge"] = edge(lone["diagram"])
+    lone["edge"] = lone["predicted_edge"] = edge(lone["diagram"])
     for data in (report, lone):
         target = io.BytesIO()
         phase(data).savefig(target, format="png")
