@@ -127,7 +127,8 @@ def _edge(data: Report) -> str:
     return (
         f"The smallest width from which on most networks reach risk 0: {_widths(data['edge'])}. The same as R7 "
         f"predicts it before training: {_widths(data['predicted_edge'])}. R7 is right in {told['right']} of "
-        f"{told['cells']} cells; in {told['missed']} it does not foresee that most reach 0, in {told['false']} it foresees it wrongly."
+        f"{told['cells']} cells; in {told['missed']} it does not foresee that most reach 0, in {told['false']} it "
+        "foresees it wrongly."
     )
 
 
