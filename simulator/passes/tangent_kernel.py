@@ -67,7 +67,7 @@ def tangent_kernel(
     w = check_weights(network, weights, ops)
     rows = check_examples(network, x, ops.dtype)
     columns = None if x_other is None else check_examples(network, x_other, ops.dtype)
-    size = _chunk_size(network, ops) if batch_size is None else check_count(batch_size, "batch_size")
+    size = chunk_size(network, ops) if batch_size is None else check_count(batch_size, "batch_size")
     kernel = np.zeros((len(rows), len(rows if columns is None else columns)))
     with device_memory(network, ops, min(size, len(rows))):
         for part in batches(len(rows), size):
@@ -125,6 +125,16 @@ def _few_weights(layer: Layer) -> bool:
     return layer.convolutional and layer.n_weights < sites**2 * (layer.fan_in + layer.weight_shape[-1])
 
 
+def multiplications(network: Network) -> tuple[int, int]:
+    """Of a pair of examples, and of one: its passes and its Jacobians."""
+    pair, each = 0, 0
+    for layer in network.layers:
+        sites = math.prod(layer.gate_shape[:-1])
+        pair += layer.n_weights if _few_weights(layer) else sites**2 * (layer.fan_in + layer.weight_shape[-1])
+        each += (3 if _few_weights(layer) else 2) * sites * layer.n_weights
+    return pair, each
+
+
 Signals = tuple[Array, Array]  # x_{l-1} (m, *input_shape) and δ_l (m, *gate_shape)
 
 
@@ -154,7 +164,7 @@ def _by_sites(layer: Layer, one: Signals, other: Signals, ops: Backend) -> Array
     return total
 
 
-def _chunk_size(network: Network, ops: Backend) -> int:
+def chunk_size(network: Network, ops: Backend) -> int:
     """Examples whose signals and largest Jacobian, or patches, fit into a share of what the backend keeps."""
     each = 0
     for layer in network.layers:

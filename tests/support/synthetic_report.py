@@ -125,6 +125,7 @@ def build(
             "momentum": 0.9,
             "history": _history(rng, last, zero_last),
         },
+        "forecast": {"networks": 4, "seconds": 1.0, "left_out": None},
         "epochs": epochs,
         "symmetry_tests": false_discoveries(epochs),
         "claims": [
@@ -166,6 +167,7 @@ def _epoch(
         "epoch": epoch,
         "fresh": epoch == 0,
         "learning_rate": 0.01,
+        "forecast": {rung: _forecast(risk, shift) for rung, shift in (("R7", 0.2), ("R7m", 0.05))},
         "risk": risk,
         "accuracy": 1 - 0.48 * risk,
         "test_accuracy": 0.95 - 0.45 * risk,
@@ -187,6 +189,18 @@ def _epoch(
         "predictions": {r: _prediction(r, spectrum, risk, rng) for r in drawn},
         "left_out": {"R3": "weights are no longer at initialisation"},
         "exact": {"E1": {"value": 1.1e-16, "tolerance": 1e-12}, "E3": {"value": 2e-15, "tolerance": 1e-12}},
+    }
+
+
+def _forecast(risk: float, shift: float) -> dict[str, list[float]]:
+    """What four networks foretold: a risk that falls more slowly."""
+    risks = [risk**0.8 * (1 + shift * k) for k in (-1, 0, 1, 2)]
+    return {
+        "risk": risks,
+        "accuracy": [max(0.0, 1 - 0.4 * r) for r in risks],
+        "test_accuracy": [max(0.0, 0.95 - 0.4 * r) for r in risks],
+        "active_fraction": [min(1.0, r) for r in risks],
+        "order_parameter": [40 * r for r in risks],
     }
 
 

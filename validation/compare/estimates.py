@@ -14,12 +14,13 @@ import numpy as np
 
 from backends import Backend
 from simulator import HessianOperator, Lanczos, Network
-from simulator.passes.tangent_kernel import SHARE
+from simulator.passes.tangent_kernel import SHARE, chunk_size, multiplications
 from theory.linearised.law import WORKING_SET
 from validation.measurements.facts import FACT_EXAMPLES, UNITS
 from validation.measurements.moments import BLOCK, default_moment_probes
 
 LIBRARIES = 2e7
+MULTIPLICATIONS = 5e9  # that two cores make in a second
 
 
 def pass_bytes(network: Network, ops: Backend, examples: int, probes: int = 1) -> float:
@@ -86,6 +87,18 @@ def forecast_bytes(network: Network, ops: Backend, examples: int, tested: int, n
     return LIBRARIES + kernels + 2.0 * ops.kept_bytes / SHARE + pass_bytes(network, ops, min(examples, ops.batch_size))
 
 
+def kernel_seconds(network: Network, ops: Backend, examples: int, tested: int) -> float:
+    """Tangent kernels of one network on so many examples, and between the examples of a test and those.
+
+    From the number of multiplications alone, so that a run on a busy machine leaves out what it would on a free one.
+    """
+    pair, each = multiplications(network)
+    chunks = -(-examples // chunk_size(network, ops))
+    pairs = examples * (examples * (chunks + 1) / (2 * chunks) + tested)
+    passes = examples * (chunks + 1) / 2 + examples + chunks * tested
+    return (pair * pairs + each * passes) / MULTIPLICATIONS
+
+
 def law_bytes(per_point: float, n_points: int) -> float:
     """Linearised equations at n_points, in groups that fit the theory's working set."""
     return LIBRARIES + per_point * max(1, min(n_points, WORKING_SET // max(per_point, 1.0)))
@@ -104,11 +117,3 @@ def seconds_of(call: Callable[[], object]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
-
-
-def least_seconds_of(call: Callable[[], object], spent: float = 0.2) -> float:
-    """The least seconds that a call takes, of as many calls as `spent` seconds hold: a busy machine does not count."""
-    begun, least = time.perf_counter(), seconds_of(call)
-    while time.perf_counter() - begun < spent:
-        least = min(least, seconds_of(call))
-    return least

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator import TrainingDivergedError, fresh_weights, tangent_kernel
+from simulator import TrainingDivergedError, fresh_weights
 from simulator.streams import Streams
 from validation.errors import InsufficientMemoryError
 from validation.predictions.forecast import COLUMNS, Forecast
@@ -25,12 +25,12 @@ from validation.run.console import Stage
 from validation.run.directory import RunDirectory
 
 from .bench import Bench
-from .estimates import forecast_bytes, least_seconds_of
+from .estimates import forecast_bytes, kernel_seconds
 
 Array = np.ndarray[Any, Any]
 NETWORKS = 4
+READ_NUMBERS = 2e8  # of a kernel, in a second
 OFTEN = 10  # epochs at the start after each of which kernels are read again
-TRIAL = 32  # examples of the smaller of two trials, from which the kernel's time is estimated
 FILE = "forecast"
 
 
@@ -79,18 +79,11 @@ def _refused(bench: Bench) -> str | None:
 
 
 def _seconds(bench: Bench) -> float:
-    """About how long the kernels will take: a part in proportion to the examples, one to the pairs of them."""
-    weights, x, m = fresh_weights(bench.network, Streams(bench.options.seed), 0), bench.dataset.x, len(bench.dataset.y)
-    few = min(TRIAL, max(1, m // 2))
-
-    def trial(count: int) -> float:
-        return least_seconds_of(lambda: tangent_kernel(bench.network, weights, x[:count], backend=bench.backend))
-
-    one, two = trial(few), trial(2 * few)  # a few + b few², 2 a few + 4 b few²
-    pairs = max(two - 2 * one, 0.0) / (2 * few**2)
-    each = max(one / few - pairs * few, 0.0)
-    tested, readings = _tested(bench).size, 1 + len(_reads(bench.options.record or ()))
-    return NETWORKS * readings * (each * (m + tested) + pairs * m * (m + 2 * tested))
+    """About how long the kernels and the steps between their readings will take."""
+    options, m, epochs = bench.options, len(bench.dataset.y), max(bench.options.record or (), default=0)
+    kernels = kernel_seconds(bench.network, bench.backend, m, _tested(bench).size)
+    steps = epochs * m * m / READ_NUMBERS
+    return NETWORKS * (kernels * (1 + len(_reads(options.record or ()))) + 2 * steps)
 
 
 def _tested(bench: Bench) -> Array:

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument("--widths", type=_integers, metavar="N,...", help="of the hidden layers (2,4,6,8,16,32)")
-    p.add_argument("--examples", type=_integers, metavar="M,...", help="class-balanced (50,100,200,400,800,1600)")
+    p.add_argument("--examples", type=_integers, metavar="M,...", help="class-balanced (50,100,200,400,800,1400)")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (3)")
     p.add_argument("--depth", type=int, default=d.depth, metavar="L", help="layers of weights (default 4)")
     p.add_argument("--data", default=d.data, help="digits (default), cifar10, auto, an image FOLDER or a ZIP of one")

@@ -30,7 +30,7 @@ from .summary import agreement, diagram, edge, failed_facts
 
 DEFAULTS: dict[str, Any] = {
     "widths": (2, 4, 6, 8, 16, 32),
-    "examples": (50, 100, 200, 400, 800, 1600),
+    "examples": (50, 100, 200, 400, 800, 1400),
     "seeds": (0, 1, 2),
     "updates": 6000,
 }

@@ -92,3 +92,12 @@ def test_what_does_not_fit_is_refused() -> None:
         tangent_kernel(network, weights, np.ones((2, 3)), batch_size=0)
     with pytest.raises(ValueError, match="at least one example"):
         tangent_kernel(network, weights, np.ones((0, 3)))
+
+
+def test_multiplications_are_those_that_are_made() -> None:
+    """A perceptron: two Gram matrices a layer; convolutions: Jacobians or pairs of sites."""
+    assert module.multiplications(mlp([3, 4, 1])) == ((3 + 4) + (4 + 1), 2 * (12 + 4))
+    network = vgg12(0.25)
+    pair, each = module.multiplications(network)
+    assert pair == sum(layer.n_weights for layer in network.layers[:8]) + 16 * 2 * (9 * 128 + 128) + 256 + 129
+    assert each > 2 * network.n_weights

@@ -27,6 +27,7 @@ from validation import predict_training
 from validation.compare.options import OptionError
 from validation.data import load_dataset
 from validation.phase import cell as phase_cell
+from validation.phase import job as phase_job
 from validation.phase.__main__ import main
 from validation.phase.cell import CellOptions, Record, measure_cell
 from validation.phase.figures import axes_of, tiles, worst_asymmetry
@@ -291,6 +292,12 @@ def test_one_network_in_one_cell_can_be_drawn(report: Record) -> None:
 
 
 # The command line
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_default_grid_has_its_examples(quick: bool) -> None:
+    """The digits hold some out for a test: what is left is enough for the largest cells."""
+    assert "digits" in phase_job._source(PhaseOptions(quick=quick).completed())
 
 
 def test_seeds() -> None:
