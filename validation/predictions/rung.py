@@ -47,9 +47,9 @@ RUNGS: dict[str, Rung] = {
         Rung("R4", "fresh networks", "signals", ("#0072B2", "-.", "P"), True, "cavity"),
         Rung("R5", "measured signals", "signals", ("#D55E00", "-", "o"), False, "mean_field"),
         Rung("R6", "every weight for itself", "signals", ("#882255", (0, (4, 1, 1, 1)), "X"), False, "cavity"),
-        Rung("R7", "before training", "data", ("#EE3377", (0, (3, 1, 1, 1)), "H"), average=True),
+        Rung("R7", "before training", "data", ("#EE3377", (0, (3, 1, 1, 1)), "$7$"), average=True),
         Rung(
-            "R7m", "before training, kernels moved", "data", ("#EE7733", (0, (6, 1.5)), "8"), average=True, moves=True
+            "R7m", "before training, kernels moved", "data", ("#EE7733", (0, (6, 1.5)), "$m$"), average=True, moves=True
         ),
         Rung("RE", "fresh weights", "draws", ("#117733", "-", ">")),
         Rung("REp", "fresh weights, norms of neurons", "draws", ("#DDCC77", "-.", "h"), ensemble={"profile": True}),
