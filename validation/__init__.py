@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from validation.predictions.sampled import ensemble_density
     from validation.report.results import to_npz, to_xarray
 
-    from .interchange import WeightsError, load_weights, save_weights
+    from .interchange import WeightsError, from_torch, load_weights, save_weights
 
 prepare_command(__name__)
 
@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "ensemble_density",
     "entry_statistics",
+    "from_torch",
     "load_weights",
     "predict_spectrum",
     "save_weights",
@@ -34,7 +35,7 @@ __all__ = [
 
 _HOMES = {
     "measurements.entries.record": ("entry_statistics",),
-    "interchange": ("WeightsError", "load_weights", "save_weights"),
+    "interchange": ("WeightsError", "from_torch", "load_weights", "save_weights"),
     "compare.job": ("compare",),
     "compare.single": ("Report",),
     "predictions.predict": ("predict_spectrum",),
