@@ -33,6 +33,7 @@ from validation.statistics.symmetry import false_discoveries
 
 from .bench import Bench
 from .estimates import seconds_of, training_bytes, weight_bytes
+from .given import GivenWeights
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .record import measure, silent_record, silent_since
 
@@ -93,14 +94,16 @@ def prepare(options: Options) -> tuple[Bench, str]:
 
 
 def _loaded(options: Options, network: Network, dataset: Dataset) -> LoadedWeights | None:
-    """The weights of the file that was given, for inputs in this data's order; None: random ones."""
+    """The weights that were given, for inputs in this data's order; None: random ones."""
     if options.weights is None:
         return None
     shape = dataset.x.shape[1:]
+    images = shape if len(shape) == 3 else None
+    if isinstance(options.weights, GivenWeights):
+        return options.weights.load(network, images, options.weights_names)
     return read_weights(
-        options.weights, network, image_shape=shape if len(shape) == 3 else None, names=options.weights_names,
-        key=options.weights_key,
-    )  # fmt: skip
+        options.weights, network, image_shape=images, names=options.weights_names, key=options.weights_key
+    )
 
 
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:

@@ -97,15 +97,16 @@ def read_weights(
     """`load_weights`, with the order that was taken and why."""
     if not isinstance(path, (str, os.PathLike)):
         where, usual, content = live_content(path, key)
-        return _loaded(where, content, Layout(network, layout or usual, flatten, image_shape), names)
+        return loaded(where, content, Layout(network, layout or usual, flatten, image_shape), names)
     path = Path(path)
     kind = _kind(path)
     arrangement = Layout(network, layout or ("umwelt" if kind == "npz" else "torch"), flatten, image_shape)
     with reading(path, f"a {kind} file of weights"):
-        return _loaded(f"weight file '{path}'", _content(path, kind, key), arrangement, names)
+        return loaded(f"weight file '{path}'", _content(path, kind, key), arrangement, names)
 
 
-def _loaded(where: str, content: Content, arrangement: Layout, names: Sequence[str] | None) -> LoadedWeights:
+def loaded(where: str, content: Content, arrangement: Layout, names: Sequence[str] | None) -> LoadedWeights:
+    """The weights of a network from arrays, which `where` holds, as they are arranged."""
     chosen = select(where, content, arrangement, names)
     stored = [_finite(where, entry) for entry in chosen.weights]
     weights = [arrangement.to_network(layer, w) for layer, w in enumerate(stored)]
