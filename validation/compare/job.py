@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
+from simulator import Network
 from validation.errors import OptionError
 
 from .options import Options
+from .report import Report
 from .seeds import compare_seeds
-from .single import Report, compare_one
+from .single import compare_one
 
 
 def compare(**options: Any) -> Report:
@@ -36,11 +39,13 @@ def compare(**options: Any) -> Report:
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
-    hints: dict[str, Any] = {"data": "str | os.PathLike | tuple", "network": "str | Network", "weights": "Any"}
+    given = {"data": str | os.PathLike[str] | Sequence[Any], "network": str | Network, "weights": Any}
+    hints: dict[str, Any] = get_type_hints(Options) | given
     several = {"seeds": Sequence[int] | None, "workers": int | None, "scheduler": str | None}
     for field in fields(Options):
-        kind = hints.get(field.name, field.type)
-        yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kind)
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
     for name, wanted in several.items():
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=wanted)
 

@@ -16,12 +16,11 @@ from simulator.passes.losses import get_loss
 from validation.data import Arrays, given_arrays
 from validation.errors import OptionError
 from validation.interchange import file_digest
+from validation.interchange.given import GivenNetwork, GivenWeights
 from validation.run.budget import parse_size
 from validation.run.console import printable
 from validation.run.plain_options import PlainOptions
 from validation.statistics.distances import LEAST_ETA
-
-from .given import GivenNetwork, GivenWeights
 
 DEFAULT_EPOCHS = 40  # the digits reach risk 0 between 20 and 40, seeds 0 to 3
 DEFAULT_RECORDS = (0, 1, 2, 3, 5, 10, 15)  # where the spectrum changes; and the last epoch

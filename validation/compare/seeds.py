@@ -27,7 +27,8 @@ from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.estimate import estimate
 
 from .options import Options
-from .single import Report, compare_one, prepare
+from .report import Report
+from .single import compare_one, prepare
 
 Record = dict[str, Any]
 SCALARS: dict[str, Callable[[Record], float | None]] = {

@@ -6,7 +6,7 @@ Inputs are taken as they are, labels are two values of any kind, of which the sm
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.shown import shown
 from validation.data.preprocessing import check_finite
 from validation.data.selection import IntArray
 from validation.errors import DataError
@@ -26,6 +27,7 @@ SHAPES = "(m, n) for vectors or (m, height, width, channels) for images"
 SHOWN = 8  # label values in a message
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Checked examples: `x` (m, n) or (m, H, W, C), `classes` (m,) of 0 and 1, the two `labels` as texts.
@@ -93,8 +95,8 @@ def given_arrays(data: Sequence[Any]) -> Arrays:
 def read_arrays_file(path: Path) -> Arrays:
     """`Arrays` from an npz file with x, y and, if there is a test part, x_test and y_test; no pickle is loaded."""
     try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, Mapping):
+        opened: Any = np.load(path, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
             raise DataError(f"'{path}' holds one array, expected an npz file with x and y.")
         with opened as stored:
             wanted = [name for name in NAMES if name in stored]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 from validation.data.arrays import Arrays
 from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
@@ -20,6 +21,7 @@ from validation.errors import DataError
 from validation.run.console import printable
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A preprocessed two-class data set.

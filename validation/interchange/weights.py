@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from simulator import Network
+from simulator.shown import shown
 from validation.errors import StorageError, WeightsError
 from validation.run.storage import write_atomic
 
@@ -30,6 +31,7 @@ WRITERS: dict[str, Callable[[BinaryIO, Sequence[tuple[str, Array]]], None]] = {
 }
 
 
+@shown
 @dataclass(frozen=True)
 class LoadedWeights:
     """The weights of a network, the names of its arrays first layer to last, and what decided that order.

@@ -13,9 +13,9 @@ import pytest
 import validation
 from simulator import AvgPool, Conv, Dense, MaxPool, evaluate, mlp, sequential
 from support.torch_files import need_torch
-from validation.compare.given import GivenNetwork
 from validation.compare.options import Options
 from validation.errors import DataError, OptionError, StorageError, WeightsError
+from validation.interchange.given import GivenNetwork
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 6))

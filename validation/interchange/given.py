@@ -1,4 +1,4 @@
-"""What is given to the main job as objects and not by name: a network, and its weights in memory."""
+"""What is given to a job as objects and not by name: a network, and its weights in memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from simulator import Conv, Dense, Network
 from simulator.network.layers import Layer
 from validation.errors import OptionError, WeightsError
-from validation.interchange import LoadedWeights
-from validation.interchange.layout import Layout
-from validation.interchange.live import live_content
-from validation.interchange.weights import loaded
 from validation.run.storage import arrays_checksum
+
+from .layout import Layout
+from .live import live_content
+from .weights import LoadedWeights, loaded
 
 
 class GivenNetwork:
