@@ -138,3 +138,15 @@ def test_matplotlib_comes_with_the_first_plot() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={"MPLBACKEND": "agg"})
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_reports_of_the_other_commands_are_as_short() -> None:
+    from validation.bounds.job import BoundsReport
+    from validation.exact.job import ExactReport
+    from validation.ladder.job import LadderReport
+    from validation.phase.job import PhaseReport
+
+    for kind in (BoundsReport, ExactReport, LadderReport, PhaseReport):
+        data = {f"key{i}": list(range(10_000)) for i in range(50)}
+        assert len(repr(kind(data, ROOT))) < 400
+        assert "data=<50 entries: key0, key1" in repr(kind(data, ROOT))
