@@ -58,7 +58,9 @@ def test_2_its_parameters() -> None:
 
 def test_3_its_state_dictionary() -> None:
     check(load_weights(model().state_dict(), from_torch(model())[0]), model())
-    with pytest.raises(WeightsError, match=r"a OrderedDict was given, expected a torch\.nn\.Module.*load_weights"):
+    with pytest.raises(
+        WeightsError, match=r"an object of type OrderedDict was given, expected a torch\.nn\.Module.*load_weights"
+    ):
         from_torch(model().state_dict())
 
 

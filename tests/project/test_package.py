@@ -40,6 +40,12 @@ def test_nothing_is_imported_before_it_is_used() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_the_packages_do_not_need_it() -> None:
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            assert "import umwelt_dnn" not in file.read_text(), file
+
+
 def test_one_version() -> None:
     """pyproject.toml takes it from the package; CITATION.cff and the changelog follow."""
     assert PROJECT["project"]["dynamic"] == ["version"]

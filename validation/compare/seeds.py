@@ -68,6 +68,8 @@ def compare_seeds(
     check_cluster(workers, scheduler)
     say(f"data: {prepare(chosen)[0].dataset.source}")
     identity = {k: v for k, v in chosen.identity().items() if k != "seed"}
+    # What was in memory as it was read the first time: parameters of a module can be listed only once.
+    options |= {name: getattr(chosen, name) for name in ("data", "network", "weights")}
     root = Path(chosen.out).absolute()
     store = CellStore(str(root), identity)
     store.open(chosen.resume)

@@ -41,8 +41,8 @@ def from_torch(module: Any, input_shape: Sequence[int] | None = None) -> tuple[N
     """
     if not is_module(module):
         raise WeightsError(
-            f"a {type(module).__name__} was given, expected a torch.nn.Module: for a state dictionary or a file use "
-            "load_weights(..., network)"
+            f"an object of type {type(module).__name__} was given, expected a torch.nn.Module: for a "
+            "state dictionary or a file use load_weights(..., network)"
         )
     _check_hooks(module)
     steps = list(_steps("", module))

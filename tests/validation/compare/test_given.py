@@ -82,6 +82,16 @@ def test_a_module_is_measured(tmp_path: Path) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
+def test_several_seeds_on_arrays(tmp_path: Path) -> None:
+    """Workers get what was read once: weights may come from an iterator."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    report = validation.compare(
+        data=(X, Y), network=NETWORK, weights=iter(NETWORK.init(3)), seeds=(0, 1), workers=1, out=tmp_path, **SMALL
+    )
+    right = evaluate(NETWORK, NETWORK.init(3), X, np.where(Y == "up", 1.0, -1.0), backend="numpy").risk
+    assert report.data["risks"] == [[pytest.approx(right)], [pytest.approx(right)]]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
