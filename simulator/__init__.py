@@ -35,6 +35,7 @@ from simulator.enumeration.gates import (
     log_marginals,
 )
 from simulator.enumeration.signs import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
+from simulator.hessian.block import HessianBlock
 from simulator.hessian.entries import HessianEntries, entry_values, hessian_entries
 from simulator.hessian.entry_pairs import EntryPairs, sample_pairs
 from simulator.hessian.operator import HessianOperator
@@ -80,6 +81,7 @@ __all__ = [
     "FreeEnergy",
     "FreshNetworks",
     "GateLaw",
+    "HessianBlock",
     "HessianEntries",
     "HessianOperator",
     "InfeasibleError",

@@ -22,6 +22,7 @@ from simulator.inputs import check_examples, check_labels
 from simulator.network.network import Network
 from simulator.passes.losses import get_loss
 from simulator.passes.risk import output
+from simulator.shown import shown
 
 from .paths import path_weights
 from .values import MAX_VALUES, Circuits, enumerate_circuits
@@ -84,6 +85,7 @@ def hessian_assemblies(network: Network, circuits: Circuits) -> HostArray:
     return hessians
 
 
+@shown
 @dataclass(frozen=True)
 class OrderParameterPairs:
     """||∇R||² (15) as a sum over ordered pairs of order-1 circuits that share the removed weight; per layer, (L,).

@@ -21,6 +21,7 @@ from simulator.network.layers import Layer
 from simulator.network.network import Network
 from simulator.passes.propagation import linear
 from simulator.passes.risk import BATCH_SIZE, batches
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .paths import Stage, count_paths, stages
@@ -29,6 +30,7 @@ from .values import neuron_fields
 CHUNK = 1 << 20  # weights of options looked at together
 
 
+@shown
 @dataclass(frozen=True)
 class LivePaths:
     """Paths drawn uniformly from the live ones, host arrays.

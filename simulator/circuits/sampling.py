@@ -13,12 +13,14 @@ import numpy as np
 from backends import Backend, HostArray, get_backend
 from simulator.inputs import check_count, check_examples, check_weights
 from simulator.network.network import Network
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .paths import AXES, AxisWalk, axis_walk, count_paths, stages
 from .values import check_order, circuit_values
 
 
+@shown
 @dataclass(frozen=True)
 class SampledCircuits:
     """n circuits at independent uniform paths and uniform examples, host arrays.
@@ -35,6 +37,7 @@ class SampledCircuits:
     n_paths: int
 
 
+@shown
 @dataclass(frozen=True)
 class AssemblyEstimate:
     """An estimate ``value`` with its ``standard_error``: scalars at order 0, else one entry per slice."""

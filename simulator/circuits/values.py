@@ -20,6 +20,7 @@ from simulator.network.layers import scaled, select
 from simulator.network.network import Network
 from simulator.passes.propagation import propagate
 from simulator.passes.risk import BATCH_SIZE, batches
+from simulator.shown import shown
 
 from .paths import check_paths, count_paths, enumerate_paths, path_weights
 
@@ -28,6 +29,7 @@ CHUNK = 1 << 16  # circuits of examples in flight on the device, times the slice
 ORDERS = (0, 1, 2)
 
 
+@shown
 @dataclass(frozen=True)
 class Circuits:
     """All circuits of a network at m examples, host arrays.

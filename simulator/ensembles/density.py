@@ -8,8 +8,10 @@ import numpy as np
 
 from backends import HostArray
 from simulator.lanczos.density import SpectralDensity
+from simulator.shown import shown
 
 
+@shown
 @dataclass(frozen=True)
 class EnsembleDensity(SpectralDensity):
     """Gauss rules of several probes in each of several draws: their mean estimates the mean spectrum of an ensemble.

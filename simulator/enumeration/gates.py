@@ -22,6 +22,7 @@ from simulator.inputs import check_examples, check_labels, check_weights
 from simulator.network.network import Network
 from simulator.passes.propagation import linear
 from simulator.passes.risk import output
+from simulator.shown import shown
 
 MAX_CONFIGURATIONS = 1 << 36  # gate configurations times inputs: minutes with the default backend
 MAX_STATES = 1 << 26  # posterior probabilities held at once: 0.5 GB
@@ -240,6 +241,7 @@ def relu_states(ops: Backend, matrices: Sequence[Array], x: Array) -> HostArray:
     return states
 
 
+@shown
 @dataclass(frozen=True)
 class GateLaw:
     """Exact statistics of the gates of each input (natural logarithms), host arrays.

@@ -18,6 +18,7 @@ import numpy as np
 from backends import Array, Backend, HostArray, get_backend
 from simulator.inputs import check_examples, check_weights
 from simulator.network.network import Network
+from simulator.shown import shown
 
 from .gates import EnumerationError, n_gates
 from .sign_passes import PatternSignals, pattern_gradients, propagate_patterns, signed_weights
@@ -28,6 +29,7 @@ MAX_GATES = 64  # the bits of a word
 BLOCK = 1 << 14  # patterns in one batch of the reference
 
 
+@shown
 @dataclass(frozen=True)
 class CircuitLaw:
     """The law of basis circuits (11) in a sign ensemble; |Ψ| is fixed, so that three numbers are the whole law.
@@ -44,6 +46,7 @@ class CircuitLaw:
         return distance
 
 
+@shown
 @dataclass(frozen=True)
 class CouplingLaw:
     """What negating one weight of a path does to its circuit (S2); primes denote the network with it negated.
@@ -56,6 +59,7 @@ class CouplingLaw:
     gate_change: HostArray
 
 
+@shown
 @dataclass(frozen=True)
 class SignEnsemble:
     """A network under all sign patterns of its intact weights, for one input.

@@ -23,6 +23,7 @@ from simulator.network.network import Network
 from simulator.passes.losses import get_loss
 from simulator.passes.propagation import Signals, apply_frozen, backpropagate, linear, propagate
 from simulator.passes.risk import BATCH_SIZE, batches, output
+from simulator.shown import shown
 from simulator.streams import Seed
 
 from .entry_pairs import EntryPairs, kernel_overlap, sample_pairs, weight_axes
@@ -30,6 +31,7 @@ from .entry_pairs import EntryPairs, kernel_overlap, sample_pairs, weight_axes
 TANGENT_BYTES = 1 << 27  # signals of one layer, of all first parameters that share a pass
 
 
+@shown
 @dataclass(frozen=True)
 class HessianEntries:
     """Per-example entries h_{i,e} = c_i ∂²T_i/∂w_p ∂w_q: H_e = Σ_i ω_i h_{i,e}, ω_i = 1/m, is the entry itself.

@@ -22,11 +22,13 @@ from backends import HostArray
 from simulator.inputs import check_count
 from simulator.network.layers import Layer, Pool
 from simulator.network.network import Network
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 Overlap = tuple[slice, slice]
 
 
+@shown
 @dataclass(frozen=True)
 class EntryPairs:
     """E pairs of parameters, the first below the second, and the numbers they were drawn from.

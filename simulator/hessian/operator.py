@@ -26,7 +26,9 @@ from simulator.passes.losses import get_loss
 from simulator.passes.propagation import Signals, linear, linear_adjoint_gated, linear_gated, linear_gradient
 from simulator.passes.risk import batches, output
 
+from .block import HessianBlock
 from .device import DeviceOperator
+from .diagonal import squared_gradients
 from .frozen import Freeze, Frozen, NetworkFreeze, per_example, signal_sizes
 
 PARTS = ("full", "gauss_newton", "residual")
@@ -200,7 +202,9 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
 
     def _all_rows(self, v: Array) -> Array:
         parts = zip(self.network.slices, self.network.weight_shapes, strict=True)
-        return self._rows([self.backend.xp.reshape(v[:, p], (v.shape[0], *shape)) for p, shape in parts], v.shape[0])
+        return self.directed_rows(
+            [self.backend.xp.reshape(v[:, p], (v.shape[0], *shape)) for p, shape in parts], v.shape[0]
+        )
 
     def layer_rows(self, layer: int, v: Array) -> Array:
         """H applied to vectors supported on one layer (0 for the first): v (K, N_l) -> (K, N).
@@ -210,9 +214,59 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
         directions: list[Array | None] = [None] * self.network.depth
         shape = self.network.weight_shapes[layer]
         directions[layer] = self.backend.xp.reshape(v, (v.shape[0], *shape))
-        return self._rows(directions, v.shape[0])
+        return self.directed_rows(directions, v.shape[0])
 
-    def _rows(self, directions: list[Array | None], count: int) -> Array:
+    def block(self, layers: Sequence[int]) -> HessianBlock:
+        """The block H_{ll'} of some layers (0 for the first), for the spectrum of a part of the network.
+
+        Diagonal blocks of the residual part are 0 by E1: ``block([l])`` of a hinge risk is the zero matrix, and the
+        block of two layers has a spectrum symmetric about 0.
+
+        >>> from simulator import HessianOperator, mlp
+        >>> network = mlp([2, 2, 1])
+        >>> hessian = HessianOperator(network, network.init(0), [[1.0, 2.0]], [1.0])
+        >>> hessian.block([0, 1]).shape, bool(hessian.block([1]).dense().any())
+        ((6, 6), False)
+        """
+        chosen = [check_count(layer, "layer", 0) for layer in layers]
+        if not chosen or chosen != sorted(set(chosen)) or chosen[-1] >= self.network.depth:
+            raise ValueError(
+                f"layers {list(layers)} are not usable: give increasing numbers from 0 to {self.network.depth - 1}"
+            )
+        return HessianBlock(self, chosen)
+
+    def diagonal(self) -> HostArray:
+        """The diagonal of H (N,), exactly; what a LinearOperator does not give by itself.
+
+        T is linear in every single weight while gates are frozen, so the residual part has no diagonal (E1), and what
+        is left is that of the Gauss-Newton part, (1/m) Σ_i ℓ''_i (∂T_i/∂w)². For the hinge, whose ℓ'' is 0, it is 0.
+        """
+        if not self._has_curvature:
+            return np.zeros(self.shape[0], dtype=self.dtype)
+        found = squared_gradients(self.network, self.backend, self._slopes())
+        return self.network.flatten([self.backend.to_numpy(part) for part in found])
+
+    def trace(self) -> float:
+        """tr H, exactly: 0 for the residual part (E2), and (1/m) Σ_i ℓ''_i ||∇T_i||² for the Gauss-Newton part.
+
+        >>> from simulator import HessianOperator, mlp
+        >>> network = mlp([2, 2, 1])
+        >>> weights = [[[1.0, 0.0], [0.0, 1.0]], [[1.0], [1.0]]]
+        >>> HessianOperator(network, weights, [[1.0, 2.0]], [1.0]).trace()
+        0.0
+        >>> HessianOperator(network, weights, [[1.0, 2.0]], [1.0], loss="squared").trace()
+        15.0
+        """
+        return float(np.sum(self.diagonal(), dtype=np.float64))
+
+    def _slopes(self) -> Iterator[tuple[Signals, list[Array], Array]]:
+        """(signals, ∂T/∂z_l, ℓ''/m) of the active examples, a batch at a time."""
+        for part in batches(self.active.size, self._batch_size):
+            signals, slopes = self._freeze(self._x[part, ...], self.backend.xp.ones_like(self._c[part]))
+            yield signals, slopes, self._curvature[part]
+
+    def directed_rows(self, directions: list[Array | None], count: int) -> Array:
+        """H applied to `count` vectors by layers, ([K,] *weight_shape), None for a layer where they are 0 -> (K, N)."""
         ops = self.backend
         size = min(self._batch_size, self.active.size)
         with ops.computing(reuse=self.active.size > size), device_memory(self.network, ops, size, vectors=count):
@@ -324,10 +378,15 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
     def dense(self) -> HostArray:
         """The N×N matrix, for small N (at most `DENSE_LIMIT`)."""
         n = self.shape[0]
+        self.check_dense(n)
+        identity = np.eye(n, dtype=self.dtype)
+        return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
+
+    @staticmethod
+    def check_dense(n: int) -> None:
+        """Raise `ValueError` for more weights than a dense matrix may have."""
         if n > DENSE_LIMIT:
             raise ValueError(
                 f"a dense Hessian of {n} weights takes {8 * n * n / 1e9:.0f} GB: the limit is {DENSE_LIMIT} weights; "
                 "use products, or spectral_density"
             )
-        identity = np.eye(n, dtype=self.dtype)
-        return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)

@@ -15,12 +15,16 @@ from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.linalg import eigh_tridiagonal
 
 from backends import HostArray
+from simulator.shown import shown
+
+from .plot import html_of, plot_density
 
 EPSILON = float(np.finfo(np.float64).eps)
 TERMINATOR_WINDOW = 8  # last coefficients averaged for the terminator
 KNOWN_PROBES = 2  # so many probes more does the known bound on the variance count as
 
 
+@shown
 @dataclass(frozen=True)
 class SpectralDensity:
     """Gauss rules of the spectral measures v^T δ(λ - H) v of unit random probes; their mean estimates the spectrum.
@@ -78,6 +82,29 @@ class SpectralDensity:
         """sqrt(tr H² / N), the root mean square eigenvalue."""
         scale = 2.0 ** math.frexp(float(np.max(np.abs(self.nodes))))[1]  # squares of tiny eigenvalues would vanish
         return scale * float(np.sqrt(self.statistic(lambda nodes: (nodes / scale) ** 2)[0]))
+
+    def summary(self) -> str:
+        """Probes and steps, the rms eigenvalue with its standard error, and how far the nodes reach."""
+        rms = self.rms
+        square, error = self.moment(2) if rms > 0 else (0.0, 0.0)
+        known = "" if self.size is None else f", N = {self.size:,}"
+        return (
+            f"{self.nodes.shape[0]} probes of {self.nodes.shape[1]} steps{known}; rms {rms:.4g} ± "
+            f"{rms * error / (2.0 * square) if square > 0 else 0.0:.1g}, "
+            f"nodes from {self.nodes.min():.4g} to {self.nodes.max():.4g}"
+        )
+
+    def plot(self, ax: Any = None, eta: float = 0.05) -> Any:
+        """Draw `terminated_density` with its standard error on matplotlib axes, which are returned.
+
+        `ax` None: axes of a new figure of pyplot. `eta` is the half width of the smoothing, in units of the rms
+        eigenvalue, as are energies. The energy axis is linear within 0.2 rms and logarithmic beyond: ReLU Hessians are
+        a narrow bulk with far outliers. Raises `ValueError` unless eta > 0.
+        """
+        return plot_density(self, ax, eta)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def stieltjes(self, z: Any) -> HostArray:
         """g(z) = (1/N) Σ_k 1/(λ_k - z) for Im z > 0 from the Gauss rules, Σ_k τ_k/(θ_k - z); of z's shape."""

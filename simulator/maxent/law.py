@@ -28,6 +28,7 @@ from scipy.special import entr, expit
 
 from backends import HostArray
 from simulator.inputs import real_array
+from simulator.shown import shown
 
 from .feasibility import Features, InfeasibleError, face, gauge, whiten
 
@@ -38,6 +39,7 @@ FAR, FARTHEST = 0.1, 1e9  # changes of a logit: below, Newton's method is quadra
 TIE = 1e-11  # φ·direction below this share of ||φ|| ||direction||, in units of E|φ_i|, is zero
 
 
+@shown
 @dataclass(frozen=True)
 class MaxEntropyLaw:
     """The conditional law (2)-(3) that has the couplings, and how it was found.

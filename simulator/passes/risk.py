@@ -13,6 +13,7 @@ from backends import Array, Backend, HostArray, get_backend
 from simulator.inputs import check_coefficients, check_count, check_examples, check_labels, check_weights
 from simulator.memory import device_memory
 from simulator.network.network import Network
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .losses import Loss, get_loss
@@ -130,6 +131,7 @@ def _batch_gradient(
     return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct, active)
 
 
+@shown
 @dataclass(frozen=True)
 class Evaluation:
     """``risk``, ``accuracy`` (share of u > 0), ``active_fraction`` (share of ℓ' ≠ 0) and ``gradient`` ∇R (host)."""

@@ -16,6 +16,7 @@ from simulator.memory import device_memory
 from simulator.network.network import Network
 from simulator.passes.losses import get_loss
 from simulator.passes.risk import BatchGradient, batch_gradient, batches
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .e_step import check_e_step, exact_gates
@@ -33,6 +34,7 @@ class TrainingDivergedError(RuntimeError):
         self.epoch = epoch
 
 
+@shown
 @dataclass(frozen=True)
 class Epoch:
     """The state after an epoch: host ``weights`` and ``velocity``.
@@ -47,6 +49,7 @@ class Epoch:
     accuracy: float
 
 
+@shown
 @dataclass(frozen=True)
 class TrainingResult:
     """Final ``weights`` (host) and ``history``: "epoch" (1, 2, ...), "risk" and "accuracy" as in `Epoch`."""

@@ -20,6 +20,7 @@ from simulator.enumeration.gates import (
 )
 from simulator.inputs import check_examples, check_weights
 from simulator.network.network import Network
+from simulator.shown import shown
 from simulator.streams import Seed, Streams, uniform
 
 E_STEPS = ("zero_temperature", "monte_carlo", "exact")
@@ -100,6 +101,7 @@ def draw_gates(
     return ops.xp.concat(chosen, axis=2)
 
 
+@shown
 @dataclass(frozen=True)
 class MarginalEstimate:
     """Monte Carlo µ(y=+1|x): ``value`` (m,) with its ``standard_error`` (m,), from ``samples`` draws of the gates."""

@@ -22,6 +22,7 @@ from backends import Array, Backend, HostArray, get_backend
 from simulator.enumeration.gates import gate_law, log_marginals
 from simulator.inputs import check_examples, check_labels, check_weights
 from simulator.network.network import Network
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .e_step import STATE_BLOCK, GateSample, check_e_step, expect
@@ -83,6 +84,7 @@ def _block_likelihood(
     return value, gradient
 
 
+@shown
 @dataclass(frozen=True)
 class FreeEnergy:
     """The logistic risk split in two, nats an example: ``risk`` = ``entropy`` S(µ(y|x)) + ``kl`` to the model."""
@@ -108,6 +110,7 @@ def free_energy(x: HostArray, y: HostArray, log_marginal: HostArray) -> FreeEner
     return FreeEnergy(-float(np.mean(np.where(y > 0, log_marginal[:, 1], log_marginal[:, 0]))), entropy, kl)
 
 
+@shown
 @dataclass(frozen=True)
 class EMResult:
     """Final ``weights`` and, per iteration (0: the start), ``history``.

@@ -7,23 +7,59 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from support.places import ROOT
+from support.torch_files import need_torch
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_python_of_the_readme_runs() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    own, code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert "from_torch" in own  # runs below
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     measured, predicted, energies = (np.asarray(names[n]) for n in ("measured", "predicted", "energies"))
     assert measured.shape == predicted.shape == energies.shape
     assert measured.min() > 0
     assert predicted.min() > 0
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_network_of_your_own_takes_six_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nn = need_torch().nn
+    own = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
+    assert len([line for line in own.splitlines() if line.strip()]) <= 6
+    layers = [nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()]
+    x = np.random.default_rng(0).standard_normal((40, 8, 8, 1))
+    names: dict[str, Any] = {"x": x, "y": x.sum((1, 2, 3)) > 0}
+    names["model"] = nn.Sequential(*layers, nn.Linear(32, 4, bias=False), nn.ReLU(), nn.Linear(4, 1, bias=False))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(own, "README.md", "exec"), names)
+    (record,) = names["report"].data["epochs"]
+    assert record["spectrum"]["rms"] > 0
+    assert {"RE", "RK"} <= set(record["predictions"])
+    assert (tmp_path / "runs" / "own" / "report.html").is_file()
+
+
+OWN_NETWORK = ROOT / "docs" / "start" / "own_network.md"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain")
+def test_the_page_on_a_network_of_your_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks in one session; the density at 0 is predicted to three standard errors and 5 %."""
+    need_torch()
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", OWN_NETWORK.read_text(), flags=re.DOTALL):
+        exec(compile(code, OWN_NETWORK.name, "exec"), names)
+    error = np.hypot(names["error"], names["its_error"])
+    assert abs(names["predicted"] - names["measured"]) < 3 * error + 0.05 * names["measured"]
 
 
 def test_make_targets_of_the_readme_exist() -> None:

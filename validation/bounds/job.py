@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
+from simulator.shown import shown
 from simulator.streams import Streams
 from validation.measurements.ensembles.claims import (
     bracket_checks,
@@ -49,6 +50,7 @@ class Sizes:
 QUICK = Sizes(200, Grid((16, 32, 64), (4, 6, 8), 4e6), Sizes.flip_widths, 2e6, (8, 16, 32, 64, 128, 256), 1000)
 
 
+@shown
 @dataclass(frozen=True)
 class BoundsReport:
     """A finished run: ``data`` is the content of bounds.json, ``path`` the folder it stands in."""

@@ -15,5 +15,18 @@ class _CallablePackage(types.ModuleType):
 
         return compare(**options)
 
+    @property
+    def __signature__(self) -> Any:
+        """The options with their defaults, for `inspect.signature` and for what completes names."""
+        from .job import compare
+
+        return vars(compare)["__signature__"]
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        from .job import compare
+
+        return compare.__doc__
+
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -13,7 +13,7 @@ from validation.run.plain_options import seed_list
 
 from .job import compare
 from .options import Options
-from .single import Report
+from .report import Report
 
 PROGRAM = "validation.compare"
 
@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--dtype", help="float64 or float32 (default: float32 for images, else float64)")
     p.add_argument("--tf32", action="store_true", help="cupy, float32: convolutions on tensor cores, 10-bit factors")
-    p.add_argument("--data", default=d.data, help="auto (default), digits, cifar10, an image FOLDER or a ZIP of one")
+    p.add_argument("--data", default=d.data, metavar="DATA",
+                   help="auto (default), digits, cifar10, an image FOLDER or ZIP, FILE.npz of x and y")  # fmt: skip
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is or goes (default: data)")
     p.add_argument("--classes", metavar="NEG:POS", help="names or indices, comma-separated; others are dropped")
     p.add_argument("--network", default=d.network, help="auto, mlp:W1xW2x..., vgg12[:WIDTH], seq:conv8,pool,avg,dense8")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 from typing import Any
 
 from backends import Backend, get_backend
 from simulator import Network, network_from_text
 from simulator.network.text import FORMS, KINDS
 from simulator.passes.losses import get_loss
+from validation.data import Arrays, given_arrays
 from validation.errors import OptionError
 from validation.interchange import file_digest
+from validation.interchange.given import GivenNetwork, GivenWeights
 from validation.run.budget import parse_size
 from validation.run.console import printable
 from validation.run.plain_options import PlainOptions
@@ -38,11 +42,11 @@ class Options(PlainOptions):
     backend: str | None = None
     dtype: str | None = None
     tf32: bool = False
-    data: str = "auto"
+    data: str | Arrays = "auto"
     data_root: str = "data"
     classes: str | None = None
-    network: str = "auto"
-    weights: str | None = None
+    network: str | GivenNetwork = "auto"
+    weights: str | GivenWeights | None = None
     weights_names: Sequence[str] | None = None
     weights_key: str | None = None
     examples: int | None = None
@@ -70,6 +74,19 @@ class Options(PlainOptions):
     stop_after: float | None = None
     memory: int | str | None = None
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        """Arrays, networks and weights in memory, each in the one form in which a run keeps it."""
+        given: dict[str, Any] = {}
+        if isinstance(self.data, (tuple, list)):
+            given["data"] = given_arrays(self.data)
+        if isinstance(self.network, Network):
+            given["network"] = GivenNetwork(self.network)
+        if not isinstance(self.weights, (str, os.PathLike, GivenWeights, type(None))):
+            given["weights"] = GivenWeights(self.weights)
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        super().__post_init__()
 
     def completed(self) -> Options:
         """Defaults that need no data filled in (`quick` shortens what was not given), values checked."""
@@ -124,6 +141,8 @@ class Options(PlainOptions):
                 raise OptionError(
                     f"--{name.replace('_', '-')} {getattr(self, name)!r}: it is for --weights, give the file"
                 )
+        if self.weights_key is not None and isinstance(self.weights, GivenWeights):
+            raise OptionError(f"--weights-key {self.weights_key!r}: it is for a file, give the mapping under that key")
         if self.dtype not in (None, "float64", "float32"):
             raise OptionError(f"--dtype {self.dtype!r}: expected float64 or float32")
         try:
@@ -141,20 +160,29 @@ class Options(PlainOptions):
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: everything but where, how and in which pieces it is kept."""
-        fields = asdict(self)
+        fields = {field.name: getattr(self, field.name) for field in fields_of(self)}
         for name in ("out", "resume", "save_seconds", "stop_after", "memory"):
             fields.pop(name)
-        fields["weights"] = None if self.weights is None else file_digest(self.weights)  # a file is what is in it
+        fields |= {name: str(fields[name]) for name in ("data", "network")}  # of arrays their digest
+        fields["weights"] = self._weights_digest()
         fields = {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
         fields["weights_names"] = None if self.weights_names is None else list(self.weights_names)
         return fields | {"record": list(self.record or ()), "rate_drops": list(self.rate_drops)}
 
+    def _weights_digest(self) -> str | None:
+        """A file is what is in it, and so is a mapping."""
+        if isinstance(self.weights, GivenWeights):
+            return self.weights.digest
+        return None if self.weights is None else file_digest(self.weights)
 
-def build_network(text: str, input_shape: tuple[int, ...]) -> tuple[str, Network]:
+
+def build_network(text: str | GivenNetwork, input_shape: tuple[int, ...]) -> tuple[str, Network]:
     """(its name, the network) of `simulator.network_from_text`, refused by `OptionError`.
 
     `auto` is mlp:64x64x64 for vectors, vgg12:0.25 for images.
     """
+    if isinstance(text, GivenNetwork):
+        return str(text), text.on(input_shape)
     if text == "auto":
         text = "vgg12:0.25" if len(input_shape) == 3 else "mlp:64x64x64"
     if text.partition(":")[0] not in KINDS:

@@ -27,7 +27,8 @@ from validation.run.storage import REPORT_SCHEMA
 from validation.statistics.estimate import estimate
 
 from .options import Options
-from .single import Report, compare_one, prepare
+from .report import Report
+from .single import compare_one, prepare
 
 Record = dict[str, Any]
 SCALARS: dict[str, Callable[[Record], float | None]] = {
@@ -67,6 +68,8 @@ def compare_seeds(
     check_cluster(workers, scheduler)
     say(f"data: {prepare(chosen)[0].dataset.source}")
     identity = {k: v for k, v in chosen.identity().items() if k != "seed"}
+    # What was in memory as it was read the first time: parameters of a module can be listed only once.
+    options |= {name: getattr(chosen, name) for name in ("data", "network", "weights")}
     root = Path(chosen.out).absolute()
     store = CellStore(str(root), identity)
     store.open(chosen.resume)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from validation.compare.claims.theorems import bound_claims
 from validation.data import Dataset, load_dataset
 from validation.errors import StorageError
 from validation.interchange import LoadedWeights, read_weights
+from validation.interchange.given import GivenWeights
 from validation.report.write import finish
 from validation.run.budget import Memory
 from validation.run.console import Stage, printable, say, say_compilation
@@ -28,7 +28,6 @@ from validation.run.directory import Checkpoint, RunDirectory
 from validation.run.environment import environment, package_version
 from validation.run.stages import KeptStages
 from validation.run.storage import REPORT_SCHEMA, arrays_checksum, write_json
-from validation.statistics.claim import failed
 from validation.statistics.symmetry import false_discoveries
 
 from .bench import Bench
@@ -36,24 +35,7 @@ from .estimates import seconds_of, training_bytes, weight_bytes
 from .forecast import forecast
 from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .record import measure, silent_record, silent_since
-
-
-@dataclass(frozen=True)
-class Report:
-    """A finished comparison: ``data`` is the content of report.json, ``path`` the folder it stands in."""
-
-    data: dict[str, Any]
-    path: Path
-
-    @property
-    def page(self) -> Path:
-        """Of one comparison, or of several seeds together."""
-        return self.path / ("seeds.html" if self.data.get("kind") == "seeds" else "report.html")
-
-    @property
-    def failed_facts(self) -> list[str]:
-        """Exact facts that did not hold; anything here is a bug."""
-        return failed(self.data["claims"])
+from .report import Report
 
 
 def compare_one(**options: Any) -> Report:
@@ -94,14 +76,16 @@ def prepare(options: Options) -> tuple[Bench, str]:
 
 
 def _loaded(options: Options, network: Network, dataset: Dataset) -> LoadedWeights | None:
-    """The weights of the file that was given, for inputs in this data's order; None: random ones."""
+    """The weights that were given, for inputs in this data's order; None: random ones."""
     if options.weights is None:
         return None
     shape = dataset.x.shape[1:]
+    images = shape if len(shape) == 3 else None
+    if isinstance(options.weights, GivenWeights):
+        return options.weights.load(network, images, options.weights_names)
     return read_weights(
-        options.weights, network, image_shape=shape if len(shape) == 3 else None, names=options.weights_names,
-        key=options.weights_key,
-    )  # fmt: skip
+        options.weights, network, image_shape=images, names=options.weights_names, key=options.weights_key
+    )
 
 
 def _load(options: Options, spectrum_examples: int | None) -> Dataset:

@@ -1,11 +1,12 @@
-"""Two-class data sets for the experiments: digits, CIFAR-10, or any folder or ZIP archive of images.
+"""Two-class data sets for the experiments: digits, CIFAR-10, any folder or ZIP archive of images, or arrays.
 
-The order of work is the order of the modules: `sources` knows what there is, `selection` draws the rows,
-`images` decodes only those, `preprocessing` turns levels into inputs, `dataset` puts it together.
+The order of work is the order of the modules: `arrays` takes the user's own, `sources` knows what there is, `selection`
+draws the rows, `images` decodes only those, `preprocessing` turns levels into inputs, `dataset` puts it together.
 """
 
+from validation.data.arrays import Arrays, given_arrays
 from validation.data.dataset import Dataset, load_dataset
 from validation.data.preprocessing import check_finite
 from validation.errors import DataError
 
-__all__ = ["DataError", "Dataset", "check_finite", "load_dataset"]
+__all__ = ["Arrays", "DataError", "Dataset", "check_finite", "given_arrays", "load_dataset"]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from simulator.shown import shown
 from simulator.streams import Seed, Streams
+from validation.data.arrays import Arrays
 from validation.data.preprocessing import FloatArray, check_finite, standardise, training_statistics
 from validation.data.selection import IntArray, Split, balanced_draw, parse_split, require_both_labels
 from validation.data.sources import Source, open_source
@@ -19,6 +21,7 @@ from validation.errors import DataError
 from validation.run.console import printable
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A preprocessed two-class data set.
@@ -55,7 +58,7 @@ class _Selection:
 
 
 def load_dataset(
-    data: str | Path = "auto",
+    data: str | Path | Arrays = "auto",
     data_root: str | Path = "data",
     classes: str | None = None,
     examples: int | None = None,
@@ -66,15 +69,16 @@ def load_dataset(
     """Load, select and preprocess a two-class data set.
 
     `data` is "auto" (CIFAR-10 if on disk under `data_root`, else digits), "digits", "cifar10" (downloaded
-    when missing), or the path of an image folder or ZIP archive (a `Path`, or "./digits", for a folder so
-    called). `classes` is "NEG:POS" by name or index (default: even against odd digits, else the first half
-    against the rest). `examples` training rows are drawn half per label and evenly over the classes of a
+    when missing), the path of an image folder or ZIP archive (a `Path`, or "./digits", for a folder so called), the
+    path of an npz file of x, y and perhaps x_test, y_test, or such `Arrays` in memory (`given_arrays`). `classes` is
+    "NEG:POS" by name or index (default: even against odd digits, else the first half against the rest).
+    `examples` training rows are drawn half per label and evenly over the classes of a
     label (default: all 1,437 digits, at most 5,000 images), and out of them `spectrum_examples` by an
     independent stream (default: at most 200 digits, 1,000 images). The test examples are the last 360 digits,
     or the test part of CIFAR-10 or of a folder; without a test part, the rows that were not drawn. `dtype` is
     float32 or float64 (default: float64 for digits, float32 for images).
     Inputs are x/255 (digits: x/16) minus the training mean of each feature, over the overall standard
-    deviation of the training examples.
+    deviation of the training examples; those of arrays are taken as they are.
 
     Raises `DataError` for everything that is wrong with the data or with these options.
     """
@@ -86,13 +90,14 @@ def load_dataset(
     y = split.labels(source.classes[selection.rows])
     levels = source.read(selection.rows)
     name, origin, names, left_out = source.name, source.origin, source.names, source.left_out
+    as_given, note = source.as_given, source.note if split == source.split else ""
     # The source can hold all images of a data set; it is not needed while the inputs are made.
     del source
     m = selection.n_train
-    x, x_test = _inputs(levels, m, chosen_dtype)
+    x, x_test = _given(levels, m, chosen_dtype) if as_given else _inputs(levels, m, chosen_dtype)
     return Dataset(
         name=name,
-        source=_describe(origin, x.shape, len(y) - m, selection.unused, split, names) + _said(left_out),
+        source=_describe(origin, x.shape, len(y) - m, selection.unused, split, names) + note + _said(left_out),
         x=x,
         y=y[:m],
         x_test=x_test,
@@ -166,6 +171,14 @@ def _inputs(levels: NDArray[np.uint8], m: int, dtype: np.dtype[Any]) -> tuple[Fl
     x_test = standardise(levels[m:], mean, deviation, dtype)
     check_finite(x_test, "the test set")
     return x, x_test
+
+
+def _given(inputs: NDArray[Any], m: int, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray | None]:
+    """Inputs of the user's, which only change their dtype."""
+    with np.errstate(over="ignore"):  # a number beyond float32 is said below
+        x = np.ascontiguousarray(inputs, dtype=dtype)
+    check_finite(x, f"the examples in {dtype}")
+    return x[:m], x[m:] if len(x) > m else None
 
 
 def _describe(origin: str, shape: tuple[int, ...], n_test: int, unused: int, split: Split, names: Sequence[str]) -> str:

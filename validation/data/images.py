@@ -55,7 +55,7 @@ def image_tree(path: Path) -> Tree:
             what = "is neither a folder nor a file" if path.exists() else "does not exist"  # a pipe would never end
             raise DataError(
                 f"data is '{_shown(path)}', which {what}; "
-                "give auto, digits, cifar10, or the path of an image folder or ZIP archive."
+                "give auto, digits, cifar10, or the path of an image folder, ZIP archive or npz file."
             )
         tree = _folder_tree(path) if path.is_dir() else _zip_tree(path)
     except DataError:

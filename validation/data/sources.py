@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.data.arrays import Arrays, read_arrays_file
 from validation.data.images import SUFFIXES, Tree, image_tree, read_images
 from validation.data.selection import IntArray, Split, halves
 from validation.errors import DataError
@@ -28,7 +29,8 @@ class Source:
 
     `classes` (n,) are indices into `names`, `n_train` the length of the training part, `read(rows)` gives the
     levels (len(rows), ...) as uint8. `split` to `dtype` are the defaults for this kind of data; `examples` None is all.
-    `left_out`: how many files of a folder or an archive are not among the rows, by reason.
+    `left_out`: how many files of a folder or an archive are not among the rows, by reason. `as_given`: what is read are
+    inputs of any real dtype, and no levels. `note` is said of the labels where the default split is taken.
     """
 
     name: str
@@ -36,19 +38,23 @@ class Source:
     names: tuple[str, ...]
     classes: IntArray
     n_train: int
-    read: Callable[[IntArray], NDArray[np.uint8]]
+    read: Callable[[IntArray], NDArray[Any]]
     split: Split
     examples: int | None
     spectrum_examples: int
     dtype: str
     left_out: Mapping[str, int] = field(default_factory=dict)
+    as_given: bool = False
+    note: str = ""
 
 
-def open_source(data: str | Path, data_root: str | Path) -> Source:
-    """The source called `data`: "auto", "digits", "cifar10", or the path of a folder or ZIP archive.
+def open_source(data: str | Path | Arrays, data_root: str | Path) -> Source:
+    """The source called `data`: "auto", "digits", "cifar10", the path of a folder, ZIP archive or npz file, or arrays.
 
     `auto` is CIFAR-10 where it is on disk under `data_root`, else the digits. Raises `DataError`.
     """
+    if isinstance(data, Arrays):
+        return _arrays(data, "arrays", "arrays in memory")
     root = Path(data_root)
     try:
         on_disk = (root / _CIFAR_FOLDER).is_dir()
@@ -61,7 +67,29 @@ def open_source(data: str | Path, data_root: str | Path) -> Source:
         return _digits(why)
     if data in ("auto", "cifar10"):
         return _cifar10(root, on_disk)
-    return _image_folder(Path(data))
+    path = Path(data)
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return _arrays(read_arrays_file(path), printable(path.stem), printable(f"arrays of '{path}'"))
+    return _image_folder(path)
+
+
+def _arrays(arrays: Arrays, name: str, origin: str) -> Source:
+    """Vectors as digits, images as images are: in float64 and float32, with 200 and 1,000 spectrum examples."""
+    images, test = arrays.x.ndim == 4, arrays.classes_test
+    return Source(
+        name=name,
+        origin=origin,
+        names=arrays.labels,
+        classes=arrays.classes if test is None else np.concatenate([arrays.classes, test]),
+        n_train=len(arrays.x),
+        read=arrays.read(),
+        split=Split(negative=(0,), positive=(1,)),
+        examples=None,
+        spectrum_examples=1000 if images else 200,
+        dtype="float32" if images else "float64",
+        as_given=True,
+        note=" (of the two label values the smaller is -1), inputs as they are",
+    )
 
 
 def _digits(why: str) -> Source:

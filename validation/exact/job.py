@@ -13,6 +13,7 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.enumeration.gates import n_gates
+from simulator.shown import shown
 from simulator.streams import Streams
 from validation.report.write import finish
 from validation.run.command import Clock
@@ -41,6 +42,7 @@ from .cases import (
 from .claims import check_all
 
 
+@shown
 @dataclass(frozen=True)
 class ExactReport:
     """A finished run: ``data`` is the content of report.json, ``path`` the folder it stands in."""

@@ -29,14 +29,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """The arrays of a file; `kept`: their order is the one in which a program listed them, nobody sorted them.
+    """The arrays of a file or a mapping; `kept`: in the order in which a program listed them, nobody sorted them.
 
-    `key`: that of the dictionary which they are taken from, where the file holds more than one.
+    `key`: that of the dictionary which they are taken from, where the file holds more than one. `free`: a name without
+    a dot is the user's own, and need not be "weight". `nameless`: names were made up here, and decide nothing.
     """
 
     entries: list[Entry]
     kept: bool
     key: str = ""
+    free: bool = False
+    nameless: bool = False
 
 
 def may_be_sorted(entries: Sequence[Entry]) -> bool:

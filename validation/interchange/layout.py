@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -100,35 +99,43 @@ class Selection:
     unused: tuple[str, ...] = ()
 
 
-def select(path: Path, content: Content, layout: Layout, names: Sequence[str] | None) -> Selection:
-    """The layers' weights; every other array must be a bias of zeros, or is left out by `names`."""
+def select(where: str, content: Content, layout: Layout, names: Sequence[str] | None) -> Selection:
+    """The layers' weights; every other array must be a bias of zeros, or is left out by `names`.
+
+    `where` says in messages what holds the arrays: "weight file 'digits.pt'".
+    """
     entries = content.entries
     if names is None:
         weights = [e for e in entries if not _is_bias(e)]
-        _check_kinds(path, weights)
-        _check_shapes(path, weights, layout)
-        weights, decided = in_order(path, weights, layout.stored_shapes, content.kept)
+        _check_kinds(where, weights, content.free)
+        _check_shapes(where, weights, layout)
+        if content.nameless and len(set(layout.stored_shapes)) < len(layout.stored_shapes):
+            raise WeightsError(
+                f"{where} does not say which array is which layer, as two layers have one shape: give "
+                "model.state_dict(), or a mapping and names=[...]"
+            )
+        weights, decided = in_order(where, weights, layout.stored_shapes, content.kept)
     else:
-        weights, decided = _named(path, entries, names), "as named"
+        weights, decided = _named(where, entries, names), "as named"
         if [e.shape for e in weights] != layout.stored_shapes:
-            raise _mismatch(path, weights, layout)
+            raise _mismatch(where, weights, layout)
     for entry in weights:
         if entry.dtype not in FLOATS:
-            raise WeightsError(f"{entry.name!r} of '{path}' is {entry.dtype}, expected one of {', '.join(FLOATS)}")
+            raise WeightsError(f"{entry.name!r} of {where} is {entry.dtype}, expected one of {', '.join(FLOATS)}")
     widths = {shape[-1] for shape in layout.network.weight_shapes}
     for entry in entries:
         if _is_bias(entry):
-            _check_bias(path, entry, widths)
+            _check_bias(where, entry, widths)
     taken = {e.name for e in weights}
     return Selection(weights, decided, tuple(e.name for e in entries if e.name not in taken and not _is_bias(e)))
 
 
-def _named(path: Path, entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+def _named(where: str, entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     if isinstance(names, str):
         raise WeightsError(f"names {names!r} is one text: give a list, one name per layer")
     known = {e.name: e for e in entries}
     if missing := [name for name in names if name not in known]:
-        raise WeightsError(f"weight file '{path}' has no {missing[0]!r}: choose among {listed(entries)}")
+        raise WeightsError(f"{where} has no {missing[0]!r}: choose among {listed(entries)}")
     if twice := [name for name in names if list(names).count(name) > 1]:
         raise WeightsError(f"names {list(names)} have {twice[0]!r} twice: give one name per layer, first to last")
     return [known[name] for name in names]
@@ -138,42 +145,42 @@ def _is_bias(entry: Entry) -> bool:
     return entry.name.rpartition(".")[2] == "bias"
 
 
-def _check_kinds(path: Path, weights: Sequence[Entry]) -> None:
+def _check_kinds(where: str, weights: Sequence[Entry], free: bool) -> None:
     """Only plain weights: a parametrised, normalised or masked layer computes another function than ours."""
     for entry in weights:
         module, _, last = entry.name.rpartition(".")
-        of_a_module = last == "weight" or (not module and path.suffix.lower() == ".npz")  # there, names are free
+        of_a_module = last == "weight" or (not module and free)
         if len(entry.shape) not in (2, 4) or not of_a_module:
             raise WeightsError(
-                f"{entry.name!r} of '{path}', shape {entry.shape}, is neither the weight of a dense layer or a "
+                f"{entry.name!r} of {where}, shape {entry.shape}, is neither the weight of a dense layer or a "
                 "convolution nor a bias: networks here have nothing else; name the weights (load_weights(..., names=)) "
                 "if it is of no use"
             )
 
 
-def _check_shapes(path: Path, weights: Sequence[Entry], layout: Layout) -> None:
+def _check_shapes(where: str, weights: Sequence[Entry], layout: Layout) -> None:
     """The arrays have the shapes of the layers, in whatever order."""
     if sorted(e.shape for e in weights) != sorted(layout.stored_shapes):
-        raise _mismatch(path, weights, layout)
+        raise _mismatch(where, weights, layout)
 
 
-def _mismatch(path: Path, weights: Sequence[Entry], layout: Layout) -> WeightsError:
+def _mismatch(where: str, weights: Sequence[Entry], layout: Layout) -> WeightsError:
     expected = layout.stored_shapes
     remedy = "choose the network, the layout or the names that fit"
     if sorted(e.shape for e in weights) == sorted(layout.turned().stored_shapes):
         remedy = f"they fit layout={layout.turned().name!r}"
     return WeightsError(
-        f"weight file '{path}' holds {listed(weights)}, expected {len(expected)} weights of shapes "
+        f"{where} holds {listed(weights)}, expected {len(expected)} weights of shapes "
         f"{', '.join(map(str, expected))}: {remedy}"
     )
 
 
-def _check_bias(path: Path, entry: Entry, widths: set[int]) -> None:
+def _check_bias(where: str, entry: Entry, widths: set[int]) -> None:
     if len(entry.shape) != 1 or entry.shape[0] not in widths or entry.dtype not in FLOATS:
-        raise WeightsError(f"bias {entry.name!r} of '{path}', shape {entry.shape}, belongs to no layer of this network")
+        raise WeightsError(f"bias {entry.name!r} of {where}, shape {entry.shape}, belongs to no layer of this network")
     if np.any(entry.read() != 0.0):
         raise WeightsError(
-            f"bias {entry.name!r} of '{path}' is not zero, and networks here have no biases: "
+            f"bias {entry.name!r} of {where} is not zero, and networks here have no biases: "
             "train with bias=False, or zero biases"
         )
 

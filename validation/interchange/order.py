@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 from validation.errors import WeightsError
 
@@ -21,7 +20,7 @@ Shape = tuple[int, ...]
 BY_SHAPES, BY_FILE, BY_NUMBERS = "by their shapes", "in the order of the file", "by the numbers in their names"
 
 
-def in_order(path: Path, weights: Sequence[Entry], shapes: Sequence[Shape], kept: bool) -> tuple[list[Entry], str]:
+def in_order(where: str, weights: Sequence[Entry], shapes: Sequence[Shape], kept: bool) -> tuple[list[Entry], str]:
     """The arrays as the layers of these shapes, first to last, and what decided it.
 
     The arrays have these shapes in some order. `kept`: the order of the file is the order in which it was written.
@@ -33,17 +32,17 @@ def in_order(path: Path, weights: Sequence[Entry], shapes: Sequence[Shape], kept
     if kept and [entry.shape for entry in weights] == list(shapes):
         for one, other in combinations(weights, 2):
             if one.shape == other.shape and _before(_parts(other.name), _parts(one.name)):
-                raise _undecided(path, weights, f"{one.name} stands before {other.name}, against their numbers")
+                raise _undecided(where, weights, f"{one.name} stands before {other.name}, against their numbers")
         return list(weights), BY_FILE
     numbered = _by_numbers(weights, shapes)
     if numbered is None:
-        raise _undecided(path, weights, "neither shapes nor numbers in the names nor the order of the file decide")
+        raise _undecided(where, weights, "neither shapes nor numbers in the names nor the order of the file decide")
     return numbered, BY_NUMBERS
 
 
-def _undecided(path: Path, weights: Sequence[Entry], reason: str) -> WeightsError:
+def _undecided(where: str, weights: Sequence[Entry], reason: str) -> WeightsError:
     return WeightsError(
-        f"weight file '{path}' does not say in which order its arrays are the layers ({reason}): it holds "
+        f"{where} does not say in which order its arrays are the layers ({reason}): it holds "
         f"{listed(weights)}, give them first layer to last by names=[...] (--weights-names A,B,...)"
     )
 

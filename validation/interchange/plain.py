@@ -53,17 +53,21 @@ def write_safetensors(stream: BinaryIO, arrays: Sequence[tuple[str, Array]]) -> 
 def read_npz(path: Path) -> Content:
     """The arrays of an npz file; of a checkpoint of a run, weights_0, weights_1, ... beside its state, the weights."""
     with zipfile.ZipFile(path) as archive:
-        entries = [_npz_entry(path, archive, info) for info in members(archive).values()]
+        return named_content([_npz_entry(path, archive, info) for info in members(archive).values()])
+
+
+def named_content(entries: list[Entry]) -> Content:
+    """Arrays named by the user, or those of a run's checkpoint, weights_0, weights_1, ..., in the order of numbers."""
     numbered = [e for e in entries if re.fullmatch(r"weights_\d{1,6}", e.name)]
     if not numbered:
-        return Content(entries, kept=not may_be_sorted(entries))
+        return Content(entries, kept=not may_be_sorted(entries), free=True)
     numbered.sort(key=lambda entry: _number(entry.name))
     if [_number(entry.name) for entry in numbered] != list(range(len(numbered))):
         raise ValueError(
             f"its layers are {', '.join(entry.name for entry in numbered[:20])}, expected one after the other"
         )
     others = [e for e in entries if e not in numbered and not re.fullmatch(OF_A_RUN, e.name)]
-    return Content(numbered + others, kept=True)
+    return Content(numbered + others, kept=True, free=True)
 
 
 def _number(name: str) -> int:

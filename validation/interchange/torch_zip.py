@@ -91,7 +91,8 @@ def _no_state(path: Path, tree: Any) -> WeightsError:
     named = next((str(value) for value in values if isinstance(value, Foreign)), None)
     what = f"names {named!r} in its pickle, which is not run" if named else f"is a pickle of a {type(tree).__name__}"
     return WeightsError(
-        f"weight file '{path}' {what}, and holds no state dictionary of weights: save model.state_dict()"
+        f"weight file '{path}' {what}, and holds no state dictionary of weights: save model.state_dict(), or "
+        "give the model that PyTorch loads to validation.from_torch"
     )
 
 

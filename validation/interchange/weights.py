@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +13,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from simulator import Network
+from simulator.shown import shown
 from validation.errors import StorageError, WeightsError
 from validation.run.storage import write_atomic
 
 from .entries import Array, Content, Entry, reading
 from .layout import Layout, layer_names, select
+from .live import live_content
 from .plain import read_npz, read_safetensors, write_npz, write_safetensors
 from .torch_zip import read_torch, write_torch
 
@@ -28,11 +31,12 @@ WRITERS: dict[str, Callable[[BinaryIO, Sequence[tuple[str, Array]]], None]] = {
 }
 
 
+@shown
 @dataclass(frozen=True)
 class LoadedWeights:
-    """The weights of a network from a file, the names of its arrays first layer to last, and what decided that order.
+    """The weights of a network, the names of its arrays first layer to last, and what decided that order.
 
-    `unused`: arrays of the file that `names` leaves out. `key`: that of the state dictionary in a checkpoint.
+    `unused`: arrays that `names` leaves out. `key`: that of the state dictionary in a checkpoint.
     """
 
     weights: list[Array]
@@ -49,7 +53,7 @@ class LoadedWeights:
 
 
 def load_weights(
-    path: str | Path,
+    path: Any,
     network: Network,
     *,
     layout: str | None = None,
@@ -58,29 +62,32 @@ def load_weights(
     names: Sequence[str] | None = None,
     key: str | None = None,
 ) -> list[Array]:
-    """The weights of `network` from a file: a list like ``network.init``, float32 or float64, finite.
+    """The weights of `network` from a file or from memory: a list like ``network.init``, float32 or float64, finite.
 
-    `path` is a PyTorch state dictionary (.pt, .pth, read without PyTorch and without running anything in it), a
-    safetensors file or an npz file; float16 and bfloat16 are widened to float32, which holds them exactly.
-    `layout` is that of the arrays in the file: "torch", dense (out, in) and convolution (out, in, k, k), the default
-    for PyTorch's and safetensors files; or "umwelt", dense (in, out) and convolution (k, k, in, out), that for npz.
+    `path` is that of a PyTorch state dictionary (.pt, .pth, read without PyTorch and without running anything in it), a
+    safetensors file or an npz file. In memory it is a state dictionary or its module, `model.parameters()` where all
+    layers have different shapes, or a mapping of names to arrays; numbers are copied. float16 and bfloat16 are widened
+    to float32, which holds them exactly.
+    `layout` is that of the arrays: "torch", dense (out, in) and convolution (out, in, k, k), the default for PyTorch's
+    tensors, its files and safetensors; or "umwelt", dense (in, out) and convolution (k, k, in, out), that for NumPy's
+    arrays and npz.
     `flatten` is the order in which the first dense layer counts the pixels of an image, "channels_first" (the default
     for "torch") or "channels_last" (for "umwelt"); the rows of that layer are permuted accordingly. A perceptron that
     takes whole images flattened needs `image_shape` (H, W, C) for that. `key` names the state dictionary in a
     checkpoint of several.
 
     The layers' order is that of `names`, or what shapes, the order of the file or numbers in the names decide
-    (`interchange.order`); a file that leaves a choice is refused. `read_weights` says which order was taken.
+    (`interchange.order`); what leaves a choice is refused. `read_weights` says which order was taken.
 
     Biases must be absent or zero: networks here have none. Raises `WeightsError` for everything that is wrong with the
-    file or does not fit the network.
+    weights or does not fit the network.
     """
     found = read_weights(path, network, layout=layout, flatten=flatten, image_shape=image_shape, names=names, key=key)
     return found.weights
 
 
 def read_weights(
-    path: str | Path,
+    path: Any,
     network: Network,
     *,
     layout: str | None = None,
@@ -90,13 +97,20 @@ def read_weights(
     key: str | None = None,
 ) -> LoadedWeights:
     """`load_weights`, with the order that was taken and why."""
+    if not isinstance(path, (str, os.PathLike)):
+        where, usual, content = live_content(path, key)
+        return loaded(where, content, Layout(network, layout or usual, flatten, image_shape), names)
     path = Path(path)
     kind = _kind(path)
     arrangement = Layout(network, layout or ("umwelt" if kind == "npz" else "torch"), flatten, image_shape)
     with reading(path, f"a {kind} file of weights"):
-        content = _content(path, kind, key)
-        chosen = select(path, content, arrangement, names)
-        stored = [_finite(path, entry) for entry in chosen.weights]
+        return loaded(f"weight file '{path}'", _content(path, kind, key), arrangement, names)
+
+
+def loaded(where: str, content: Content, arrangement: Layout, names: Sequence[str] | None) -> LoadedWeights:
+    """The weights of a network from arrays, which `where` holds, as they are arranged."""
+    chosen = select(where, content, arrangement, names)
+    stored = [_finite(where, entry) for entry in chosen.weights]
     weights = [arrangement.to_network(layer, w) for layer, w in enumerate(stored)]
     taken = tuple(entry.name for entry in chosen.weights)
     return LoadedWeights(weights, taken, chosen.decided, chosen.unused, content.key)
@@ -158,10 +172,10 @@ def _content(path: Path, kind: str, key: str | None) -> Content:
     return readers[kind](path)
 
 
-def _finite(path: Path, entry: Entry) -> Array:
+def _finite(where: str, entry: Entry) -> Array:
     numbers = entry.read()
     if not np.all(np.isfinite(numbers)):
-        raise WeightsError(f"{entry.name!r} of '{path}' has NaN or infinite weights: expected finite numbers")
+        raise WeightsError(f"{entry.name!r} of {where} has NaN or infinite weights: expected finite numbers")
     return numbers
 
 

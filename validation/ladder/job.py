@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
+from simulator.shown import shown
 from simulator.streams import Streams, spawn_streams
 from validation.data import load_dataset
 from validation.errors import OptionError
@@ -139,6 +140,7 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
+@shown
 @dataclass(frozen=True)
 class LadderReport:
     """A finished run: ``data`` is the content of ladder.json, ``path`` the folder it stands in."""

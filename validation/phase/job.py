@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import get_backend
+from simulator.shown import shown
 from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.report.write import finish
@@ -95,6 +96,7 @@ class PhaseOptions(CellOptions):
         return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
+@shown
 @dataclass(frozen=True)
 class PhaseReport:
     """A finished diagram: ``data`` is the content of phase.json, ``path`` the folder it stands in."""

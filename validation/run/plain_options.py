@@ -50,7 +50,10 @@ def _annotations(kind: Any) -> dict[str, Any]:
 
 
 def plain(option: str, value: Any, wanted: Any, least: int | None = None) -> Any:
-    """The value of an option as `wanted`: bool, int, float, str, a sequence of these, or a union of such with None."""
+    """The value of an option as `wanted`: bool, int, float, str, a sequence of these, a class, or a union of such.
+
+    A class is taken as it is, and says in ``EXPECTED`` what it stands for.
+    """
     kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
     if value is None and NoneType in kinds:
         return None
@@ -73,7 +76,7 @@ def _refused(option: str, value: Any, expected: str) -> str:
 def _name(kind: Any) -> str:
     if inner := get_args(kind):
         return f"a list, each {_name(inner[0])}"
-    return NAMES[kind]
+    return NAMES.get(kind) or str(kind.EXPECTED)
 
 
 def _converted(option: str, value: Any, kind: Any) -> Any:
@@ -84,6 +87,10 @@ def _converted(option: str, value: Any, kind: Any) -> Any:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise TypeError
         return tuple(_converted(option, item, inner[0]) for item in value)
+    if kind not in NAMES:  # a class of objects that are taken as they are
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
     if kind is str:
         return _text(option, value)
     truth = isinstance(value, (bool, np.bool_))

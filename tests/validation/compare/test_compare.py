@@ -29,8 +29,9 @@ from validation.compare.__main__ import main
 from validation.compare.claims.facts import FACTS
 from validation.compare.options import OptionError, Options
 from validation.compare.record import silent_record, silent_since
+from validation.compare.report import Report
 from validation.compare.seeds import digest, joint
-from validation.compare.single import Report, prepare
+from validation.compare.single import prepare
 from validation.errors import StorageError
 from validation.run.storage import json_checksum, write_json
 

@@ -20,8 +20,8 @@ from validation.compare import single
 from validation.compare.__main__ import main
 from validation.compare.options import OptionError
 from validation.compare.pages.seeds import render_seeds
+from validation.compare.report import Report
 from validation.compare.seeds import digest, joint, run_seed
-from validation.compare.single import Report
 
 SMALL: dict[str, Any] = {
     "backend": "numpy", "data": "digits", "network": "mlp:6x6", "examples": 100, "spectrum_examples": 20,

@@ -20,7 +20,7 @@ import validation
 from simulator import Conv, Dense, MaxPool, Network, mlp, output, sequential
 from support.cases import CASES, IMAGES, SMALL, Array, Case, assert_close
 from support.places import FILES
-from support.torch_files import need_torch, write
+from support.torch_files import need_torch, torch_model, torch_output, write
 from validation.interchange import WeightsError, file_digest, load_weights, save_weights
 from validation.interchange.layout import layer_names
 
@@ -132,39 +132,6 @@ def test_a_dense_first_layer_on_images(tmp_path: Path) -> None:
         assert_close(output(net, w, x), right[:, 0], 1e-14)
     with pytest.raises(WeightsError, match=r"image_shape \(2, 2, 2\) does not fit"):
         load_weights(tmp_path / "w.npz", network, layout="torch", image_shape=(2, 2, 2))
-
-
-def torch_model(case: Case) -> Any:
-    """The same network as a torch.nn.Sequential without biases, in float64."""
-    torch = need_torch()
-    layers: list[Any] = []
-    shape, flat = case.input_shape, len(case.input_shape) == 1
-    for index, (kind, *sizes) in enumerate(case.spec):
-        if kind in ("pool", "avg"):
-            pool = torch.nn.MaxPool2d if kind == "pool" else torch.nn.AvgPool2d
-            layers.append(pool(sizes[0]))
-            shape = (shape[0] // sizes[0], shape[1] // sizes[0], shape[2])
-            continue
-        if kind == "conv":
-            layers.append(torch.nn.Conv2d(shape[2], sizes[0], sizes[1], padding="same", bias=False))
-            shape = (*shape[:2], sizes[0])
-        else:
-            if not flat:
-                layers.append(torch.nn.Flatten())
-                flat = True
-            layers.append(torch.nn.Linear(int(np.prod(shape)), sizes[0], bias=False))
-            shape = (sizes[0],)
-        if index < len(case.spec) - 1:
-            layers.append(torch.nn.ReLU())
-    return torch.nn.Sequential(*layers).double()
-
-
-def torch_output(model: Any, x: Array, dtype: str) -> Array:
-    torch = need_torch()
-    channels_first = np.moveaxis(x, -1, 1) if x.ndim == 4 else x
-    with torch.no_grad():
-        values = model(torch.from_numpy(np.ascontiguousarray(channels_first, dtype=dtype)))[:, 0].numpy()
-    return np.asarray(values)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

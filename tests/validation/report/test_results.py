@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 
 import validation
 from support.synthetic_report import CASES, report
-from validation.compare.single import Report
+from validation.compare.report import Report
 from validation.report.results import arrays, to_npz, to_xarray
 
 

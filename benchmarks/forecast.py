@@ -1,6 +1,6 @@
 """How far rungs R7 and R7m reach: training predicted from freshly drawn networks, case by case.
 
-    python benchmarks/before_training.py [--data FOLDER|ZIP] [--networks 5] [--only "width 256"] [--out FILE]
+    python benchmarks/forecast.py [--data FOLDER|ZIP] [--networks 5] [--only "width 256"] [--out FILE]
 
 Perceptrons 64-n-...-n-1 on the digits, or on images averaged over blocks; batches of 32, momentum 0.9. The learning
 rate is `RATE`/n times a factor, so that the outputs of all widths move at one speed. Of every case: `networks` trained
@@ -220,7 +220,7 @@ def main() -> None:
     p.add_argument("--data", default="digits", help="digits (default), or an image folder or zip")
     p.add_argument("--networks", type=int, default=5)
     p.add_argument("--only", help="cases whose name holds this")
-    p.add_argument("--out", type=Path, default=Path("benchmarks/results/before_training.json"))
+    p.add_argument("--out", type=Path, default=Path("benchmarks/results/forecast.json"))
     chosen = p.parse_args()
     data = load(chosen.data)
     kept: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}

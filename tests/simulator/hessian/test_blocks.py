@@ -1,0 +1,79 @@
+"""Trace, diagonal and blocks of layers, exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from simulator import HessianOperator, spectral_density
+from support.cases import DENSE, IMAGES, LOSSES, SMALL, Case, assert_close
+
+PARTS = ("full", "gauss_newton", "residual")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_trace_and_diagonal(case: Case, loss: str, backend: str) -> None:
+    """Those of the dense matrix; exactly 0 where E1 and E2 say so."""
+    for part in PARTS:
+        operator = HessianOperator(*case.problem, loss, part, backend=backend, batch_size=4)
+        dense, diagonal = operator.dense(), operator.diagonal()
+        scale = max(1e-300, float(np.abs(dense).max()))
+        assert diagonal.shape == (case.network.n_weights,)
+        assert_close(diagonal, np.diag(dense), 1e-12, scale)
+        assert operator.trace() == pytest.approx(np.trace(dense), abs=1e-11 * scale * len(dense))
+        if part == "residual" or loss in ("hinge", "perceptron"):
+            assert not diagonal.any()
+            assert operator.trace() == 0.0
+
+
+def test_the_bent_losses_have_a_trace() -> None:
+    operator = HessianOperator(*DENSE[2].problem, "logistic")
+    assert operator.trace() > 0.01
+    assert operator.trace() == pytest.approx(HessianOperator(*DENSE[2].problem, "logistic", "gauss_newton").trace())
+
+
+def test_trace_of_a_draw_of_an_ensemble() -> None:
+    """Fresh weights leave the Gauss-Newton part, which is made of signals, as it is."""
+    case = DENSE[3]
+    operator = HessianOperator(*case.problem, "logistic")
+    fresh = operator.with_weights(case.network.init(5))
+    assert_close(fresh.diagonal(), np.diag(fresh.dense()), 1e-12)
+    assert_close(fresh.diagonal(), operator.diagonal(), 1e-12)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("case", [DENSE[3], IMAGES[2], IMAGES[11]], ids=str)
+def test_blocks_are_those_of_the_dense_matrix(case: Case, loss: str, backend: str) -> None:
+    operator = HessianOperator(*case.problem, loss, backend=backend)
+    dense, depth = operator.dense(), case.network.depth
+    places = [np.arange(case.network.n_weights)[part] for part in case.network.slices]
+    for layers in [[k] for k in range(depth)] + [[0, depth - 1], list(range(depth))]:
+        block, rows = operator.block(layers), np.concatenate([places[k] for k in layers])
+        assert isinstance(block, LinearOperator)
+        assert_close(block.dense(), dense[np.ix_(rows, rows)], 1e-13, float(np.abs(dense).max()))
+        assert_close(block.diagonal(), np.diag(dense)[rows], 1e-12, float(np.abs(dense).max()))
+        assert block.trace() == pytest.approx(np.trace(dense[np.ix_(rows, rows)]), abs=1e-10)
+        v = np.random.default_rng(0).standard_normal(len(rows))
+        assert_close(block @ v, dense[np.ix_(rows, rows)] @ v, 1e-12, float(np.abs(dense @ dense).max()))
+        if loss == "hinge" and len(layers) == 1:
+            assert not block.dense().any()
+
+
+def test_the_spectrum_of_two_layers() -> None:
+    """Lanczos and SciPy's solver on a block: symmetric about 0 for the hinge, as its diagonal blocks are 0."""
+    block = HessianOperator(*DENSE[3].problem).block([0, 1])
+    eigenvalues = np.linalg.eigvalsh(block.dense())
+    np.testing.assert_allclose(eigenvalues, -eigenvalues[::-1], atol=1e-13)
+    (largest,) = eigsh(block, k=1, which="LA", return_eigenvectors=False)
+    assert largest == pytest.approx(eigenvalues.max())
+    spectrum = spectral_density(block, n_probes=4, n_steps=30)
+    assert spectrum.nodes.max() == pytest.approx(eigenvalues.max(), rel=1e-9)
+
+
+@pytest.mark.parametrize("layers", [[], [4], [1, 0], [0, 0], [-1], [0.5]])
+def test_layers_that_are_not_there(layers: list[int]) -> None:
+    operator = HessianOperator(*DENSE[3].problem)
+    with pytest.raises(ValueError, match=r"layers? .* (not usable)"):
+        operator.block(layers)

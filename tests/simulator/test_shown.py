@@ -1,0 +1,152 @@
+"""What results show of themselves: a few lines, whatever their size."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import simulator
+from simulator import (
+    HessianOperator,
+    SpectralDensity,
+    enumerate_circuits,
+    evaluate,
+    mlp,
+    sample_circuits,
+    solve_maxent,
+    spectral_density,
+    train,
+)
+from simulator.shown import short, short_repr
+from support.cases import DENSE
+from support.places import ROOT
+from validation.data import Dataset, load_dataset
+
+DESCRIPTIONS = {"AvgPool", "Conv", "Dense", "MaxPool", "Network"}  # short or in full, as they can be typed again
+CASE = DENSE[3]
+BIG = mlp([200, 80, 80, 1])
+
+
+def results() -> dict[str, Any]:
+    x = np.random.default_rng(0).standard_normal((300, 200))
+    y = np.where(x[:, 0] > 0, 1.0, -1.0)
+    weights = BIG.init(0)
+    return {
+        "spectrum": spectral_density(HessianOperator(BIG, weights, x, y, backend="numpy"), n_steps=8),
+        "training": train(BIG, weights, x, y, epochs=2, batch_size=50, learning_rate=0.01, backend="numpy"),
+        "evaluation": evaluate(BIG, weights, x, y, backend="numpy"),
+        "circuits": enumerate_circuits(CASE.network, CASE.weights, CASE.x, 2),
+        "sample": sample_circuits(CASE.network, CASE.weights, CASE.x, 1000),
+        "maxent": solve_maxent([np.ones((4, 3))], np.full((3, 2), 0.3)),
+        "data": load_dataset("digits"),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return results()
+
+
+def test_a_few_lines_whatever_the_size(made: dict[str, Any]) -> None:
+    for name, result in made.items():
+        lines = repr(result).splitlines()
+        assert len(lines) <= 14, name
+        assert max(map(len, lines)) <= 140, name
+        assert lines[0].startswith(type(result).__name__ + "(")
+        for field in dataclasses.fields(result):
+            assert f"{field.name}=" in repr(result) or not field.repr or "..." in repr(result), field.name
+    assert "4 probes of 8 steps, N = 22,480; rms 0." in repr(made["spectrum"])
+    assert "weights=<3 arrays (200, 80), (80, 80), (80, 1)>" in repr(made["training"])
+    assert isinstance(made["data"], Dataset)
+
+
+def test_every_public_result_does() -> None:
+    kinds = {name: getattr(simulator, name) for name in simulator.__all__}
+    found = {name: kind for name, kind in kinds.items() if inspect.isclass(kind) and dataclasses.is_dataclass(kind)}
+    assert {name for name, kind in found.items() if kind.__repr__ is not short_repr} == DESCRIPTIONS
+    assert len(found) > 20
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.1234567891, "0.123457"),
+        (float("nan"), "nan"),
+        (np.zeros((3, 4), dtype=np.float32), "<array 3×4 float32>"),
+        (np.array([1, 2]), "[1 2]"),
+        (np.array(3), "3"),
+        ([np.zeros((2, 1)), np.zeros(5)], "<2 arrays (2, 1), (5,)>"),
+        ({"a": 1, "b": 2}, "<2 entries: a, b>"),
+        ((1, 2, 3), "(1, 2, 3)"),
+        (list(range(5000)), "<5,000 values>"),
+        ("x" * 200, "<str>"),
+        (None, "None"),
+    ],
+)
+def test_values(value: Any, expected: str) -> None:
+    assert short(value) == expected
+
+
+def test_the_plot_of_a_spectrum(made: dict[str, Any]) -> None:
+    """The curve is the smoothed density in units of the rms, on axes that are returned."""
+    from matplotlib.figure import Figure
+
+    spectrum = made["spectrum"]
+    ax = Figure().subplots()
+    assert spectrum.plot(ax, eta=0.1) is ax
+    (line,) = ax.lines
+    energies, density = line.get_data()
+    expected, _ = spectrum.terminated_density(np.asarray(energies) * spectrum.rms, 0.1 * spectrum.rms)
+    np.testing.assert_allclose(density, spectrum.rms * expected, rtol=1e-12)
+    assert "0.1 rms" in ax.get_ylabel()
+    mass = np.trapezoid(density, energies)
+    assert 0.95 < mass < 1.0
+    with pytest.raises(ValueError, match="eta 0 is not usable"):
+        spectrum.plot(ax, eta=0)
+
+
+def test_a_spectrum_of_zeros_says_so() -> None:
+    from matplotlib.figure import Figure
+
+    zero = SpectralDensity.from_recurrence(np.zeros((2, 3)), np.zeros((2, 3)), 5)
+    ax = zero.plot(Figure().subplots())
+    assert [text.get_text() for text in ax.texts] == ["every eigenvalue is 0"]
+    assert "rms 0 ± 0" in repr(zero)
+
+
+def test_a_notebook_shows_numbers_and_picture(made: dict[str, Any]) -> None:
+    page = made["spectrum"]._repr_html_()
+    assert "rms 0." in page
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert base64.b64decode(data).startswith(b"\x89PNG")
+
+
+def test_matplotlib_comes_with_the_first_plot() -> None:
+    code = (
+        "import sys, simulator as s; n = s.mlp([2, 1]); o = s.HessianOperator(n, n.init(0), [[1, 2]], [1], 'squared', "
+        "backend='numpy'); d = s.spectral_density(o, n_steps=2); repr(d); a = 'matplotlib' in sys.modules; "
+        "d.plot(); print(a, 'matplotlib' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={"MPLBACKEND": "agg"})
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_reports_of_the_other_commands_are_as_short() -> None:
+    from validation.bounds.job import BoundsReport
+    from validation.exact.job import ExactReport
+    from validation.ladder.job import LadderReport
+    from validation.phase.job import PhaseReport
+
+    for kind in (BoundsReport, ExactReport, LadderReport, PhaseReport):
+        data = {f"key{i}": list(range(10_000)) for i in range(50)}
+        assert len(repr(kind(data, ROOT))) < 400
+        assert "data=<50 entries: key0, key1" in repr(kind(data, ROOT))

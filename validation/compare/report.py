@@ -1,0 +1,136 @@
+"""A finished comparison as an object: its numbers, where it lies, and what it shows of itself."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from validation.errors import StorageError
+from validation.predictions.rung import MOMENT_RUNGS, named
+from validation.run.storage import REPORT_SCHEMA, read_json
+from validation.statistics.claim import failed
+from validation.statistics.estimate import plus_minus, written
+
+NAMES = ("report.json", "seeds.json")
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """A finished comparison: ``data`` is the content of report.json, ``path`` the folder it stands in.
+
+    Its `repr` is a few lines; a notebook shows them above the figure of the spectrum.
+    """
+
+    data: dict[str, Any]
+    path: Path
+
+    @property
+    def page(self) -> Path:
+        """Of one comparison, or of several seeds together."""
+        return self.path / ("seeds.html" if self.data.get("kind") == "seeds" else "report.html")
+
+    @property
+    def failed_facts(self) -> list[str]:
+        """Exact facts that did not hold; anything here is a bug."""
+        return failed(self.data["claims"])
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many claims have each verdict."""
+        return dict(Counter(claim["verdict"] for claim in self.data["claims"]).most_common())
+
+    def __repr__(self) -> str:
+        return "Report(\n" + "".join(f"    {line}\n" for line in [*headline(self.data), *self._end()]) + ")"
+
+    def _end(self) -> list[str]:
+        counts = ", ".join(f"{verdict}: {count}" for verdict, count in self.verdicts.items())
+        failures = [f"EXACT FACTS FAILED: {', '.join(self.failed_facts)}"] if self.failed_facts else []
+        return [*failures, f"claims: {counts or 'none'}", f"page: {self.page}"]
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(html.escape(line) for line in [*headline(self.data), *self._end()])
+        return f"<div><p>{lines}</p>{_picture(self.data)}</div>"
+
+
+def load_report(path: str | os.PathLike[str]) -> Report:
+    """The `Report` of a run that has finished or was stopped: the path of its folder, or of its JSON file.
+
+    Raises `FileNotFoundError` where there is none, and `StorageError` (a `ValueError`) for a file that is damaged or
+    no report of `validation.compare`.
+    """
+    place = Path(path)
+    files = [place / name for name in NAMES] if place.is_dir() else [place]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"no report in '{place}': name the folder of a run, or its report.json")
+    try:
+        data = read_json(found)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StorageError(f"'{found}' cannot be read as a report ({reason}): run it again, or name another") from None
+    if not {"epochs", "claims", "network", "dataset"} <= data.keys():
+        raise StorageError(f"'{found}' is no report of validation.compare: name the folder of such a run")
+    if data.get("schema") != REPORT_SCHEMA:
+        raise StorageError(f"'{found}' was written by another version (schema {data.get('schema')}): run it again")
+    return Report(data, found.parent)
+
+
+def headline(data: Mapping[str, Any]) -> list[str]:
+    """What was looked at, how training ended, and how well the best rung predicts the spectrum."""
+    size = data["network"].get("n_weights")
+    weights = "" if size is None else f" ({size:,} weights)"
+    seeds = f", {len(data['seeds'])} seeds" if data.get("kind") == "seeds" else ""
+    lines = [f"{data['network']['name']}{weights} on {data['dataset']['name']}, {data['loss']} loss{seeds}"]
+    if not data["epochs"]:
+        return [*lines, "no epoch is recorded yet"]
+    if not data.get("complete", True):
+        lines[0] += ", not complete"
+    last = data["epochs"][-1]
+    test = "" if last.get("test_accuracy") is None else f", test accuracy {_number(last['test_accuracy'])}"
+    lines.append(f"epoch {last['epoch']}: risk {_number(last['risk'])}, accuracy {_number(last['accuracy'])}{test}")
+    return [*lines, _prediction(data["epochs"])]
+
+
+def _number(value: Any) -> str:
+    return written(value) if isinstance(value, Mapping) else f"{value:.4g}"
+
+
+def _prediction(epochs: list[dict[str, Any]]) -> str:
+    """The rung of the least L1 at the last epoch with a prediction; baselines, made of moments of H, where alone."""
+    epoch = next((e for e in reversed(epochs) if e["predictions"]), None)
+    if epoch is None:
+        return "H = 0 at every recorded epoch"
+    found = epoch["predictions"]
+    rungs = [rung for rung in found if rung not in MOMENT_RUNGS] or list(found)
+    distances = {rung: _distance(found[rung]) for rung in rungs}
+    best = min(rungs, key=lambda rung: distances[rung]["value"])
+    return f"epoch {epoch['epoch']}: the spectrum is predicted best by {named(best)}, L1 {_written(distances[best])}"
+
+
+def _distance(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(prediction["l1"], Mapping):  # a mean over seeds
+        return dict(prediction["l1"])
+    return {"value": prediction["l1"], "standard_error": prediction.get("l1_standard_error")}
+
+
+def _written(distance: Mapping[str, Any]) -> str:
+    return plus_minus(distance) if distance["standard_error"] else f"{distance['value']:.3g}"
+
+
+def _picture(data: Mapping[str, Any]) -> str:
+    """The figure of the spectrum; a report without one, such as that of several seeds, has none."""
+    if data.get("kind") == "seeds" or not data["epochs"]:
+        return ""
+    from .figures.spectrum import spectrum
+
+    stream = io.BytesIO()
+    spectrum(data).savefig(stream, format="png", dpi=110)
+    picture = base64.b64encode(stream.getvalue()).decode()
+    return f'<img alt="Hessian spectra, measured and predicted" src="data:image/png;base64,{picture}">'
