@@ -188,7 +188,8 @@ def test_the_order_parameter_is_drawn_at_both_rates(momentum: float) -> None:
     top, bottom = lay_out(figures.order_parameter(data)).axes
     order, risk = (np.array([e[key] for e in data["epochs"]]) for key in ("order_parameter", "risk"))
     rates = [0.01] if momentum == 0 else [0.01, 0.1]
-    squares = [line.get_ydata() for line in top.lines if "nabla" in str(line.get_label())]
+    measured = [line for line in top.lines if "R7" not in str(line.get_label())]
+    squares = [line.get_ydata() for line in measured if "nabla" in str(line.get_label())]
     np.testing.assert_allclose(squares, [rate * order for rate in rates])
     ratios = [
         line.get_ydata() for line in bottom.lines if len(line.get_ydata()) == len(order) and line.get_marker() in "Ds"
@@ -437,3 +438,19 @@ def test_a_failed_figure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(RuntimeError, match="no ink"):
         figures.save_all(report("digits"), tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_what_was_foretold_is_drawn_beside_what_was_measured() -> None:
+    """The mean of the fresh networks by both rungs, in the risk, the accuracy and η ||∇R||²."""
+    data = report("digits")
+    at = [e["epoch"] for e in data["epochs"]]
+    top, bottom = drawn("digits", "risk_accuracy").axes
+    for ax, name in ((top, "risk"), (bottom, "accuracy")):
+        for rung in ("R7", "R7m"):
+            line = next(line for line in ax.lines if str(line.get_label()).startswith(f"{rung}:"))
+            means = [np.mean(e["forecast"][rung][name]) for e in data["epochs"]]
+            assert list(line.get_xdata()) == at
+            np.testing.assert_allclose(np.asarray(line.get_ydata())[:-1], means[:-1])  # the last may be 0
+    order = drawn("digits", "order_parameter").axes[0]
+    line = next(line for line in order.lines if "R7m:" in str(line.get_label()))
+    assert line.get_ydata()[0] == pytest.approx(0.01 * np.mean(data["epochs"][0]["forecast"]["R7m"]["order_parameter"]))
