@@ -9,7 +9,7 @@ networks beside the laws of `FRESH` fresh ones, on the training examples, at the
 R7, R7m    L1 of the prediction, energies in the trained network's rms; ``shape``: each law in its own rms
 others     the same for the law of the other trained networks: what a perfect law of networks reaches
 start      control: c of epoch 0 (shape);  size: a random active set of the predicted size (shape)
-true       control: the trained network's own c on the signals of fresh networks (shape)
+true       control: the trained network's own c on the signals of one fresh network (shape)
 error      standard error of the measured L1 (`describe_spectrum`)
 moved      relative change of the kernel: of the trained networks, and as fresh networks foretell it at epoch EPOCHS[-1]
 
@@ -174,8 +174,9 @@ def _row(
         laws = _fresh_laws(network, x, c, at)
         _keep(row, name, [distances(m, laws) for m in measured])
     true = []
-    for own, one in zip(measured, operators, strict=True):
-        true.append(distances(own, _fresh_laws(network, x, np.tile(one.c, (FRESH, 1)), at)))
+    for k, (own, one) in enumerate(zip(measured, operators, strict=True)):  # one fresh network for each
+        laws = _fresh_laws(network, x, one.c[None], [at[k % FRESH]])
+        true.append(distances(own, laws))
     _keep(row, "true", true)
     others = [[law for law in measured if law is not own] for own in measured]
     _keep(row, "others", [distances(own, rest) for own, rest in zip(measured, others, strict=True)])
@@ -183,9 +184,9 @@ def _row(
 
 
 def _fresh_laws(network: Network, x: Array, c: Array, weights: Sequence[Any]) -> list[SpectralDensity]:
-    """Spectra of fresh networks with these weights, each with its row of c (FRESH, m)."""
+    """Spectra of fresh networks with these weights, each with its row of c."""
     networks = FreshNetworks(network, x, c, weights=weights.__getitem__)
-    return law_of([networks.draw(k) for k in range(FRESH)])
+    return law_of([networks.draw(k) for k in range(len(networks))])
 
 
 def _keep(row: dict[str, Any], name: str, found: Sequence[tuple[float, float, float]]) -> None:

@@ -27,6 +27,7 @@ SYMMETRY = (
     "value", "standard_error", "null_95", "p_value", "m3", "m3_standard_error", "skew", "skew_standard_error",
 )  # fmt: skip
 ESTIMATES = {"": "value", "_standard_error": "standard_error"}
+FORECAST = ("risk", "accuracy", "test_accuracy", "order_parameter", "active_fraction")
 SETTINGS = ("schema", "version", "complete", "dataset", "network", "loss", "backend", "seed", "eta", "options")
 
 
@@ -93,7 +94,8 @@ def arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
     gradient (epoch, layer). Of every rung ``predicted_density`` (epoch, rung, energy), ``l1``, ``w1`` (epoch, rung),
     and where tails were predicted the numbers of eigenvalues ``expected_beyond_negative`` and ``..._positive`` (epoch,
     rung, threshold) and the largest, ``expected_largest_negative`` and ``..._positive`` (epoch, rung, rank); each of
-    these with its ``..._standard_error``. Energies and densities are in units of the rms. Of the training:
+    these with its ``..._standard_error``. What was predicted before training, ``forecast_risk`` and others (epoch,
+    forecast_rung, network). Energies and densities are in units of the rms. Of the training:
     ``history_...`` (update). Of the claims: ``claim``, their names, and ``verdict`` (claim,). Shorter rows are filled
     up with NaN.
     """
@@ -119,7 +121,7 @@ def _arrays(data: Mapping[str, Any]) -> dict[str, Variable]:
             rows = [[layer[name] for layer in r[kind]] for r in records]
             found[f"{kind}_{name}"] = _stacked(rows, "layer")
     found["growth"] = _stacked(_values(records, "growth"), "hidden_layer")
-    return found | _spectra(records) | _predictions(records) | _summary(data)
+    return found | _spectra(records) | _predictions(records) | _forecast(records) | _summary(data)
 
 
 def _values(records: Sequence[Record], *keys: str) -> list[Any]:
@@ -189,6 +191,19 @@ def _predictions(records: Sequence[Record]) -> dict[str, Variable]:
     found |= {"predicted_density": of("density", [None] * width, "energy")}
     tails = [[r["predictions"].get(rung, {}).get("tails", {}) for rung in rungs] for r in records]
     return found | _expected_tails(tails) if any(any(row) for row in tails) else found
+
+
+def _forecast(records: Sequence[Record]) -> dict[str, Variable]:
+    """What was predicted before training, (epoch, forecast_rung, network)."""
+    rungs = sorted({rung for r in records for rung in r.get("forecast") or {}})
+    if not rungs:
+        return {}
+    told = [[(r.get("forecast") or {}).get(rung, {}) for rung in rungs] for r in records]
+    found = {"forecast_rung": Variable(("forecast_rung",), np.array(rungs, dtype=np.str_))}
+    for name in FORECAST:
+        rows = [_filled([cell.get(name, []) for cell in row], 1) for row in told]
+        found[f"forecast_{name}"] = _stacked(rows, "forecast_rung", "network")
+    return found
 
 
 def _expected_tails(tails: Sequence[Sequence[Record]]) -> dict[str, Variable]:

@@ -74,6 +74,9 @@ def check_record(kept: dict[str, Any], row: int, record: dict[str, Any], rungs: 
         size = len(prediction["density"])
         assert_array_equal(kept["predicted_density"][row, column, :size], as_numbers(prediction["density"]))
         assert np.isnan(kept["predicted_density"][row, column, size:]).all()
+    for column, rung in enumerate(kept["forecast_rung"].tolist()):
+        for name, told in record["forecast"][rung].items():
+            assert_array_equal(kept[f"forecast_{name}"][row, column], as_numbers(told))
     for layer, law in enumerate(record["weight_symmetry"]):
         assert_array_equal(kept["weight_symmetry_value"][row, layer], as_numbers(law["value"]))
 
@@ -93,7 +96,7 @@ def test_xarray_and_netcdf(case: str, tmp_path: Path) -> None:
     xarray = pytest.importorskip("xarray", reason="xarray is not installed")
     data = report(case)
     dataset = to_xarray(data)
-    assert {"epoch", "energy", "threshold", "rung", "claim"} == set(dataset.coords)
+    assert {"epoch", "energy", "threshold", "rung", "forecast_rung", "claim"} == set(dataset.coords)
     for name, variable in arrays(data).items():
         assert dataset[name].dims == variable.axes
         assert_array_equal(dataset[name].values, variable.values)
