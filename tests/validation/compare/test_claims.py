@@ -454,3 +454,22 @@ def test_a_slope_that_is_off_by_chance_is_not_condemned_more_often_than_said() -
         (claim,) = [c for c in judge_gradient(records, {}, 0.9) if c.id == "fig4b.proportional"]
         condemned += claim.held is False
     assert condemned <= 20
+
+
+def foretold(records: list[Record], *risks: list[float]) -> dict[str, Any]:
+    """The claim on the risk predicted before training, fresh networks at the records with these risks."""
+    told = [r | {"forecast": {"R7": {"risk": values}}} for r, values in zip(records, risks, strict=True)]
+    (claim,) = (c for c in judge(told, MOMENTUM, N_WEIGHTS) if c["id"] == "fig8b.forecast.R7")
+    return claim
+
+
+def test_the_risk_foretold_before_training() -> None:
+    """Within a factor two by the spread of single networks; nothing is judged where the risk is 0."""
+    two = [record(0, 1.0), record(1, 0.1)]
+    assert foretold(two, [1.0, 1.1, 0.9], [0.1, 0.11, 0.1])["verdict"] == "supported"
+    assert foretold(two, [1.0, 1.1, 0.9], [0.1, 0.25, 0.15])["verdict"] == "not resolved"
+    assert foretold(two, [1.0, 1.1, 0.9], [0.5, 0.51, 0.49])["verdict"] == "not supported"
+    assert foretold(two, [1.0, 1.1, 0.9], [0.0, 0.0, 0.0])["verdict"] == "not supported"  # it goes on
+    assert foretold(two, [1.0, 1.1, 0.9], [0.0, 0.1, 0.2])["verdict"] == "not resolved"
+    assert foretold([record(0, 1.0), at_rest()], [1.0, 1.1, 0.9], [0.3, 0.2, 0.3])["verdict"] == "supported"
+    assert "predicted over measured 1 to 1.5" in foretold(two, [1.0, 1.0, 1.0], [0.15, 0.15, 0.15])["measured"]

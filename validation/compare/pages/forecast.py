@@ -30,23 +30,26 @@ def forecast_section(data: Report) -> str:
         return ""
     rungs = in_order(records[0]["forecast"])
     names = [name for name in MEASURED if name in records[0]["forecast"][rungs[0]]]
-    head = ["epoch", *(title for name in names for title in (escape(MEASURED[name]), *map(escape, rungs)))]
-    rows = [[number(r["epoch"]), *(cell for name in names for cell in _cells(r, name, rungs))] for r in records]
+    head = ("epoch", "by", *(escape(MEASURED[name]) for name in names))
+    rows = [row for record in records for row in _rows(record, names, rungs)]
     note = (
         f"<p class='note'>Rung R7. The outputs of {said['networks']} freshly drawn networks of the same shape follow "
         "their tangent kernels through the same batches, momentum and learning rates. Nothing of the trained network "
         "enters. Predicted: mean and standard deviation over these networks; the trained network differs from the mean "
         "as each of them does. R7 leaves out the motion of the kernel, which is what a network learns of features; R7m "
-        "reads the kernels again at every recorded epoch, at the weights to which the prediction has led.</p>"
+        "reads the kernels again after each of the first epochs and at every recorded one, at the weights to which the "
+        "prediction has led.</p>"
     )
     return f"<section><h2>Before training</h2>{note}{table(head, rows, 'numbers', 'Before training')}</section>"
 
 
-def _cells(record: Report, name: str, rungs: Sequence[str]) -> list[str]:
-    """Measured, then mean ± standard deviation over the fresh networks of every rung."""
-    cells = [number(record[name])]
-    for rung in rungs:
-        values = np.asarray(record["forecast"][rung][name], dtype=float)
-        spread = float(values.std(ddof=1)) if values.size > 1 else None
-        cells.append(f"{number(float(values.mean()), 3)} ± {number(spread, 2)}")
-    return cells
+def _rows(record: Report, names: Sequence[str], rungs: Sequence[str]) -> list[list[str]]:
+    """What was measured at an epoch; below it every rung's mean ± standard deviation over the fresh networks."""
+    rows = [[number(record["epoch"]), "measured", *(number(record[name]) for name in names)]]
+    return rows + [["", rung, *(_mean(record["forecast"][rung][name]) for name in names)] for rung in rungs]
+
+
+def _mean(values: Sequence[float]) -> str:
+    told = np.asarray(values, dtype=float)
+    spread = float(told.std(ddof=1)) if told.size > 1 else None
+    return f"{number(float(told.mean()), 3)} ± {number(spread, 2)}"
