@@ -116,6 +116,8 @@ class CupyBackend(IndexedBackend):
         return launch
 
     def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
+        if not w.shape == v.shape == g.shape:
+            raise ValueError(f"weights {w.shape}, velocity {v.shape} and gradient {g.shape} differ: expected one shape")
         new_w, new_v = self._cupy.empty(w.shape, w.dtype), self._cupy.empty(w.shape, w.dtype)
         numbers = [np.dtype(self.dtype).type(x) for x in (momentum, scale, rate)]
         parts = [self._kernels.plain(x) for x in (w, v, g)]
@@ -168,7 +170,9 @@ class CupyBackend(IndexedBackend):
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
         shape = (*d.shape[: d.ndim - mask.ndim + 1], *mask.shape[1:])
-        if not self._fits(mask, shape, d, window):
+        height, width, channels = _images(mask.shape)[1:]
+        pooled = mask.shape[1:] if window == 1 else (height // window, width // window, channels)
+        if d.shape[d.ndim - mask.ndim + 1 :] != pooled or not self._fits(mask, shape, d, window):
             return super().spread_gates(mask, d, window)
         return self._gated("spread_gates", mask, d, shape, window)
 

@@ -19,8 +19,8 @@ BLOCKS_PER_MULTIPROCESSOR = 8  # of those kernels: they walk over what is left
 SHARE = 2  # blocks of a contraction that a multiprocessor holds at a time
 LEAST_SLABS = 4  # of a split sum: fewer would cost more to add up than they save
 ENUMERATION_GATES = 64  # units of a layer that the enumeration holds
-ENUMERATION_INPUTS = 65_535  # blocks along the second side of a grid
 LARGEST = 2**31 - 1  # sites and rows are counted in 32 bits
+BLOCKS = ENUMERATION_INPUTS = 65_535  # along the second and third side of a grid
 
 
 def source(*names: str) -> str:
@@ -76,6 +76,34 @@ def choose_splits(blocks: int, slabs: int, multiprocessors: int) -> int:
     return max(1, min(SHARE * multiprocessors // blocks, slabs // LEAST_SLABS))
 
 
+def count_probes(pairs: tuple[tuple[Array, Array], ...], sizes: tuple[int, int]) -> tuple[int, bool]:
+    """(K, whether any array has a probe axis) of arrays that a kernel reads by `sizes` numbers a probe.
+
+    An axis of 1 is shared by all probes, as in `matmul`. `ValueError` where axes or sizes do not fit: it would read
+    beyond an array.
+    """
+    arrays = [a for pair in pairs for a in pair]
+    axes = [a.shape[0] for a in arrays if a.ndim in (3, 5)]
+    probes = max([1, *axes])
+    held = [(a.size, size * (a.shape[0] if a.ndim in (3, 5) else 1)) for pair in pairs for a, size in zip(pair, sizes)]
+    if any(axis not in (1, probes) for axis in axes) or any(size != due for size, due in held):
+        raise ValueError(
+            f"arrays of shapes {', '.join(str(tuple(a.shape)) for a in arrays)} do not fit: "
+            "expected images, kernels or signals of one layer, and probe axes of one length or of 1"
+        )
+    return probes, bool(axes)
+
+
+def check_counted(shape: tuple[int, ...], columns: int, probes: int, wide: int) -> None:
+    """`ValueError` for what a kernel does not count: sites and rows, those of a last tile and behind a border too."""
+    m, height, width, ins, kernel = shape
+    beyond = 256 + (kernel // 2) * (width + 1)
+    largest = max(m * height * width, kernel * kernel * ins, columns) + beyond
+    if largest > LARGEST or max(height, width) >= 1 << 15 or max(probes, -(-columns // wide)) > BLOCKS:
+        said = f"{m} images of {height}×{width}, {columns} channels and {probes} probes"
+        raise ValueError(f"{said} are beyond what a kernel counts: use a smaller batch size")
+
+
 class Kernels:
     """The kernels of one CuPy and one dtype."""
 
@@ -108,22 +136,18 @@ class Kernels:
         m, height, width, ins, kernel = shape
         sites, taps = m * height * width, kernel * kernel * ins
         rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
-        if max(sites, taps) > LARGEST or max(height, width) >= 1 << 15:
-            raise ValueError(
-                f"{m} images of {height}×{width} are beyond what a kernel counts: use a smaller batch size"
-            )
-        probes = max([1, *(a.shape[0] for pair in pairs for a in pair if a.ndim == 5 or a.ndim == 3)])
-        has_probes = any(a.ndim in (3, 5) for pair in pairs for a in pair)
         variant = choose_variant(self._dtype, ins, columns, tensor and kernel > 1)
+        probes, has_probes = count_probes(pairs, (sites * ins, depth * columns))
+        check_counted(shape, columns, probes, variant.columns)
         across = (-(-rows // variant.rows), -(-columns // variant.columns))
         slabs = len(pairs) * -(-depth // variant.slab)
-        splits = choose_splits(across[0] * across[1] * probes, slabs, self.multiprocessors)
+        splits = min(choose_splits(across[0] * across[1] * probes, slabs, self.multiprocessors), BLOCKS // probes)
         out = self._cupy.empty((splits, probes, rows, columns), self._dtype)
         arrays, steps = [], []
         for a, b in (pairs * 2)[:2]:  # a second pair that is not there is never read
             a, b = self.plain(a), self.plain(b)
             arrays += [a, b]
-            steps += [np.int64(x.size // x.shape[0] if x.ndim in (3, 5) else 0) for x in (a, b)]
+            steps += [np.int64(x.size // probes if x.ndim in (3, 5) and x.shape[0] == probes else 0) for x in (a, b)]
         sizes = [np.int32(n) for n in (len(pairs), m, height, width, ins, columns, kernel, splits)]
         names = ("tensor.cuh", "contraction.cu") if variant.tensor else ("contraction.cu",)
         function = self._module(names, variant.options).get_function(name)

@@ -20,7 +20,7 @@ import pytest
 
 from backends import Backend, get_backend, reference
 from backends.cupy.backend import CupyBackend
-from backends.cupy.kernels import Variant, choose_splits, choose_variant
+from backends.cupy.kernels import Variant, check_counted, choose_splits, choose_variant
 from backends.cupy.namespace import Linear
 from simulator import (
     Ensemble,
@@ -101,6 +101,45 @@ def test_convolutions_of_the_whole_table(emulated: Device, shape: tuple[int, ...
 def test_pairs_and_probes(emulated: Device, probes: list[tuple[int, int]]) -> None:
     compare_convolutions(emulated, (3, 5, 4, 4, 12, 3), probes)
     compare_convolutions(emulated, (2, 3, 2, 3, 2, 1), probes)
+
+
+def test_a_probe_axis_of_one_is_shared(everywhere: Device) -> None:
+    """As in `matmul`: beside K it is read K times over, not beyond its end, which NaN behind it would show."""
+    ops, tolerance = everywhere
+    x, w, d = drawn((2, 3, 4, 4), 1), drawn((3, 3, 4, 5), 1), drawn((2, 3, 4, 5), 1)
+    for one, two, k in ((x[:1], w, 3), (x, w[:1], 3), (x[:1], w[:1], 1)):
+        behind = [np.concatenate([a, np.full_like(a, np.nan)]) for a in (one, two)]
+        first, second = (ops.asarray(a)[: len(given)] for a, given in zip(behind, (one, two), strict=True))
+        found = ops.to_numpy(ops.convolve((first, second), (ops.asarray(x[:k]), ops.asarray(w[:k]))))
+        assert_close(found, reference.convolve(xp, (one, two), (x[:k], w[:k])), tolerance)
+    found = ops.to_numpy(ops.convolve_gradient(3, (ops.asarray(x[:1]), ops.asarray(d))))
+    assert_close(found, reference.convolve_gradient(xp, 3, (x[:1], d)), tolerance)
+
+
+def test_arrays_that_do_not_fit_are_refused(host: EmulatedBackend) -> None:
+    """A kernel would read beyond their end."""
+    x, w, d = (host.asarray(drawn(s, 1)) for s in ((2, 3, 4, 4), (3, 3, 4, 5), (2, 3, 4, 5)))
+    refused: list[Any] = [
+        lambda: host.convolve((x[:2], w)),
+        lambda: host.convolve((x, w[:, :, :, :3])),
+        lambda: host.convolve((x, w), (x, w[..., :4])),
+        lambda: host.convolve((x, w), (x[:, :1], w)),
+        lambda: host.convolve_gradient(3, (x, d[:, :1])),
+        lambda: host.convolve_gradient(3, (x[:2], d)),
+    ]
+    for call in refused:
+        with pytest.raises(ValueError, match="do not fit: expected images"):
+            call()
+    with pytest.raises(ValueError, match="expected one shape"):
+        host.descend(x, x, x[:1], 0.9, 1.0, 0.1)
+
+
+def test_gates_of_other_sizes_are_the_reference(host: EmulatedBackend) -> None:
+    """Signals of too few sites, which the kernel would read beyond their end."""
+    mask = np.ones((2, 4, 4, 3), dtype=bool)
+    for d in (drawn((2, 1, 2, 3)), drawn((3, 2, 1, 2, 3))):
+        found = host.to_numpy(host.spread_gates(host.asarray(mask, "bool"), host.asarray(d), 2))
+        assert np.array_equal(found, reference.spread_gates(xp, mask, d, 2))
 
 
 @pytest.mark.parametrize("probes", PROBES, ids=str)
@@ -459,9 +498,20 @@ def test_plans() -> None:
     assert choose_splits(blocks=1, slabs=2, multiprocessors=132) == 1
 
 
-def test_results_are_refused_beyond_what_is_counted(host: EmulatedBackend) -> None:
-    with pytest.raises(ValueError, match="use a smaller batch size"):
-        host._kernels.contract("convolve", (1 << 20, 64, 64, 3, 3), 8, tensor=False)
+def test_results_are_refused_beyond_what_is_counted() -> None:
+    """Sites of the last tile are numbers of 32 bits too, also those of a tap behind the border."""
+    check_counted((2**31 - 1 - 256, 1, 1, 3, 1), 8, 65_535, 16)
+    check_counted((2**31 - 1 - 256 - 2, 1, 1, 3, 3), 8, 1, 16)
+    for shape, columns, probes in (
+        ((1 << 20, 64, 64, 3, 3), 8, 1),
+        ((2**31 - 256, 1, 1, 3, 1), 8, 1),
+        ((2**31 - 1 - 256, 1, 1, 3, 3), 8, 1),
+        ((2, 1 << 15, 1, 3, 3), 8, 1),
+        ((2, 1, 1, 3, 3), 8, 65_536),
+        ((2, 1, 1, 3, 3), 65_536 * 128, 1),
+    ):
+        with pytest.raises(ValueError, match="use a smaller batch size"):
+            check_counted(shape, columns, probes, 128)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("numba", "float32"), ("cupy", "float64"), (None, "float32")])
