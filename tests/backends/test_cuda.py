@@ -11,7 +11,6 @@ import os
 import re
 import warnings
 import weakref
-from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -21,7 +20,6 @@ import pytest
 from backends import Backend, get_backend, reference
 from backends.cupy.backend import CupyBackend
 from backends.cupy.kernels import Variant, check_counted, choose_splits, choose_variant
-from backends.cupy.namespace import Linear
 from simulator import (
     Ensemble,
     HessianOperator,
@@ -35,30 +33,10 @@ from simulator import (
     train,
 )
 from support.cases import DENSE, IMAGES, SMALL, VGG12, Case, assert_close
+from support.devices import KINDS, TOLERANCE, Device
 from support.emulated_cuda import COMPILER, NO_COMPILER, DeviceArray, EmulatedBackend, FakeCupy, Namespace, RawModule
 from support.layers import GATES, PROBES, SHAPES, drawn, values
 from validation import predict_spectrum
-
-Device = tuple[Backend, float]  # a backend and its tolerance against NumPy in float64
-TOLERANCE = {("float64", False): 1e-11, ("float32", False): 2e-6, ("float32", True): 2e-3}
-KINDS = [("float64", False), ("float32", False), ("float32", True)]
-
-
-def device(request: pytest.FixtureRequest) -> Device:
-    where, dtype, tf32 = request.param
-    if where == "cuda":
-        return get_backend("cupy", dtype, tf32), TOLERANCE[dtype, tf32]
-    if not COMPILER:
-        pytest.skip(NO_COMPILER)
-    return EmulatedBackend(dtype, tf32), TOLERANCE[dtype, tf32]
-
-
-EMULATED = [pytest.param(("emulated", *kind), id=f"emulated-{kind[0]}{'-tf32' * kind[1]}") for kind in KINDS]
-CUDA = [pytest.param(("cuda", *kind), id=f"cuda-{kind[0]}{'-tf32' * kind[1]}", marks=pytest.mark.gpu) for kind in KINDS]
-everywhere = pytest.fixture(params=[*EMULATED, *CUDA], name="everywhere")(device)
-on_cuda = pytest.fixture(params=CUDA, name="on_cuda")(device)
-emulated = pytest.fixture(params=EMULATED, name="emulated")(device)
-precise = pytest.fixture(params=[*EMULATED[:2], *CUDA[:2]], name="precise")(device)  # where TF32 has no part
 
 # Few enough for a host: tiles of 16, 32, 64 and 128 columns, loads of one and of several numbers, ragged borders.
 FEW = {
@@ -224,15 +202,6 @@ def test_gates(precise: Device, shape: tuple[int, ...], pools: tuple[int, ...]) 
         assert np.array_equal(ops.to_numpy(up), reference.spread_gates(xp, selected, pooled, window))
 
 
-def test_descent(precise: Device) -> None:
-    ops, tolerance = precise
-    w, v, g = (drawn((3, 5), 0, i) for i in range(3))
-    found = ops.descend(*(ops.asarray(a) for a in (w, v, g)), 0.9, 0.25, 0.01)
-    velocity = 0.9 * v + 0.25 * g
-    assert_close(ops.to_numpy(found[1]), velocity, tolerance)
-    assert_close(ops.to_numpy(found[0]), w - 0.01 * velocity, tolerance)
-
-
 WIDTHS = [(3, 1), (3, 4, 1), (2, 3, 10, 1), (4, 2, 3, 2, 1), (3, 2, 17, 1)]
 
 
@@ -315,13 +284,6 @@ def test_float32_spectrum_by_its_moments(everywhere: Device) -> None:
 # What happens on the host
 
 
-@pytest.fixture
-def host() -> EmulatedBackend:
-    if not COMPILER:
-        pytest.skip(NO_COMPILER)
-    return EmulatedBackend()
-
-
 def test_host_and_device_arrays_do_not_meet(host: EmulatedBackend) -> None:
     """The emulation would not notice a transfer otherwise."""
     x = host.asarray([1.0, 2.0])
@@ -359,6 +321,36 @@ def test_no_transfers_inside_steps_and_recurrences(where: str) -> None:
     before = (ops.transfers.to_device, ops.transfers.to_host)
     operator.product(ops.asarray(np.ones(operator.shape[0])))
     assert (ops.transfers.to_device, ops.transfers.to_host) == (before[0] + 1, before[1])
+
+
+def test_what_cuda_does_not_record_is_refused(host: EmulatedBackend) -> None:
+    """The emulation would not notice otherwise: nothing is done while a step is recorded, nor read, nor uploaded."""
+    x = host.asarray([1.0, 2.0])
+    refused: list[Any] = [
+        lambda: float(x[0]), lambda: host.asarray(1j, "complex128"), lambda: host.to_numpy(x),
+        lambda: Namespace().concat([x] * 9), lambda: host.inner(x, x),
+    ]  # fmt: skip
+    for call in refused:
+        with pytest.raises(RuntimeError, match="disallowed"):
+            host._record(call)
+        call()
+    host._record(lambda: x.__setitem__(0, 5.0))
+    assert float(x[0]) == 1.0
+
+
+def test_products_of_deep_networks_are_replayed(host: EmulatedBackend) -> None:
+    """More layers than CuPy joins without a table of pointers."""
+    network = mlp((4, *(3,) * 9, 1))
+    x, y = drawn((5, 4)), np.sign(drawn((5,), 0, 1))
+    operator = HessianOperator(network, network.init(0), x, y, "logistic", backend=host)
+    expected = HessianOperator(network, network.init(0), x, y, "logistic", backend="numpy")
+    v = drawn((network.n_weights, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [operator @ v for _ in range(4)]
+    assert host.recorded == 1
+    for one in found:
+        assert_close(one, expected @ v, 1e-12)
 
 
 def test_training_steps_are_replayed(host: EmulatedBackend) -> None:
@@ -554,21 +546,3 @@ def test_predictions_are_made_on_the_device(precise: Device) -> None:
                 predict_spectrum(case.network, case.x, c, z, rung, case.weights, backend=b) for b in (ops, "numpy")
             )
             assert_close(abs(found - expected), 0 * z.real, 1e3 * max(tolerance, 1e-9), float(np.linalg.norm(expected)))
-
-
-def test_large_matrices_are_inverted_one_by_one(precise: Device) -> None:
-    ops = precise[0]
-    rng = np.random.default_rng(0)
-    for n in (5, 70):
-        stack = rng.standard_normal((2, 3, n, n)) + 1j * rng.standard_normal((2, 3, n, n)) + n * np.eye(n)
-        other = rng.standard_normal((2, 3, n, 4)) + 0j
-        a, b = ops.asarray(stack, "complex128"), ops.asarray(other, "complex128")
-        inverse, solved = ops.to_numpy(ops.xp.linalg.inv(a)), ops.to_numpy(ops.xp.linalg.solve(a, b))
-        assert np.abs(inverse - np.linalg.inv(stack)).max() < 1e-13
-        assert np.abs(solved - np.linalg.solve(stack, other)).max() < 1e-13
-    calls: list[int] = []
-    inner = ops.xp.linalg._linalg.inv
-    alone = Linear(SimpleNamespace(inv=lambda x: (calls.append(x.ndim), inner(x))[1]), ops.xp.stack)
-    alone.inv(a)
-    alone.inv(a[0, 0, :5, :5])
-    assert calls == [2] * 7
