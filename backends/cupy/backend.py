@@ -51,6 +51,12 @@ class CupyBackend(IndexedBackend):
         self.transfers = Transfers()
         self._recording = False
 
+    def compile(self) -> None:
+        """Compile what every run needs: a kernel of CuPy's, which reads CUDA's headers, and those of `Sweeps`."""
+        one = self._cupy.zeros(1, dtype="float64")
+        self._cupy.add(one, one)
+        self._sweeps.module.get_function("descend")
+
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         if not isinstance(x, self._cupy.ndarray):
             self.transfers.to_device += 1
@@ -209,27 +215,42 @@ def _images(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return shape[0], 1, 1, math.prod(shape[1:])
 
 
+def _reason(error: Exception) -> str:
+    """The line of an error that says what is wrong, without the frame that CuPy draws around it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line.strip("=*-")]
+    original = [said[i + 1] for i, line in enumerate(said[:-1]) if line.startswith("Original error")]
+    return (original or said or [type(error).__name__])[0].rstrip(".")
+
+
 def create(dtype: str, tf32: bool = False) -> Backend:
-    """CuPy on the current device; `BackendUnavailableError` where CuPy or a device is missing."""
+    """CuPy on the current device; `BackendUnavailableError` where CuPy, a device or a compiler for it is missing."""
     try:
         import array_api_compat.cupy as xp
         import cupy
     except ImportError as error:
         raise BackendUnavailableError(
-            f"backend 'cupy' needs CuPy, which cannot be imported ({error}): "
+            f"backend 'cupy' needs CuPy, which cannot be imported ({_reason(error)}): "
             f"install 'umwelt-dnn[cuda12]' or 'umwelt-dnn[cuda13]', or {_INSTEAD}"
         ) from None
     try:
         cupy.asarray([0.0]).sum().item()
         capability = int(cupy.cuda.Device().compute_capability)
     except Exception as error:  # CuPy raises different classes for a missing driver, device or library
-        reason = str(error).strip().splitlines()[0]
         raise BackendUnavailableError(
-            f"backend 'cupy' needs a usable CUDA device, and CuPy found none ({reason}): {_INSTEAD}"
+            f"backend 'cupy' needs a usable CUDA device, and CuPy found none ({_reason(error)}): {_INSTEAD}"
         ) from None
     if tf32 and capability < TENSOR_CORES:
         raise BackendUnavailableError(
             f"TF32 needs compute capability {TENSOR_CORES / 10:.1f}, and this device has {capability / 10:.1f}: "
             "leave out --tf32"
         )
-    return CupyBackend(cupy, xp, dtype, tf32)
+    backend = CupyBackend(cupy, xp, dtype, tf32)
+    try:
+        backend.compile()
+    except Exception as error:  # likewise for a missing NVRTC, missing headers, an architecture it does not know
+        raise BackendUnavailableError(
+            f"backend 'cupy' needs the compiler NVRTC and CUDA's headers, and compiling failed ({_reason(error)}): "
+            f"install 'umwelt-dnn[cuda13]' (or [cuda12], as the driver is), which brings both, or {_INSTEAD}"
+        ) from None
+    return backend

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 import warnings
 import weakref
 from typing import Any
@@ -17,7 +18,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
-from backends import Backend, get_backend, reference
+from backends import Backend, BackendUnavailableError, get_backend, reference
 from backends.cupy.backend import CupyBackend
 from backends.cupy.kernels import Variant, check_counted, choose_splits, choose_variant
 from simulator import (
@@ -510,6 +511,48 @@ def test_results_are_refused_beyond_what_is_counted() -> None:
 def test_tf32_is_for_float32_on_a_gpu(name: str | None, dtype: str) -> None:
     with pytest.raises(ValueError, match="TF32 is not for backend"):
         get_backend(name, dtype, tf32=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Failed to find CUDA headers. Please install them.\nand more"), "Failed to find CUDA headers"),
+        (OSError("\n=====\nOriginal error:\n  ImportError: libnvrtc.so.13\n====="), "ImportError: libnvrtc.so.13"),
+        (ValueError(), "ValueError"),
+    ],
+    ids=str,
+)
+def test_a_missing_compiler_is_said_at_once(error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence when the backend is asked for, not an error of CuPy's in the first epoch."""
+
+    def refuse(**_: Any) -> Any:
+        raise error
+
+    cupy = FakeCupy()
+    monkeypatch.setattr(cupy, "RawModule", refuse, raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
+    with pytest.raises(BackendUnavailableError) as caught:
+        get_backend("cupy")
+    said = str(caught.value)
+    assert said.startswith(
+        f"backend 'cupy' needs NVIDIA's compiler NVRTC and CUDA's headers, and compiling failed ({reason}"
+    )
+    assert said.endswith("which bring both, or use --backend numba (or get_backend('numba')) on this machine")
+    assert "\n" not in said
+
+
+def test_a_backend_compiles_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not COMPILER:
+        pytest.skip(NO_COMPILER)
+    cupy, made = FakeCupy(), []
+    monkeypatch.setattr(cupy, "RawModule", lambda **text: made.append(text) or RawModule(**text), raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
+    ops = get_backend("cupy", "float32")
+    assert len(made) == 1
+    ops.gate(ops.asarray([[1.0]]), ())
+    assert len(made) == 1
 
 
 def test_memory_for_what_is_kept(host: EmulatedBackend) -> None:
