@@ -93,11 +93,19 @@ def count_probes(pairs: tuple[tuple[Array, Array], ...], sizes: tuple[int, int])
     return probes, bool(axes)
 
 
+def _sizes(name: str, shape: tuple[int, ...], columns: int) -> tuple[int, int]:
+    """Numbers of the images, and of the second factor."""
+    m, height, width, ins, kernel = shape
+    sites = m * height * width
+    return sites * ins, columns * (kernel * kernel * ins if name == "convolve" else sites)
+
+
 def check_counted(shape: tuple[int, ...], columns: int, probes: int, wide: int) -> None:
     """`ValueError` for what a kernel does not count: sites and rows, those of a last tile and behind a border too."""
     m, height, width, ins, kernel = shape
     beyond = 256 + (kernel // 2) * (width + 1)
     largest = max(m * height * width, kernel * kernel * ins, columns) + beyond
+    largest = max(largest, (kernel // 2 + 1) * (width + 1) * ins)  # between a site and its taps, in numbers
     if largest > LARGEST or max(height, width) >= 1 << 15 or max(probes, -(-columns // wide)) > BLOCKS:
         said = f"{m} images of {height}×{width}, {columns} channels and {probes} probes"
         raise ValueError(f"{said} are beyond what a kernel counts: use a smaller batch size")
@@ -119,10 +127,15 @@ class Kernels:
         shape  (m, H, W, A, kernel) of the images, the first of every pair; arrays of 5 axes have a probe axis.
         """
         m, height, width, ins, kernel = shape
+        more = -ins % (4 if self._dtype == "float32" else 2)
+        if kernel > 1 and ins > 1 and more:  # loads of 16 bytes are worth a channel or two of zeros
+            padded = tuple(self._with_zeros(name, pair, shape, more) for pair in pairs)
+            made = self.contract(name, (*shape[:3], ins + more, kernel), columns, *padded, tensor=tensor)
+            return made if name == "convolve" else self._without(made, kernel, ins, more)
         sites, taps = m * height * width, kernel * kernel * ins
         rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
         variant = choose_variant(self._dtype, ins, columns, tensor and kernel > 1)
-        probes, has_probes = count_probes(pairs, (sites * ins, depth * columns))
+        probes, has_probes = count_probes(pairs, _sizes(name, shape, columns))
         check_counted(shape, columns, probes, variant.columns)
         across = (-(-rows // variant.rows), -(-columns // variant.columns))
         slabs = len(pairs) * -(-depth // variant.slab)
@@ -140,6 +153,29 @@ class Kernels:
         function((*across, probes * splits), (variant.threads,), (*arrays, out, *steps, *sizes))
         whole = self.sweeps.add_parts(out) if splits > 1 else out[0]
         return whole if has_probes else whole[0]
+
+    def _with_zeros(
+        self, name: str, pair: tuple[Array, Array], shape: tuple[int, ...], more: int
+    ) -> tuple[Array, Array]:
+        """The pair with `more` channels of zeros behind those of the images."""
+        count_probes((pair,), _sizes(name, shape, pair[1].shape[-1]))
+        x, second = pair
+        return self._widened(x, -1, more), self._widened(second, -2, more) if name == "convolve" else second
+
+    def _widened(self, x: Array, axis: int, more: int) -> Array:
+        shape, inside = list(x.shape), [slice(None)] * x.ndim
+        inside[axis] = slice(0, shape[axis])
+        shape[axis] += more
+        wide = self._cupy.zeros(tuple(shape), dtype=self._dtype)
+        place = wide[tuple(inside)]
+        if not self.sweeps.put(place, x):
+            wide[tuple(inside)] = x
+        return wide
+
+    def _without(self, made: Array, kernel: int, ins: int, more: int) -> Array:
+        """Gradients ([K,] rows, columns) without the rows of such channels."""
+        split = made.reshape(*made.shape[:-2], kernel * kernel, ins + more, made.shape[-1])
+        return self.sweeps.plain(split[..., :ins, :]).reshape(*made.shape[:-2], kernel * kernel * ins, made.shape[-1])
 
     def marginal_sums(self, matrices: list[Array], x: Array, temperature: float) -> Array:
         """Sums (m, blocks, 3) of µ(-1), µ(+1) and the largest |T| met, as in `gate_sums.marginal_sums`."""

@@ -115,11 +115,11 @@ static void call(void (*kernel)(P...), void** args) {
 
 inline void __syncthreads() { emulated::yield(); }
 
-// Rounded to 10 bits of mantissa, ties away from 0 (cvt.rna.tf32.f32).
+// Rounded to 10 bits of mantissa, ties to even (cvt.rn.tf32.f32).
 inline float round_to_tf32(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, 4);
-    bits = (bits + 0x1000u) & ~0x1fffu;
+    bits = (bits + 0xfffu + (bits >> 13 & 1)) & ~0x1fffu;
     std::memcpy(&value, &bits, 4);
     return value;
 }
