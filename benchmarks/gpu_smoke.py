@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -153,9 +153,9 @@ def compile_ahead(bench: Bench) -> None:
     for width in bench.sizes.widths:
         pairs |= {(layer.weight_shape[-2], layer.weight_shape[-1]) for layer in vgg12(width).layers}
     wanted: dict[Any, Backend] = {}
-    for ops in (bench.precise, *bench.ours.values()):
+    for ops in (*bench.ours.values(), bench.precise):
         wide = 4 if ops.dtype == "float32" else 2
-        for ins, outs in pairs | {(outs, ins) for ins, outs in pairs}:
+        for ins, outs in sorted(pairs | {(outs, ins) for ins, outs in pairs}):
             padded = ins + -ins % wide if ins > 1 else ins
             for tensor in (False, ops.tf32):
                 wanted.setdefault(choose_variant(ops.dtype, padded, outs, tensor), ops)
@@ -164,10 +164,10 @@ def compile_ahead(bench: Bench) -> None:
         modules = wanted[variant]._kernels._modules  # type: ignore[attr-defined]
         modules.get(variant.names, **variant.values).get_function("convolve")
 
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(made, wanted))
-    bench.emit(f"compilation of {len(wanted)} kernels", "umwelt", seconds=time.perf_counter() - begun, rounds=1)
+    begun, threads = time.perf_counter(), ThreadPoolExecutor(os.cpu_count())
+    done, rest = wait([threads.submit(made, variant) for variant in wanted], timeout=0.4 * bench.left())
+    threads.shutdown(wait=False, cancel_futures=True)  # those that are left are compiled when they are needed
+    bench.emit("compilation ahead", "umwelt", seconds=time.perf_counter() - begun, kernels=len(done), later=len(rest))
 
 
 def smoke(bench: Bench) -> None:
@@ -177,7 +177,7 @@ def smoke(bench: Bench) -> None:
             compile_ahead(bench)
         except Exception as error:  # each check tries again, and says which
             bench.emit("compilation", "umwelt", failed=reason(error))
-    kinds = {f"{ops.dtype}{', TF32' * ops.tf32}": ops for ops in (bench.precise, *bench.ours.values())}
+    kinds = {f"{ops.dtype}{', TF32' * ops.tf32}": ops for ops in (*bench.ours.values(), bench.precise)}
     for group in (convolutions, gates, arrays, wholes):
         for kind, ops in kinds.items():
             tolerance = TOLERANCE[ops.dtype, ops.tf32]
