@@ -9,7 +9,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
-from backends.cupy.namespace import Linear
+from backends.cupy.namespace import Linear, Namespace
 from backends.cupy.sweeps import collapse
 from simulator.passes.losses import LOSSES
 from simulator.passes.risk import _margins
@@ -37,6 +37,28 @@ def test_arrays_are_joined(precise: Device, axis: int | None) -> None:
         ops.xp.concat([put[0], put[0][:, :, :1]], axis=0)
     with pytest.raises(ValueError, match="expected one shape"):
         ops.xp.stack([put[0], put[0][:1]])
+
+
+def test_reductions_do_without_cub() -> None:
+    """CuPy's setting is of the whole process: it is put back, after an error too."""
+    setting: list[list[int]] = [[1]]
+    core = SimpleNamespace(
+        get_reduction_accelerators=lambda: setting[-1], set_reduction_accelerators=lambda names: setting.append(names)
+    )
+    seen: list[list[int]] = []
+
+    def total(x: Any) -> Any:
+        seen.append(setting[-1])
+        return x.sum()
+
+    library = SimpleNamespace(sum=total, max=total, linalg=SimpleNamespace(), exp=np.exp)
+    namespace = Namespace(library, SimpleNamespace(_core=core), None)  # type: ignore[arg-type]
+    assert namespace.sum(np.ones(3)) == 3.0
+    with pytest.raises(AttributeError):
+        namespace.max("no array")
+    assert seen == [[], []]
+    assert setting == [[1], [], [1], [], [1]]
+    assert namespace.exp is np.exp
 
 
 def test_views_are_copied_by_one_kernel(emulated: Device) -> None:
