@@ -95,6 +95,10 @@ class Backend:
         """Inner product of two arrays of one shape, multiplied and accumulated in float64."""
         return float(self.xp.sum(self.xp.astype(x, self.xp.float64, copy=False) * y))
 
+    def all_finite(self, x: Array) -> bool:
+        """Whether no number of an array is infinite or NaN."""
+        return bool(self.xp.all(self.xp.isfinite(x)))
+
     def constant(self, x: Array) -> Array:
         """x, or a copy, that will not change: what kernels make of it may be kept for as long as it lives."""
         return x
@@ -156,6 +160,10 @@ class Backend:
         self, weights: Sequence[Array], x: Array, y: Array, loss: str
     ) -> tuple[list[Array], Array, Array, Array] | None:
         """(∇ Σ ℓ per layer, Σ ℓ, correct, active) of a batch: see `simulator.passes.risk.batch_gradient`, or None."""
+        return None
+
+    def margins(self, t: Array, y: Array, loss: str) -> tuple[Array, Array, Array, Array] | None:
+        """(y ℓ'(u) (m,), Σ ℓ, correct, active) at the margins u = y T, or None: use the losses themselves."""
         return None
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:

@@ -1,353 +1,151 @@
-"""On one GPU: the CuPy backend beside PyTorch eager with TF32 and PyHessian, in pieces that keep to a budget.
+"""On one GPU: the CuPy backend checked and timed beside PyTorch eager with TF32 and PyHessian, within a budget.
 
-    pip install -e '.[test,cuda13]' torch pyhessian
-    python benchmarks/gpu.py [--seconds 480] [--parity] [--cases NAME,...]
-    python benchmarks/gpu.py --dry-run      # tiny sizes, NumPy on the CPU: does every line run?
+    python benchmarks/gpu.py --here --out DIR     # nothing is installed: this checkout is put on the path
+    python benchmarks/gpu.py [--seconds 480] [--only PIECE,...] [--page docs/gpu.md]
+    python benchmarks/gpu.py --dry-run            # tiny sizes, NumPy on the CPU: does every line run?
 
-Synthetic images, hinge loss, float32 throughout; PyTorch in both layouts, convolutions in TF32 (its default, set here
-all the same). Umwelt in float32 and in TF32. Every method is run once before it is timed; medians of what follows. A
-ratio is the fastest peer's time over ours: above 1 we are quicker. A piece that the budget has no room for is left out
-by name, a peer that is not installed or fails too, with the reason. Results are written after every piece.
+Each piece is a process of its own with a hard limit: what one of them breaks, a device or itself, ends with it. All
+share one folder of compiled kernels (CUPY_CACHE_DIR). A line is written to DIR/gpu.jsonl as each number is measured;
+DIR/gpu.json and DIR/gpu.md are made anew after every piece. In order of value: `smoke` holds every kernel in three
+precisions against float64; training steps; Hessian products; TFLOP/s by layer; `pytest -m gpu`; enumeration; a
+spectrum; R5 and R6; RE.
 
-`--parity` first runs `pytest -m gpu`, with 55 % of the budget at most.
+Synthetic images, hinge loss, float32; PyTorch in both layouts, convolutions in TF32 (its default, set here all the
+same). Umwelt in float32 and in TF32. A ratio is the fastest peer's time over ours: above 1 we are quicker. Where time
+is short rounds are fewer. A peer that is not installed or fails, and a piece without room, are named with the reason.
+The exit status is 0 once results are written, 1 where nothing could be measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
+import os
 import re
-import statistics
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gpu_peers
-import numpy as np
-from enumeration import machine
-from peers import images, problem
+from gpu_page import collect, read, table, write
 
-from backends import Backend, get_backend
-from simulator import HessianOperator, exact_marginal, mlp, output, spectral_density, train_epochs, vgg12
-from validation import predict_spectrum
-
-Array = np.ndarray[Any, Any]
-Call = Callable[[], Any]
-ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-TARGETS = {
-    "training step, vgg12:0.25": 1.0, "training step, vgg12:1.0": 1.3, "Hessian product, all active": 1.7,
-    "Hessian product, a tenth active": 8.0, "spectrum": 2.0, "enumeration": 2e10,
+ROOT = Path(__file__).resolve().parents[1]
+# Seconds of each piece where there are 480; more where others were done early. In order of value.
+PIECES = {
+    "smoke": 40.0, "training": 100.0, "products": 60.0, "layers": 45.0, "parity": 90.0, "enumeration": 15.0,
+    "spectrum": 60.0, "predictions": 35.0, "draws": 30.0,
 }  # fmt: skip
+LEAST = 8.0  # seconds below which a piece is not begun: CUDA and the libraries take some to load
+SPARE = 4.0  # for what is written at the end
+TESTS = ("tests/backends/test_cuda_arrays.py", "tests/backends/test_cuda.py", "tests/backends/test_cuda_job.py")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How large each piece is."""
+class Runner:
+    """Pieces one after another, their lines, logs and results in one folder."""
 
-    widths: tuple[float, ...] = (0.25, 1.0)
-    steps: int = 100  # training steps of an epoch
-    batch: int = 128
-    images: int = 1000  # of a Hessian product
-    spectrum_images: int = 5000
-    probes: int = 4
-    lanczos: int = 80
-    rounds: int = 10
-    gates: tuple[int, ...] = (6, 11, 13, 1)
-    inputs: int = 64  # of the enumeration
-    examples: int = 2000  # of R5
-    energies: int = 41
-
-
-TINY = Sizes((0.03, 0.04), 3, 2, 6, 5, 2, 3, 2, (2, 3, 4, 1), 2, 12, 2)
-
-
-class Bench:
-    """What all pieces share: the backends to be timed, where PyTorch runs, and what happened to its methods."""
-
-    def __init__(self, sizes: Sizes, dry: bool) -> None:
-        self.sizes, self.dry = sizes, dry
-        name = "numpy" if dry else "cupy"
-        self.ours: dict[str, Backend] = {"umwelt": get_backend(name, "float32")}
-        if not dry:
-            self.ours["umwelt, TF32"] = get_backend(name, "float32", tf32=True)
-        self.torch_device = "cpu" if dry else "cuda"
+    def __init__(self, out: Path, seconds: float, dry: bool, here: bool, page: Path | None) -> None:
+        self.out, self.dry, self.page = out, dry, page
+        self.end = time.perf_counter() + seconds - SPARE
+        self.lines, self.logs = out / "gpu.jsonl", out / "gpu-logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.lines.unlink(missing_ok=True)
         self.left_out: dict[str, str] = {}
-        self.piece = ""
+        self.parity: dict[str, Any] | None = None
+        self.environment = dict(os.environ, PYTHONUNBUFFERED="1", MPLBACKEND="Agg")
+        self.environment.setdefault("CUPY_CACHE_DIR", str(Path(tempfile.gettempdir()) / "umwelt-kernels"))
+        if here:
+            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            self.environment["PYTHONPATH"] = os.pathsep.join(paths)
 
-    def seconds(self, call: Call, rounds: int | None = None) -> float:
-        """Median of a call that ends with the device's work done."""
-        call()
-        times = []
-        for _ in range(rounds or self.sizes.rounds):
-            begun = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - begun)
-        return statistics.median(times)
-
-    def peer(self, what: str, make: Callable[[], Call], rounds: int | None = None) -> dict[str, float]:
-        """A peer's seconds, or nothing and the reason why."""
-        self.release()
-        try:
-            return {what: self.seconds(make(), rounds)}
-        except Exception as error:  # a peer may fail in any way; that is its row's content
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            missing = isinstance(error, ImportError)
-            self.left_out[what if missing else f"{self.piece} by {what}"] = "not installed" if missing else reason
-            return {}
-        finally:
-            self.release()
-
-    def release(self) -> None:
-        """Each library keeps the memory that it has freed, which the other may need."""
-        if self.dry:
+    def run(self, piece: str, later: list[str]) -> None:
+        """One piece, for its share of the time that is left."""
+        left = self.end - time.perf_counter()
+        limit = left * PIECES[piece] / sum(PIECES[name] for name in (piece, *later))
+        if left < LEAST:
+            self.left_out[piece] = f"no room: {max(left, 0.0):.0f} s of the budget are left"
             return
-        import cupy
-
-        cupy.get_default_memory_pool().free_all_blocks()
-        if torch := sys.modules.get("torch"):
-            torch.cuda.empty_cache()
-
-
-def compared(name: str, seconds: dict[str, float]) -> dict[str, Any]:
-    """Seconds, and for each of ours the ratio of the fastest peer."""
-    peers = [s for n, s in seconds.items() if not n.startswith("umwelt")]
-    ratios = {n: min(peers) / s for n, s in seconds.items() if n.startswith("umwelt")} if peers else {}
-    return {"seconds": seconds, "ratios": ratios, "target": TARGETS.get(name)}
-
-
-def training(bench: Bench, width: float, name: str) -> dict[str, Any]:
-    """A step of SGD with momentum; epochs of `steps` steps, weights and velocity read at the end of each."""
-    sizes, network = bench.sizes, vgg12(width)
-    x = images(sizes.steps * sizes.batch)
-    y = np.sign(np.random.default_rng(1).standard_normal(len(x))).astype(np.float32)
-    weights = [w.astype(np.float32) for w in network.init(0)]
-    seconds = {}
-    for kind, ops in bench.ours.items():
-        epochs = train_epochs(
-            network, weights, x, y, epochs=9, batch_size=sizes.batch, learning_rate=1e-4, momentum=0.9, backend=ops
-        )
-        seconds[kind] = bench.seconds(lambda epochs=epochs: next(epochs), 3) / sizes.steps
-    for last in (False, True):
-        method = "pytorch, channels last" if last else "pytorch"
-        make = lambda last=last: gpu_peers.epoch(network, weights, x, y, sizes.batch, last, bench.torch_device)  # noqa: E731
-        seconds |= {n: s / sizes.steps for n, s in bench.peer(method, make, 3).items()}
-    return compared(name, seconds)
-
-
-def products(bench: Bench, share: float, name: str) -> dict[str, Any]:
-    """A Hessian product with one vector, on the device; PyHessian keeps the graph of the gradient."""
-    network = vgg12(bench.sizes.widths[0])
-    x = images(bench.sizes.images)
-    weights, y = problem(network, x, share)
-    v = np.random.default_rng(2).standard_normal(network.n_weights).astype(np.float32)
-    seconds, found = {}, {}
-    for kind, ops in bench.ours.items():
-        operator = HessianOperator(network, weights, x, y, backend=ops)
-        vector = ops.asarray(v)
-
-        def product(operator: HessianOperator = operator, vector: Any = vector, ops: Backend = ops) -> Any:
-            made = operator.product(vector)
-            ops.synchronize()
-            return made
-
-        found[kind] = ops.to_numpy(product())
-        seconds[kind] = bench.seconds(product)
-    made: list[Any] = []
-
-    def peer() -> Call:
-        product, read = gpu_peers.hessian_product(network, weights, x, y, v, bench.torch_device)
-        made.append(read)
-        return product
-
-    seconds |= bench.peer("pyhessian", peer)
-    row = compared(name, seconds)
-    if "pyhessian" in seconds:
-        other = made[0]()
-        row["differences"] = {k: float(np.linalg.norm(p - other) / np.linalg.norm(other)) for k, p in found.items()}
-    return row
-
-
-def spectrum(bench: Bench, name: str) -> dict[str, Any]:
-    """From arrays to nodes, once each, after a spectrum of two steps that compiles what is to be compiled."""
-    sizes, network = bench.sizes, vgg12(bench.sizes.widths[0])
-    x = images(sizes.spectrum_images)
-    weights, y = problem(network, x, 1.0)
-    seconds, rms = {}, {}
-    for kind, ops in bench.ours.items():
-
-        def run(steps: int, ops: Backend = ops) -> float:
-            operator = HessianOperator(network, weights, x, y, backend=ops)
-            return spectral_density(operator, sizes.probes, steps).rms
-
-        run(2)
+        limit, log = max(limit, min(LEAST, left)), self.logs / f"{piece}.log"
         begun = time.perf_counter()
-        rms[kind] = run(sizes.lanczos)
-        seconds[kind] = time.perf_counter() - begun
+        print(f"== {piece}, {limit:.0f} s at most", flush=True)
+        status = self._process(self._command(piece, limit), limit, log)
+        if piece == "parity":
+            self.parity = outcome(log, status)
+        elif status is None:
+            self.left_out[piece] = f"not finished in {limit:.0f} s"
+        elif status != 0:
+            self.left_out.setdefault(piece, f"status {status}: {last_line(log)}")
+        print(f"== {piece}: {time.perf_counter() - begun:.0f} s", flush=True)
+        write(self.results(), self.out, self.page)
 
-    def peer() -> Call:
-        return gpu_peers.spectrum(network, weights, x, y, sizes.lanczos, sizes.probes, bench.torch_device)
+    def results(self) -> dict[str, Any]:
+        return collect(read(self.lines), self.parity, self.left_out)
 
-    seconds |= bench.peer("pyhessian", lambda: once(peer()), 1)
-    return compared(name, seconds) | {"rms": rms}
+    def _command(self, piece: str, limit: float) -> list[str]:
+        if piece == "parity":
+            options = ["-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider", "--tb=line", "-rf", "-q"]
+            return [sys.executable, "-m", "pytest", *options, "-m", "gpu", *TESTS]
+        script = str(ROOT / "benchmarks/gpu_pieces.py")
+        command = [sys.executable, script, piece, "--lines", str(self.lines.resolve()), "--seconds", f"{limit:.1f}"]
+        return command + ["--dry-run"] * self.dry
 
-
-def once(call: Call) -> Call:
-    """A call whose first time, the one that is not counted, is left out: it is too long to be done twice."""
-    calls = iter((lambda: None, call))
-    return lambda: next(calls)()
-
-
-def enumeration(bench: Bench, name: str) -> dict[str, Any]:
-    """Gate configurations a second in exact marginals, float64."""
-    sizes, network = bench.sizes, mlp(bench.sizes.gates)
-    weights, x = network.init(0), np.random.default_rng(0).standard_normal((sizes.inputs, sizes.gates[0]))
-    ops = get_backend("numpy" if bench.dry else "cupy")
-    expected = exact_marginal(network, weights, x[:1], 0.5, "numba")
-    error = float(np.abs(exact_marginal(network, weights, x, 0.5, ops)[:1] - expected).max())
-    seconds = bench.seconds(lambda: exact_marginal(network, weights, x, 0.5, ops))
-    rate = sizes.inputs * 2.0 ** sum(sizes.gates[1:-1]) / seconds
-    return {"seconds": {"umwelt": seconds}, "configurations per second": rate, "error": error, "target": TARGETS[name]}
-
-
-def prediction(bench: Bench, name: str) -> dict[str, Any]:
-    """R5 of mlp:64x64x64, float64: from weights and data to g(z) at all energies."""
-    sizes = bench.sizes
-    network = mlp([64, 64, 64, 64, 1]) if not bench.dry else mlp([4, 4, 4, 4, 1])
-    weights = network.init(0)
-    x = np.random.default_rng(0).standard_normal((sizes.examples, network.layers[0].fan_in))
-    c = np.sign(output(network, weights, x)) / len(x)
-    operator = HessianOperator(network, weights, x, None, c=c)
-    rms = spectral_density(operator, 2, 10).rms
-    z = (np.linspace(-3, 3, sizes.energies) + 0.05j) * rms
-    ops = get_backend("numpy" if bench.dry else "cupy")
-    begun = time.perf_counter()
-    predict_spectrum(network, x, c, z, "R5", weights, backend=ops)
-    return {"seconds": {"umwelt": time.perf_counter() - begun}, "energies": sizes.energies, "target": None}
+    def _process(self, command: list[str], limit: float, log: Path) -> int | None:
+        """Its exit status, or None where it had to be ended; what it says goes to a file as it is said."""
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            try:
+                return process.wait(timeout=limit)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
 
-def pieces(bench: Bench) -> dict[str, tuple[float, Callable[[], dict[str, Any]]]]:
-    """Every piece with the seconds it may take; the estimate decides whether it still fits."""
-    made: dict[str, tuple[float, Callable[[], dict[str, Any]]]] = {}
-    for width, label in zip(bench.sizes.widths, ("0.25", "1.0"), strict=True):
-        name = f"training step, vgg12:{label}"
-        made[name] = (45.0, lambda width=width, name=name: training(bench, width, name))
-    for share, label in ((1.0, "all"), (0.1, "a tenth")):
-        name = f"Hessian product, {label} active"
-        made[name] = (30.0, lambda share=share, name=name: products(bench, share, name))
-    made["enumeration"] = (15.0, lambda: enumeration(bench, "enumeration"))
-    made["spectrum"] = (120.0, lambda: spectrum(bench, "spectrum"))
-    made["R5"] = (60.0, lambda: prediction(bench, "R5"))
-    return made
+def outcome(log: Path, status: int | None) -> dict[str, Any]:
+    """Counts of pytest by outcome; of the dots that were written where it was not finished."""
+    text = log.read_text()
+    dots = "".join(re.findall(r"^([.FEsxXg]+)(?: +\[ *\d+%\])?$", text, re.MULTILINE))
+    counts = {name: dots.count(mark) for name, mark in (("passed", "."), ("failed", "F"), ("errors", "E"))}
+    said = ", ".join(f"{number} {name}" for name, number in counts.items())
+    said = f"{said}, not finished" if status is None else f"{said}, {last_line(log).strip('= ')}"
+    return {
+        "outcome": said,
+        "counts": counts,
+        "failed": re.findall(r"^FAILED (\S+)", text, re.MULTILINE),
+        "status": status,
+    }
 
 
-def parity(seconds: float) -> dict[str, Any]:
-    """`pytest -m gpu` for at most so long: counts by outcome, and the last line."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--no-header"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"outcome": f"not finished in {seconds:.0f} s"}
-    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr.strip()[-200:]
-    counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (passed|failed|errors?|without_gpu)", last)}
-    failed = re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
-    return {"outcome": last, "counts": counts, "failed": failed[:20], "status": done.returncode}
-
-
-def device(bench: Bench) -> dict[str, Any]:
-    """The machine, the card and the versions."""
-    found = machine()
-    for package in ("cupy-cuda13x", "cupy-cuda12x", "torch", "pyhessian"):
-        try:
-            found["packages"][package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    if not bench.dry:
-        import cupy
-
-        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        found["gpu"] = properties["name"].decode()
-        found["gpu_memory"] = int(properties["totalGlobalMem"])
-    return found
-
-
-def table(results: dict[str, Any]) -> str:
-    """The figures as Markdown, with what was left out and why."""
-    lines = [
-        f"{results['machine'].get('gpu', 'no GPU: a dry run on the CPU')}.", "",
-        "| piece | Umwelt | Umwelt, TF32 | fastest peer | ratio | ratio, TF32 | target |",
-        "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for name, row in results["pieces"].items():
-        seconds, ratios = row["seconds"], row.get("ratios", {})
-        peers = {n: s for n, s in seconds.items() if not n.startswith("umwelt")}
-        fastest = min(peers, key=lambda n: peers[n], default="")
-        shown = [duration(seconds.get(n)) for n in ("umwelt", "umwelt, TF32")]
-        shown.append(f"{fastest} {duration(peers[fastest])}" if fastest else "–")
-        shown += [f"{ratios[n]:.2f}" if n in ratios else "–" for n in ("umwelt", "umwelt, TF32")]
-        rate = row.get("configurations per second")
-        label = name if rate is None else f"{name} ({rate:.2g} configurations/s)"
-        lines.append(
-            f"| {label} | {' | '.join(shown)} | {'–' if row['target'] is None else format(row['target'], 'g')} |"
-        )
-    lines += [f"\nParity (`pytest -m gpu`): {results['parity']['outcome']}."] if "parity" in results else []
-    lines += [f"\nLeft out: {name} ({reason})." for name, reason in results["left_out"].items()]
-    return "\n".join(lines)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
-
-
-def write(results: dict[str, Any], out: Path, page: Path | None) -> None:
-    """The figures as JSON, and between the marks of the page."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
-    if page is not None:
-        head, rest = page.read_text().split(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n\n{table(results)}\n\n{END}{rest.split(END)[1]}")
+def last_line(log: Path) -> str:
+    lines = [line for line in log.read_text().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "nothing was said"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--here", action="store_true", help="put this checkout on the path of all pieces")
     parser.add_argument("--seconds", type=float, default=480.0, help="for everything together")
-    parser.add_argument("--parity", action="store_true", help="run pytest -m gpu first")
-    parser.add_argument("--cases", help="pieces whose name contains one of these words, comma-separated")
-    parser.add_argument("--out", type=Path, help="default benchmarks/results/gpu.json, none for a dry run")
-    parser.add_argument("--page", type=Path, help="default docs/gpu.md, none for a dry run")
+    parser.add_argument("--only", help=f"pieces, comma-separated: {', '.join(PIECES)}")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results", help="a folder")
+    parser.add_argument("--page", type=Path, help="a page with marks between which the figures are written")
     options = parser.parse_args()
-    begun = time.perf_counter()
-    out = options.out or (None if options.dry_run else ROOT / "benchmarks/results/gpu.json")
-    page = options.page or (None if options.dry_run else ROOT / "docs/gpu.md")
-    warnings.filterwarnings("default", message=".*CUDA graph.*")  # each once, and not as an error
-    bench = Bench(TINY if options.dry_run else Sizes(), options.dry_run)
-    results: dict[str, Any] = {"machine": device(bench), "pieces": {}, "left_out": bench.left_out}
-    if options.parity:
-        results["parity"] = parity(0.55 * options.seconds)
-        print("parity", json.dumps(results["parity"]), flush=True)
-    words = options.cases.split(",") if options.cases else [""]
-    for name, (estimate, run) in pieces(bench).items():
-        if not any(word in name for word in words):
-            continue
-        if time.perf_counter() - begun + estimate > options.seconds:
-            bench.left_out[name] = f"no room for {estimate:.0f} s in the budget"
-            continue
-        start, bench.piece = time.perf_counter(), name
-        results["pieces"][name] = run()
-        print(f"{name} ({time.perf_counter() - start:.0f} s)", json.dumps(results["pieces"][name]), flush=True)
-        if out is not None:
-            write(results, out, page)
+    chosen = options.only.split(",") if options.only else [p for p in PIECES if not (options.dry_run and p == "parity")]
+    if unknown := set(chosen) - set(PIECES):
+        parser.error(f"pieces {', '.join(sorted(unknown))} are unknown: use some of {', '.join(PIECES)}")
+    chosen = [piece for piece in PIECES if piece in chosen]
+    runner = Runner(options.out, options.seconds, options.dry_run, options.here, options.page)
+    for index, piece in enumerate(chosen):
+        runner.run(piece, chosen[index + 1 :])
+    results = runner.results()
+    write(results, options.out, options.page)
     print(table(results))
-    return 1 if results.get("parity", {}).get("status") else 0
+    return 0 if results["pieces"] or results["smoke"]["right"] or runner.parity else 1
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def torch_network(network: Network, weights: list[Array], channels_last: bool = 
         module.weight.data = torch.tensor(np.ascontiguousarray(value))
         parts.append(module)
         if index < network.depth - 1:
-            parts += [nn.ReLU(), *(nn.MaxPool2d(size) for size in layer.pools)]
+            parts += [nn.ReLU(), *(nn.MaxPool2d(pool.size) for pool in layer.pools)]
     model = nn.Sequential(*parts, nn.Flatten(0))
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
@@ -196,7 +196,7 @@ def jax_risk(network: Network) -> Callable[..., Any]:
                 x = x.reshape(len(x), -1) @ w
             if index < network.depth - 1:
                 x = jax.nn.relu(x)
-                for s in layer.pools:
+                for s in (pool.size for pool in layer.pools):
                     x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, s, s, 1), (1, s, s, 1), "VALID")
         return jnp.maximum(0.0, 1.0 - y * x[:, 0]).mean()
 

@@ -74,7 +74,7 @@ def check_weights(network: Network, weights: Sequence[Any], ops: Backend) -> lis
         in_range(w, f"layer {index}", ops.dtype)
     arrays = [ops.asarray(w) for w in weights]
     for index, w in enumerate(arrays, start=1):
-        if not bool(ops.xp.all(ops.xp.isfinite(w))):  # a gate would hide NaN: 1[NaN > 0] = 0
+        if not ops.all_finite(w):  # a gate would hide NaN: 1[NaN > 0] = 0
             raise ValueError(f"layer {index} has NaN or infinite weights: expected finite numbers")
     return arrays
 

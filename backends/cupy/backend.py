@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from backends import reference
 from backends.indexed import IndexedBackend
 from backends.interface import Array, Backend, BackendUnavailableError, HostArray, Step
@@ -22,6 +20,7 @@ from backends.interface import Array, Backend, BackendUnavailableError, HostArra
 from .graphs import Launch, ReplayedStep
 from .kernels import ENUMERATION_GATES, ENUMERATION_INPUTS, Kernels
 from .namespace import Namespace
+from .sweeps import LOSSES, PLACES
 
 _INSTEAD = "use --backend numba (or get_backend('numba')) on this machine"
 RANGE, SMALLEST = 300.0, 1e-250  # see `gate_sums`
@@ -45,14 +44,18 @@ class CupyBackend(IndexedBackend):
     batch_size = 512  # enough sites to fill the device with one layer of one batch
 
     def __init__(self, cupy: Any, xp: Any, dtype: str, tf32: bool = False) -> None:
-        super().__init__("cupy", Namespace(xp), dtype)
         self._cupy, self.tf32 = cupy, tf32
+        self._kernels = Kernels(cupy, dtype)
+        self._sweeps = self._kernels.sweeps
+        super().__init__("cupy", Namespace(xp, cupy, self._sweeps), dtype)
         self.transfers = Transfers()
         self._recording = False
 
-    @cached_property
-    def _kernels(self) -> Kernels:
-        return Kernels(self._cupy, self.dtype)
+    def compile(self) -> None:
+        """Compile what every run needs: a kernel of CuPy's, which reads CUDA's headers, and those of `Sweeps`."""
+        one = self._cupy.zeros(1, dtype="float64")
+        self._cupy.add(one, one)
+        self._sweeps.module.get_function("descend")
 
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         if not isinstance(x, self._cupy.ndarray):
@@ -88,7 +91,7 @@ class CupyBackend(IndexedBackend):
         return self._kernels.contract("convolve", (m, 1, 1, depth, 1), b.shape[-1], (a, b), tensor=False)
 
     def replay(self, step: Step) -> Step:
-        return ReplayedStep(step, self.xp, self._recordable, self._record)
+        return ReplayedStep(step, self._recordable, self._record, self._sweeps.same_bits, self._sweeps.copy)
 
     def _recordable(self, call: Callable[[], Any]) -> Any:
         before, self._recording = self._recording, True
@@ -116,11 +119,20 @@ class CupyBackend(IndexedBackend):
         return launch
 
     def descend(self, w: Array, v: Array, g: Array, momentum: float, scale: float, rate: float) -> tuple[Array, Array]:
-        new_w, new_v = self._cupy.empty(w.shape, w.dtype), self._cupy.empty(w.shape, w.dtype)
-        numbers = [np.dtype(self.dtype).type(x) for x in (momentum, scale, rate)]
-        parts = [self._kernels.plain(x) for x in (w, v, g)]
-        self._kernels.sweep("descend", w.size, *parts, new_w, new_v, np.int64(w.size), *numbers)
-        return new_w, new_v
+        if not w.shape == v.shape == g.shape:
+            raise ValueError(f"weights {w.shape}, velocity {v.shape} and gradient {g.shape} differ: expected one shape")
+        return self._sweeps.descend(w, v, g, momentum, scale, rate)
+
+    def all_finite(self, x: Array) -> bool:
+        return self._sweeps.all_finite(x) if x.dtype == self.dtype else super().all_finite(x)
+
+    def inner(self, x: Array, y: Array) -> float:
+        known = x.dtype == y.dtype == self.dtype and x.shape == y.shape
+        return self._sweeps.inner(x, y) if known else super().inner(x, y)
+
+    def margins(self, t: Array, y: Array, loss: str) -> tuple[Array, Array, Array, Array] | None:
+        known = loss in LOSSES and t.dtype == y.dtype == self.dtype and t.shape == y.shape
+        return self._sweeps.margins(t, y, loss) if known else None
 
     def convolve(self, *pairs: tuple[Array, Array]) -> Array:
         """Never in TF32: gates and max-pools behind it are those of the signals as they are, ties included."""
@@ -151,12 +163,10 @@ class CupyBackend(IndexedBackend):
     def gate(self, z: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
         if len(pools) > 1 or z.ndim not in (2, 4) or z.size == 0 or z.dtype != self.dtype:
             return super().gate(z, pools)
-        m, height, width, channels = _images(z.shape)
-        s, z = pools[0] if pools else 1, self._kernels.plain(z)
-        x, mask = self._cupy.empty((m, height // s, width // s, channels), z.dtype), self._cupy.empty(z.shape, bool)
-        count = m * -(-height // s) * -(-width // s) * channels
-        sizes = [np.int32(n) for n in (height, width, channels, s)]
-        self._kernels.sweep("gate", count, z, x, mask, np.int64(count), *sizes)
+        images = _images(z.shape)
+        if math.prod(images[1:]) > PLACES:
+            return super().gate(z, pools)
+        x, mask = self._sweeps.gate(z, images, pools[0] if pools else 1)
         return (x if z.ndim == 4 else x.reshape(z.shape)), mask
 
     def apply_gates(self, mask: Array, z: Array, window: int) -> Array:
@@ -168,22 +178,22 @@ class CupyBackend(IndexedBackend):
 
     def spread_gates(self, mask: Array, d: Array, window: int) -> Array:
         shape = (*d.shape[: d.ndim - mask.ndim + 1], *mask.shape[1:])
-        if not self._fits(mask, shape, d, window):
+        height, width, channels = _images(mask.shape)[1:]
+        pooled = mask.shape[1:] if window == 1 else (height // window, width // window, channels)
+        if d.shape[d.ndim - mask.ndim + 1 :] != pooled or not self._fits(mask, shape, d, window):
             return super().spread_gates(mask, d, window)
         return self._gated("spread_gates", mask, d, shape, window)
 
     def _fits(self, mask: Array, shape: tuple[int, ...], given: Array, window: int) -> bool:
         """Whether the kernels know the case: signals of the mask's shape, with at most one probe axis more."""
         same = shape == mask.shape or shape[1:] == mask.shape
-        return same and given.dtype == self.dtype and (window == 1 or mask.ndim == 4)
+        counted = max(math.prod(mask.shape[1:]), shape[0] * mask.shape[0]) <= PLACES
+        return same and counted and given.dtype == self.dtype and (window == 1 or mask.ndim == 4)
 
     def _gated(self, name: str, mask: Array, given: Array, shape: tuple[int, ...], window: int) -> Array:
         """`apply_gates` or `spread_gates` by its kernel: given -> an array of `shape`."""
         out = self._cupy.empty(shape, self.dtype)
-        mask = self._cupy.ascontiguousarray(mask)
-        sizes = [np.int32(n) for n in (*_images(mask.shape), window)]
-        if out.size:
-            self._kernels.sweep(name, out.size, mask, self._kernels.plain(given), out, np.int64(out.size), *sizes)
+        self._sweeps.gated(name, mask, given, out, _images(mask.shape), window)
         return out
 
     def log_marginals(self, matrices: Sequence[Array], x: Array, temperature: float) -> Array | None:
@@ -205,27 +215,42 @@ def _images(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return shape[0], 1, 1, math.prod(shape[1:])
 
 
+def _reason(error: Exception) -> str:
+    """The line of an error that says what is wrong, without the frame that CuPy draws around it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line.strip("=*-")]
+    original = [said[i + 1] for i, line in enumerate(said[:-1]) if line.startswith("Original error")]
+    return (original or said or [type(error).__name__])[0].rstrip(".")
+
+
 def create(dtype: str, tf32: bool = False) -> Backend:
-    """CuPy on the current device; `BackendUnavailableError` where CuPy or a device is missing."""
+    """CuPy on the current device; `BackendUnavailableError` where CuPy, a device or a compiler for it is missing."""
     try:
         import array_api_compat.cupy as xp
         import cupy
     except ImportError as error:
         raise BackendUnavailableError(
-            f"backend 'cupy' needs CuPy, which cannot be imported ({error}): "
+            f"backend 'cupy' needs CuPy, which cannot be imported ({_reason(error)}): "
             f"install 'umwelt-dnn[cuda12]' or 'umwelt-dnn[cuda13]', or {_INSTEAD}"
         ) from None
     try:
         cupy.asarray([0.0]).sum().item()
         capability = int(cupy.cuda.Device().compute_capability)
     except Exception as error:  # CuPy raises different classes for a missing driver, device or library
-        reason = str(error).strip().splitlines()[0]
         raise BackendUnavailableError(
-            f"backend 'cupy' needs a usable CUDA device, and CuPy found none ({reason}): {_INSTEAD}"
+            f"backend 'cupy' needs a usable CUDA device, and CuPy found none ({_reason(error)}): {_INSTEAD}"
         ) from None
     if tf32 and capability < TENSOR_CORES:
         raise BackendUnavailableError(
             f"TF32 needs compute capability {TENSOR_CORES / 10:.1f}, and this device has {capability / 10:.1f}: "
             "leave out --tf32"
         )
-    return CupyBackend(cupy, xp, dtype, tf32)
+    backend = CupyBackend(cupy, xp, dtype, tf32)
+    try:
+        backend.compile()
+    except Exception as error:  # likewise for a missing NVRTC, missing headers, an architecture it does not know
+        raise BackendUnavailableError(
+            f"backend 'cupy' needs the compiler NVRTC and CUDA's headers, and compiling failed ({_reason(error)}): "
+            f"install 'umwelt-dnn[cuda13]' (or [cuda12], as the driver is), which brings both, or {_INSTEAD}"
+        ) from None
+    return backend

@@ -1,32 +1,22 @@
-"""The CUDA kernels of `backends/cupy/cuda`: which variant, on how many blocks, with which arguments.
-
-Kernels are compiled by NVRTC when they are first needed and kept on disk by CuPy.
-"""
+"""The CUDA kernels of products and of enumeration: which variant, on how many blocks, with which arguments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from backends.interface import Array
 
-THREADS = 256  # of the kernels that pass over memory once
-BLOCKS_PER_MULTIPROCESSOR = 8  # of those kernels: they walk over what is left
+from .modules import Modules
+from .sweeps import BLOCKS, BLOCKS_PER_MULTIPROCESSOR, THREADS, Sweeps
+
 SHARE = 2  # blocks of a contraction that a multiprocessor holds at a time
 LEAST_SLABS = 4  # of a split sum: fewer would cost more to add up than they save
 ENUMERATION_GATES = 64  # units of a layer that the enumeration holds
-ENUMERATION_INPUTS = 65_535  # blocks along the second side of a grid
 LARGEST = 2**31 - 1  # sites and rows are counted in 32 bits
-
-
-def source(*names: str) -> str:
-    """The text of kernel files, one after another."""
-    folder = files(__package__) / "cuda"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+ENUMERATION_INPUTS = BLOCKS
 
 
 @dataclass(frozen=True)
@@ -51,12 +41,17 @@ class Variant:
         return 16 if self.scalar == "float" else 8
 
     @property
-    def options(self) -> tuple[str, ...]:
-        values = {
+    def names(self) -> tuple[str, ...]:
+        """Of the files it is made of."""
+        return ("tensor.cuh", "contraction.cu") if self.tensor else ("contraction.cu",)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What it is compiled with."""
+        return {
             "SCALAR": self.scalar, "ROWS": self.rows, "COLUMNS": self.columns, "VECTOR_A": self.vector_a,
             "VECTOR_B": self.vector_b, "TENSOR": int(self.tensor),
         }  # fmt: skip
-        return ("--std=c++17", *(f"-D{name}={value}" for name, value in values.items()))
 
 
 def choose_variant(dtype: str, ins: int, outs: int, tensor: bool) -> Variant:
@@ -76,27 +71,53 @@ def choose_splits(blocks: int, slabs: int, multiprocessors: int) -> int:
     return max(1, min(SHARE * multiprocessors // blocks, slabs // LEAST_SLABS))
 
 
+def count_probes(pairs: tuple[tuple[Array, Array], ...], sizes: tuple[int, int]) -> tuple[int, bool]:
+    """(K, whether any array has a probe axis) of arrays that a kernel reads by `sizes` numbers a probe.
+
+    An axis of 1 is shared by all probes, as in `matmul`. `ValueError` where axes or sizes do not fit: it would read
+    beyond an array.
+    """
+    arrays = [a for pair in pairs for a in pair]
+    axes = [a.shape[0] for a in arrays if a.ndim in (3, 5)]
+    probes = max([1, *axes])
+    held = [
+        (a.size, size * (a.shape[0] if a.ndim in (3, 5) else 1))
+        for pair in pairs
+        for a, size in zip(pair, sizes, strict=True)
+    ]
+    if any(axis not in (1, probes) for axis in axes) or any(size != due for size, due in held):
+        raise ValueError(
+            f"arrays of shapes {', '.join(str(tuple(a.shape)) for a in arrays)} do not fit: "
+            "expected images, kernels or signals of one layer, and probe axes of one length or of 1"
+        )
+    return probes, bool(axes)
+
+
+def _sizes(name: str, shape: tuple[int, ...], columns: int) -> tuple[int, int]:
+    """Numbers of the images, and of the second factor."""
+    m, height, width, ins, kernel = shape
+    sites = m * height * width
+    return sites * ins, columns * (kernel * kernel * ins if name == "convolve" else sites)
+
+
+def check_counted(shape: tuple[int, ...], columns: int, probes: int, wide: int) -> None:
+    """`ValueError` for what a kernel does not count: sites and rows, those of a last tile and behind a border too."""
+    m, height, width, ins, kernel = shape
+    beyond = 256 + (kernel // 2) * (width + 1)
+    largest = max(m * height * width, kernel * kernel * ins, columns) + beyond
+    largest = max(largest, (kernel // 2 + 1) * (width + 1) * ins)  # between a site and its taps, in numbers
+    if largest > LARGEST or max(height, width) >= 1 << 15 or max(probes, -(-columns // wide)) > BLOCKS:
+        said = f"{m} images of {height}×{width}, {columns} channels and {probes} probes"
+        raise ValueError(f"{said} are beyond what a kernel counts: use a smaller batch size")
+
+
 class Kernels:
     """The kernels of one CuPy and one dtype."""
 
     def __init__(self, cupy: Any, dtype: str) -> None:
         self._cupy, self._dtype = cupy, dtype
-        self._modules: dict[Any, Any] = {}
-
-    @cached_property
-    def multiprocessors(self) -> int:
-        return int(self._cupy.cuda.Device().attributes["MultiProcessorCount"])
-
-    def _module(self, names: tuple[str, ...], options: tuple[str, ...]) -> Any:
-        key = (names, options)
-        if key not in self._modules:
-            self._modules[key] = self._cupy.RawModule(code=source(*names), options=options)
-        return self._modules[key]
-
-    def plain(self, x: Array) -> Array:
-        """C-ordered, of this dtype, on a boundary of 16 bytes, as the kernels read it."""
-        x = self._cupy.ascontiguousarray(x, dtype=self._dtype)
-        return x if x.data.ptr % 16 == 0 else x.copy()
+        self._modules = Modules(cupy)
+        self.sweeps = Sweeps(cupy, dtype, self._modules)
 
     def contract(
         self, name: str, shape: tuple[int, ...], columns: int, *pairs: tuple[Array, Array], tensor: bool
@@ -106,53 +127,68 @@ class Kernels:
         shape  (m, H, W, A, kernel) of the images, the first of every pair; arrays of 5 axes have a probe axis.
         """
         m, height, width, ins, kernel = shape
+        more = -ins % (4 if self._dtype == "float32" else 2)
+        if kernel > 1 and ins > 1 and more:  # loads of 16 bytes are worth a channel or two of zeros
+            padded = tuple(self._with_zeros(name, pair, shape, more) for pair in pairs)
+            made = self.contract(name, (*shape[:3], ins + more, kernel), columns, *padded, tensor=tensor)
+            return made if name == "convolve" else self._without(made, kernel, ins, more)
         sites, taps = m * height * width, kernel * kernel * ins
         rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
-        if max(sites, taps) > LARGEST or max(height, width) >= 1 << 15:
-            raise ValueError(
-                f"{m} images of {height}×{width} are beyond what a kernel counts: use a smaller batch size"
-            )
-        probes = max([1, *(a.shape[0] for pair in pairs for a in pair if a.ndim == 5 or a.ndim == 3)])
-        has_probes = any(a.ndim in (3, 5) for pair in pairs for a in pair)
         variant = choose_variant(self._dtype, ins, columns, tensor and kernel > 1)
+        probes, has_probes = count_probes(pairs, _sizes(name, shape, columns))
+        check_counted(shape, columns, probes, variant.columns)
         across = (-(-rows // variant.rows), -(-columns // variant.columns))
         slabs = len(pairs) * -(-depth // variant.slab)
-        splits = choose_splits(across[0] * across[1] * probes, slabs, self.multiprocessors)
+        splits = min(
+            choose_splits(across[0] * across[1] * probes, slabs, self._modules.multiprocessors), BLOCKS // probes
+        )
         out = self._cupy.empty((splits, probes, rows, columns), self._dtype)
         arrays, steps = [], []
         for a, b in (pairs * 2)[:2]:  # a second pair that is not there is never read
-            a, b = self.plain(a), self.plain(b)
+            a, b = self.sweeps.plain(a), self.sweeps.plain(b)
             arrays += [a, b]
-            steps += [np.int64(x.size // x.shape[0] if x.ndim in (3, 5) else 0) for x in (a, b)]
+            steps += [np.int64(x.size // probes if x.ndim in (3, 5) and x.shape[0] == probes else 0) for x in (a, b)]
         sizes = [np.int32(n) for n in (len(pairs), m, height, width, ins, columns, kernel, splits)]
-        names = ("tensor.cuh", "contraction.cu") if variant.tensor else ("contraction.cu",)
-        function = self._module(names, variant.options).get_function(name)
+        function = self._modules.get(variant.names, **variant.values).get_function(name)
         function((*across, probes * splits), (variant.threads,), (*arrays, out, *steps, *sizes))
-        whole = self.add_parts(out) if splits > 1 else out[0]
+        whole = self.sweeps.add_parts(out) if splits > 1 else out[0]
         return whole if has_probes else whole[0]
 
-    def sweep(self, name: str, count: int, *arguments: Any) -> None:
-        """A kernel of `cuda/gates.cu` over `count` places."""
-        scalar = "float" if self._dtype == "float32" else "double"
-        function = self._module(("gates.cu",), ("--std=c++17", f"-DSCALAR={scalar}")).get_function(name)
-        blocks = max(1, min(-(-count // THREADS), BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors))
-        function((blocks,), (THREADS,), arguments)
+    def _with_zeros(
+        self, name: str, pair: tuple[Array, Array], shape: tuple[int, ...], more: int
+    ) -> tuple[Array, Array]:
+        """The pair with `more` channels of zeros behind those of the images."""
+        count_probes((pair,), _sizes(name, shape, pair[1].shape[-1]))
+        x, second = pair
+        return self._widened(x, -1, more), self._widened(second, -2, more) if name == "convolve" else second
 
-    def add_parts(self, parts: Array) -> Array:
-        """The sum over the first axis, in order."""
-        out = self._cupy.empty(parts.shape[1:], self._dtype)
-        self.sweep("add_parts", out.size, parts, out, np.int64(out.size), np.int32(parts.shape[0]))
-        return out
+    def _widened(self, x: Array, axis: int, more: int) -> Array:
+        shape, inside = list(x.shape), [slice(None)] * x.ndim
+        inside[axis] = slice(0, shape[axis])
+        shape[axis] += more
+        wide = self._cupy.zeros(tuple(shape), dtype=self._dtype)
+        place = wide[tuple(inside)]
+        if not self.sweeps.put(place, x):
+            wide[tuple(inside)] = x
+        return wide
+
+    def _without(self, made: Array, kernel: int, ins: int, more: int) -> Array:
+        """Gradients ([K,] rows, columns) without the rows of such channels."""
+        split = made.reshape(*made.shape[:-2], kernel * kernel, ins + more, made.shape[-1])
+        return self.sweeps.plain(split[..., :ins, :]).reshape(*made.shape[:-2], kernel * kernel * ins, made.shape[-1])
 
     def marginal_sums(self, matrices: list[Array], x: Array, temperature: float) -> Array:
         """Sums (m, blocks, 3) of µ(-1), µ(+1) and the largest |T| met, as in `gate_sums.marginal_sums`."""
         cupy = self._cupy
         widths = [w.shape[0] for w in matrices]
         prefixes, m = 1 << sum(widths[1:-1]), x.shape[0]
-        flat = cupy.concatenate([cupy.reshape(cupy.asarray(w, dtype="float64"), -1) for w in matrices])
-        blocks = min(prefixes, max(1, BLOCKS_PER_MULTIPROCESSOR * self.multiprocessors // m))
+        flat, end = cupy.empty(sum(w.size for w in matrices), "float64"), 0
+        for w in matrices:
+            flat[end : end + w.size] = cupy.reshape(w, -1)
+            end += w.size
+        blocks = min(prefixes, max(1, BLOCKS_PER_MULTIPROCESSOR * self._modules.multiprocessors // m))
         sums = cupy.empty((m, blocks, 3), "float64")
-        module = self._module(("enumeration.cu",), ("--std=c++17", f"-DTHREADS={THREADS}"))
+        module = self._modules.get(("enumeration.cu",), THREADS=THREADS)
         rows = cupy.ascontiguousarray(x, dtype="float64")
         sizes = cupy.asarray(np.array(widths, dtype=np.int32))
         module.get_function("marginal_sums")(

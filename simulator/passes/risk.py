@@ -116,12 +116,8 @@ def _batch_gradient(
     network: Network, weights: Sequence[Array], y: Array, loss: Loss, ops: Backend, signals: Signals
 ) -> BatchGradient:
     xp = ops.xp
-    u = y * signals.output
-    slope = loss.slope(xp, u) * y
-    # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
-    value = loss.value(xp, xp.astype(u, xp.float64, copy=False))  # squares of a large margin leave float32
-    total = xp.sum(xp.where(xp.isfinite(u), value, math.inf))
-    correct, active = xp.count_nonzero(u > 0), xp.count_nonzero(slope)
+    made = ops.margins(signals.output, y, loss.name)
+    slope, total, correct, active = _margins(signals.output, y, loss, xp) if made is None else made
     if not ops.asynchronous and (count := int(active)) <= ops.worth_leaving_out * y.shape[0]:
         if count == 0:
             return BatchGradient([xp.zeros_like(w) for w in weights], total, correct, active)
@@ -129,6 +125,16 @@ def _batch_gradient(
         signals, slope = signals.take(xp, rows), xp.take(slope, rows, axis=0)
     errors = backpropagate(network, weights, signals, slope, ops)
     return BatchGradient(assemble_gradient(network, signals, errors, ops), total, correct, active)
+
+
+def _margins(t: Array, y: Array, loss: Loss, xp: Any) -> tuple[Array, Array, Array, Array]:
+    """See `Backend.margins`."""
+    u = y * t
+    slope = loss.slope(xp, u) * y
+    # An infinite margin of the right sign has loss 0, but no network that computes it is in order.
+    value = loss.value(xp, xp.astype(u, xp.float64, copy=False))  # squares of a large margin leave float32
+    total = xp.sum(xp.where(xp.isfinite(u), value, math.inf))
+    return slope, total, xp.count_nonzero(u > 0), xp.count_nonzero(slope)
 
 
 @shown

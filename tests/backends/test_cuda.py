@@ -9,19 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 import warnings
 import weakref
-from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
-from backends import Backend, get_backend, reference
+from backends import Backend, BackendUnavailableError, get_backend, reference
 from backends.cupy.backend import CupyBackend
-from backends.cupy.kernels import Variant, choose_splits, choose_variant
-from backends.cupy.namespace import Linear
+from backends.cupy.kernels import Variant, check_counted, choose_splits, choose_variant
 from simulator import (
     Ensemble,
     HessianOperator,
@@ -35,30 +34,10 @@ from simulator import (
     train,
 )
 from support.cases import DENSE, IMAGES, SMALL, VGG12, Case, assert_close
+from support.devices import KINDS, TOLERANCE, Device
 from support.emulated_cuda import COMPILER, NO_COMPILER, DeviceArray, EmulatedBackend, FakeCupy, Namespace, RawModule
 from support.layers import GATES, PROBES, SHAPES, drawn, values
 from validation import predict_spectrum
-
-Device = tuple[Backend, float]  # a backend and its tolerance against NumPy in float64
-TOLERANCE = {("float64", False): 1e-11, ("float32", False): 2e-6, ("float32", True): 2e-3}
-KINDS = [("float64", False), ("float32", False), ("float32", True)]
-
-
-def device(request: pytest.FixtureRequest) -> Device:
-    where, dtype, tf32 = request.param
-    if where == "cuda":
-        return get_backend("cupy", dtype, tf32), TOLERANCE[dtype, tf32]
-    if not COMPILER:
-        pytest.skip(NO_COMPILER)
-    return EmulatedBackend(dtype, tf32), TOLERANCE[dtype, tf32]
-
-
-EMULATED = [pytest.param(("emulated", *kind), id=f"emulated-{kind[0]}{'-tf32' * kind[1]}") for kind in KINDS]
-CUDA = [pytest.param(("cuda", *kind), id=f"cuda-{kind[0]}{'-tf32' * kind[1]}", marks=pytest.mark.gpu) for kind in KINDS]
-everywhere = pytest.fixture(params=[*EMULATED, *CUDA], name="everywhere")(device)
-on_cuda = pytest.fixture(params=CUDA, name="on_cuda")(device)
-emulated = pytest.fixture(params=EMULATED, name="emulated")(device)
-precise = pytest.fixture(params=[*EMULATED[:2], *CUDA[:2]], name="precise")(device)  # where TF32 has no part
 
 # Few enough for a host: tiles of 16, 32, 64 and 128 columns, loads of one and of several numbers, ragged borders.
 FEW = {
@@ -101,6 +80,45 @@ def test_convolutions_of_the_whole_table(emulated: Device, shape: tuple[int, ...
 def test_pairs_and_probes(emulated: Device, probes: list[tuple[int, int]]) -> None:
     compare_convolutions(emulated, (3, 5, 4, 4, 12, 3), probes)
     compare_convolutions(emulated, (2, 3, 2, 3, 2, 1), probes)
+
+
+def test_a_probe_axis_of_one_is_shared(everywhere: Device) -> None:
+    """As in `matmul`: beside K it is read K times over, not beyond its end, which NaN behind it would show."""
+    ops, tolerance = everywhere
+    x, w, d = drawn((2, 3, 4, 4), 1), drawn((3, 3, 4, 5), 1), drawn((2, 3, 4, 5), 1)
+    for one, two, k in ((x[:1], w, 3), (x, w[:1], 3), (x[:1], w[:1], 1)):
+        behind = [np.concatenate([a, np.full_like(a, np.nan)]) for a in (one, two)]
+        first, second = (ops.asarray(a)[: len(given)] for a, given in zip(behind, (one, two), strict=True))
+        found = ops.to_numpy(ops.convolve((first, second), (ops.asarray(x[:k]), ops.asarray(w[:k]))))
+        assert_close(found, reference.convolve(xp, (one, two), (x[:k], w[:k])), tolerance)
+    found = ops.to_numpy(ops.convolve_gradient(3, (ops.asarray(x[:1]), ops.asarray(d))))
+    assert_close(found, reference.convolve_gradient(xp, 3, (x[:1], d)), tolerance)
+
+
+def test_arrays_that_do_not_fit_are_refused(host: EmulatedBackend) -> None:
+    """A kernel would read beyond their end."""
+    x, w, d = (host.asarray(drawn(s, 1)) for s in ((2, 3, 4, 4), (3, 3, 4, 5), (2, 3, 4, 5)))
+    refused: list[Any] = [
+        lambda: host.convolve((x[:2], w)),
+        lambda: host.convolve((x, w[:, :, :, :3])),
+        lambda: host.convolve((x, w), (x, w[..., :4])),
+        lambda: host.convolve((x, w), (x[:, :1], w)),
+        lambda: host.convolve_gradient(3, (x, d[:, :1])),
+        lambda: host.convolve_gradient(3, (x[:2], d)),
+    ]
+    for call in refused:
+        with pytest.raises(ValueError, match="do not fit: expected images"):
+            call()
+    with pytest.raises(ValueError, match="expected one shape"):
+        host.descend(x, x, x[:1], 0.9, 1.0, 0.1)
+
+
+def test_gates_of_other_sizes_are_the_reference(host: EmulatedBackend) -> None:
+    """Signals of too few sites, which the kernel would read beyond their end."""
+    mask = np.ones((2, 4, 4, 3), dtype=bool)
+    for d in (drawn((2, 1, 2, 3)), drawn((3, 2, 1, 2, 3))):
+        found = host.to_numpy(host.spread_gates(host.asarray(mask, "bool"), host.asarray(d), 2))
+        assert np.array_equal(found, reference.spread_gates(xp, mask, d, 2))
 
 
 @pytest.mark.parametrize("probes", PROBES, ids=str)
@@ -185,15 +203,6 @@ def test_gates(precise: Device, shape: tuple[int, ...], pools: tuple[int, ...]) 
         assert np.array_equal(ops.to_numpy(up), reference.spread_gates(xp, selected, pooled, window))
 
 
-def test_descent(precise: Device) -> None:
-    ops, tolerance = precise
-    w, v, g = (drawn((3, 5), 0, i) for i in range(3))
-    found = ops.descend(*(ops.asarray(a) for a in (w, v, g)), 0.9, 0.25, 0.01)
-    velocity = 0.9 * v + 0.25 * g
-    assert_close(ops.to_numpy(found[1]), velocity, tolerance)
-    assert_close(ops.to_numpy(found[0]), w - 0.01 * velocity, tolerance)
-
-
 WIDTHS = [(3, 1), (3, 4, 1), (2, 3, 10, 1), (4, 2, 3, 2, 1), (3, 2, 17, 1)]
 
 
@@ -276,13 +285,6 @@ def test_float32_spectrum_by_its_moments(everywhere: Device) -> None:
 # What happens on the host
 
 
-@pytest.fixture
-def host() -> EmulatedBackend:
-    if not COMPILER:
-        pytest.skip(NO_COMPILER)
-    return EmulatedBackend()
-
-
 def test_host_and_device_arrays_do_not_meet(host: EmulatedBackend) -> None:
     """The emulation would not notice a transfer otherwise."""
     x = host.asarray([1.0, 2.0])
@@ -320,6 +322,36 @@ def test_no_transfers_inside_steps_and_recurrences(where: str) -> None:
     before = (ops.transfers.to_device, ops.transfers.to_host)
     operator.product(ops.asarray(np.ones(operator.shape[0])))
     assert (ops.transfers.to_device, ops.transfers.to_host) == (before[0] + 1, before[1])
+
+
+def test_what_cuda_does_not_record_is_refused(host: EmulatedBackend) -> None:
+    """The emulation would not notice otherwise: nothing is done while a step is recorded, nor read, nor uploaded."""
+    x = host.asarray([1.0, 2.0])
+    refused: list[Any] = [
+        lambda: float(x[0]), lambda: host.asarray(1j, "complex128"), lambda: host.to_numpy(x),
+        lambda: Namespace().concat([x] * 9), lambda: host.inner(x, x),
+    ]  # fmt: skip
+    for call in refused:
+        with pytest.raises(RuntimeError, match="disallowed"):
+            host._record(call)
+        call()
+    host._record(lambda: x.__setitem__(0, 5.0))
+    assert float(x[0]) == 1.0
+
+
+def test_products_of_deep_networks_are_replayed(host: EmulatedBackend) -> None:
+    """More layers than CuPy joins without a table of pointers."""
+    network = mlp((4, *(3,) * 9, 1))
+    x, y = drawn((5, 4)), np.sign(drawn((5,), 0, 1))
+    operator = HessianOperator(network, network.init(0), x, y, "logistic", backend=host)
+    expected = HessianOperator(network, network.init(0), x, y, "logistic", backend="numpy")
+    v = drawn((network.n_weights, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [operator @ v for _ in range(4)]
+    assert host.recorded == 1
+    for one in found:
+        assert_close(one, expected @ v, 1e-12)
 
 
 def test_training_steps_are_replayed(host: EmulatedBackend) -> None:
@@ -459,15 +491,68 @@ def test_plans() -> None:
     assert choose_splits(blocks=1, slabs=2, multiprocessors=132) == 1
 
 
-def test_results_are_refused_beyond_what_is_counted(host: EmulatedBackend) -> None:
-    with pytest.raises(ValueError, match="use a smaller batch size"):
-        host._kernels.contract("convolve", (1 << 20, 64, 64, 3, 3), 8, tensor=False)
+def test_results_are_refused_beyond_what_is_counted() -> None:
+    """Sites of the last tile are numbers of 32 bits too, also those of a tap behind the border."""
+    check_counted((2**31 - 1 - 256, 1, 1, 3, 1), 8, 65_535, 16)
+    check_counted((2**31 - 1 - 256 - 2, 1, 1, 3, 3), 8, 1, 16)
+    for shape, columns, probes in (
+        ((1 << 20, 64, 64, 3, 3), 8, 1),
+        ((2**31 - 256, 1, 1, 3, 1), 8, 1),
+        ((2**31 - 1 - 256, 1, 1, 3, 3), 8, 1),
+        ((2, 1 << 15, 1, 3, 3), 8, 1),
+        ((2, 1, 1, 3, 3), 8, 65_536),
+        ((2, 1, 1, 3, 3), 65_536 * 128, 1),
+    ):
+        with pytest.raises(ValueError, match="use a smaller batch size"):
+            check_counted(shape, columns, probes, 128)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("numba", "float32"), ("cupy", "float64"), (None, "float32")])
 def test_tf32_is_for_float32_on_a_gpu(name: str | None, dtype: str) -> None:
     with pytest.raises(ValueError, match="TF32 is not for backend"):
         get_backend(name, dtype, tf32=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Failed to find CUDA headers. Please install them.\nand more"), "Failed to find CUDA headers"),
+        (OSError("\n=====\nOriginal error:\n  ImportError: libnvrtc.so.13\n====="), "ImportError: libnvrtc.so.13"),
+        (ValueError(), "ValueError"),
+    ],
+    ids=str,
+)
+def test_a_missing_compiler_is_said_at_once(error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence when the backend is asked for, not an error of CuPy's in the first epoch."""
+
+    def refuse(**_: Any) -> Any:
+        raise error
+
+    cupy = FakeCupy()
+    monkeypatch.setattr(cupy, "RawModule", refuse, raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
+    with pytest.raises(BackendUnavailableError) as caught:
+        get_backend("cupy")
+    said = str(caught.value)
+    assert said.startswith(
+        "backend 'cupy' needs the compiler NVRTC and CUDA's headers, and compiling failed (" + reason
+    )
+    assert said.endswith("which brings both, or use --backend numba (or get_backend('numba')) on this machine")
+    assert "\n" not in said
+
+
+def test_a_backend_compiles_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not COMPILER:
+        pytest.skip(NO_COMPILER)
+    cupy, made = FakeCupy(), []
+    monkeypatch.setattr(cupy, "RawModule", lambda **text: made.append(text) or RawModule(**text), raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
+    ops = get_backend("cupy", "float32")
+    assert len(made) == 1
+    ops.gate(ops.asarray([[1.0]]), ())
+    assert len(made) == 1
 
 
 def test_memory_for_what_is_kept(host: EmulatedBackend) -> None:
@@ -504,21 +589,3 @@ def test_predictions_are_made_on_the_device(precise: Device) -> None:
                 predict_spectrum(case.network, case.x, c, z, rung, case.weights, backend=b) for b in (ops, "numpy")
             )
             assert_close(abs(found - expected), 0 * z.real, 1e3 * max(tolerance, 1e-9), float(np.linalg.norm(expected)))
-
-
-def test_large_matrices_are_inverted_one_by_one(precise: Device) -> None:
-    ops = precise[0]
-    rng = np.random.default_rng(0)
-    for n in (5, 70):
-        stack = rng.standard_normal((2, 3, n, n)) + 1j * rng.standard_normal((2, 3, n, n)) + n * np.eye(n)
-        other = rng.standard_normal((2, 3, n, 4)) + 0j
-        a, b = ops.asarray(stack, "complex128"), ops.asarray(other, "complex128")
-        inverse, solved = ops.to_numpy(ops.xp.linalg.inv(a)), ops.to_numpy(ops.xp.linalg.solve(a, b))
-        assert np.abs(inverse - np.linalg.inv(stack)).max() < 1e-13
-        assert np.abs(solved - np.linalg.solve(stack, other)).max() < 1e-13
-    calls: list[int] = []
-    inner = ops.xp.linalg._linalg.inv
-    alone = Linear(SimpleNamespace(inv=lambda x: (calls.append(x.ndim), inner(x))[1]), ops.xp.stack)
-    alone.inv(a)
-    alone.inv(a[0, 0, :5, :5])
-    assert calls == [2] * 7

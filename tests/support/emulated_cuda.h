@@ -12,6 +12,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 #define __global__
 #define __device__
@@ -19,6 +22,7 @@
 #define __launch_bounds__(...)
 #define __shared__ static
 using std::exp;
+using std::log1p;
 template <typename T>
 static T max(T a, T b) {
     return a < b ? b : a;
@@ -111,11 +115,11 @@ static void call(void (*kernel)(P...), void** args) {
 
 inline void __syncthreads() { emulated::yield(); }
 
-// Rounded to 10 bits of mantissa, ties away from 0 (cvt.rna.tf32.f32).
+// Rounded to 10 bits of mantissa, ties to even (cvt.rn.tf32.f32).
 inline float round_to_tf32(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, 4);
-    bits = (bits + 0x1000u) & ~0x1fffu;
+    bits = (bits + 0xfffu + (bits >> 13 & 1)) & ~0x1fffu;
     std::memcpy(&value, &bits, 4);
     return value;
 }
@@ -137,10 +141,34 @@ inline void multiply_tf32(float (&sum)[4], const float (&left)[4], const float (
     emulated::yield();
 }
 
+// With -ftz=true numbers of float that are not normal are 0, read and written. Doubles come along here.
+static int flushing;
+extern "C" void emulated_flush(int on) { flushing = on; }
+
+namespace emulated {
+struct Flush {
+#if defined(__SSE__)
+    unsigned before = _mm_getcsr();
+    Flush() {
+        if (flushing) _mm_setcsr(before | 0x8040);
+    }
+    ~Flush() { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+    uint64_t before;
+    Flush() {
+        asm volatile("mrs %0, fpcr" : "=r"(before));
+        if (flushing) asm volatile("msr fpcr, %0" : : "r"(before | 1u << 24));
+    }
+    ~Flush() { asm volatile("msr fpcr, %0" : : "r"(before)); }
+#endif
+};
+}  // namespace emulated
+
 extern "C" void emulated_order(int turned) { emulated::reversed = turned; }
 
 // EMULATED(kernel) makes launch_kernel(arguments, grid, threads) for ctypes; 0, or 1 where threads diverged at a barrier.
 #define EMULATED(kernel)                                                                         \
     extern "C" int launch_##kernel(void** args, const unsigned* grid, unsigned threads) {        \
+        emulated::Flush flush;                                                                   \
         return emulated::launch([](void** a) { emulated::call(kernel, a); }, args, grid, threads); \
     }

@@ -2,7 +2,8 @@
 
 A kernel's text goes through the C++ compiler as it stands, with `emulated_cuda.h` for what a CUDA compiler adds:
 threads are fibers that take turns at barriers, the tensor cores' product is spelled out. Device arrays refuse to meet
-host arrays, so that an implicit transfer is an error here as it is on a device.
+host arrays, so that an implicit transfer is an error here as it is on a device. While a step is recorded nothing is
+done, and what CUDA refuses to record is refused.
 """
 
 from __future__ import annotations
@@ -25,15 +26,40 @@ import numpy as np
 
 from backends.cupy.backend import CupyBackend
 from backends.cupy.graphs import Launch
-from backends.cupy.kernels import source
+from backends.cupy.modules import source
 
 HEADER = Path(__file__).with_name("emulated_cuda.h")
 COMPILER = shutil.which("g++") or shutil.which("c++")
+MOST_JOINED = 8  # small arrays that CuPy joins without a table of pointers
+STRIDED = ("copy_strided",)  # kernels that are told the strides of their arrays
 NO_COMPILER = "no C++ compiler is on the PATH: CUDA kernels were not executed on the host"
+
+
+class Capture:
+    """Whether a step is being recorded."""
+
+    running = False
+
+    @classmethod
+    def refuse(cls, what: str) -> None:
+        if cls.running:
+            raise RuntimeError(f"the stream is capturing: {what} is disallowed")
 
 
 class DeviceArray(np.ndarray[Any, Any]):
     """An array that only meets its like and plain numbers."""
+
+    def __float__(self) -> float:
+        Capture.refuse("reading a number")
+        return super().__float__()
+
+    def __int__(self) -> int:
+        Capture.refuse("reading a number")
+        return super().__int__()
+
+    def __bool__(self) -> bool:
+        Capture.refuse("reading a number")
+        return super().__bool__()
 
     @property
     def data(self) -> Any:  # type: ignore[override]
@@ -42,6 +68,8 @@ class DeviceArray(np.ndarray[Any, Any]):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         check(inputs)
         if kwargs.get("out") is not None:
+            if Capture.running:
+                return kwargs["out"][0]
             kwargs["out"] = tuple(np.asarray(o) for o in kwargs["out"])
         return moved(getattr(ufunc, method)(*map(bare, inputs), **{k: bare(v) for k, v in kwargs.items()}))
 
@@ -55,6 +83,8 @@ class DeviceArray(np.ndarray[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         check((value,))
+        if Capture.running:
+            return
         np.asarray(self)[bare(key)] = bare(value)
 
 
@@ -92,6 +122,10 @@ class Namespace:
         def call(*args: Any, **kwargs: Any) -> Any:
             if name != "asarray":
                 check(args)
+            elif not isinstance(args[0], DeviceArray):
+                Capture.refuse("an upload from the host")
+            if name in ("concat", "stack") and len(args[0]) > MOST_JOINED:
+                Capture.refuse("a table of pointers from the host")
             kwargs.pop("device", None)
             return moved(found(*map(bare, args), **{k: bare(v) for k, v in kwargs.items()}))
 
@@ -109,16 +143,16 @@ def folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def compiled(code: str, defines: tuple[str, ...]) -> ctypes.CDLL:
+def compiled(code: str) -> ctypes.CDLL:
     """The kernels of a text as a shared library."""
     assert COMPILER, NO_COMPILER
     names = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(', code)
     assert names, "no kernel in the text"
     code = code.replace(source("tensor.cuh"), "")  # the header has the tensor cores' product for the host
     text = "\n".join([f'#include "{HEADER}"', code, *(f"EMULATED({name})" for name in names)])
-    stem = Path(folder().name) / hashlib.sha256((text + repr(defines)).encode()).hexdigest()[:16]
+    stem = Path(folder().name) / hashlib.sha256(text.encode()).hexdigest()[:16]
     stem.with_suffix(".cpp").write_text(text)
-    command = [COMPILER, "-std=c++17", "-O0", "-shared", "-fPIC", "-w", *defines, "-o", f"{stem}.so", f"{stem}.cpp"]
+    command = [COMPILER, "-std=c++17", "-O0", "-shared", "-fPIC", "-w", "-o", f"{stem}.so", f"{stem}.cpp"]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return ctypes.CDLL(f"{stem}.so")
 
@@ -129,14 +163,20 @@ class RawModule:
     turned = False
 
     def __init__(self, code: str, options: tuple[str, ...]) -> None:
-        self.library = compiled(code, tuple(o for o in options if o.startswith("-D")))
+        assert not [o for o in options if o.startswith("-D")], "CuPy compiles an empty text for every set of options"
+        self.library = compiled(code)
+        self.flushes = "#define SCALAR float" in code  # CuPy's -ftz=true
 
     def get_function(self, name: str) -> Callable[..., None]:
         function = getattr(self.library, f"launch_{name}")
 
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-            self.library.emulated_order(int(self.turned))
             boxes = [box(a) for a in arguments]
+            if Capture.running:
+                return
+            self.library.emulated_order(int(self.turned))
+            self.library.emulated_flush(int(self.flushes))
+            assert name in STRIDED or all(a.flags.c_contiguous for a in arguments if isinstance(a, DeviceArray))
             pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(b) for b in boxes))
             sizes = (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid)))
             assert function(pointers, sizes, block[0]) == 0, f"threads of {name} parted at a barrier"
@@ -147,10 +187,10 @@ class RawModule:
 def box(value: Any) -> Any:
     """What a kernel's parameter points to: device arrays and NumPy's numbers only, whose size is known."""
     if isinstance(value, DeviceArray):
-        assert value.flags.c_contiguous
         return ctypes.c_void_p(value.ctypes.data)
     kinds = {
         np.int32: ctypes.c_int32,
+        np.uint32: ctypes.c_uint32,
         np.int64: ctypes.c_int64,
         np.float32: ctypes.c_float,
         np.float64: ctypes.c_double,
@@ -208,6 +248,7 @@ class FakeCupy:
         return types.SimpleNamespace(free_bytes=lambda: 0)
 
     def asnumpy(self, x: Any) -> Any:
+        Capture.refuse("a transfer to the host")
         assert isinstance(x, DeviceArray)
         return np.array(x.view(np.ndarray))
 
@@ -222,13 +263,9 @@ class FakeCupy:
         check((x,))
         return np.ascontiguousarray(bare(x), dtype).reshape(x.shape).view(DeviceArray)
 
-    def concatenate(self, arrays: Any) -> Any:
-        check(arrays)
-        return moved(np.concatenate([bare(a) for a in arrays]))
-
 
 class EmulatedBackend(CupyBackend):
-    """The CuPy backend on the host. A record of a step, which NumPy cannot make, is the step again."""
+    """The CuPy backend on the host. A record of a step is the step again; what cannot be recorded is refused."""
 
     def __init__(self, dtype: str = "float64", tf32: bool = False, memory: int = 1 << 34) -> None:
         super().__init__(FakeCupy(memory), Namespace(), dtype, tf32)
@@ -236,4 +273,10 @@ class EmulatedBackend(CupyBackend):
 
     def _record(self, work: Launch) -> Launch:
         self.recorded += 1
+        Capture.running = True
+        try:
+            with np.errstate(all="ignore"):  # what was not computed has no meaning
+                work()
+        finally:
+            Capture.running = False
         return work

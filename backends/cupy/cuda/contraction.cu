@@ -21,12 +21,14 @@ constexpr int SLAB = sizeof(scalar) == 4 ? 16 : 8;
 constexpr int TM = 8, TN = ROWS * COLUMNS == 128 * 128 ? 8 : 4;  // numbers of one thread
 constexpr int THREADS = (ROWS / TM) * (COLUMNS / TN);
 constexpr int STRIDE_A = ROWS + 8, STRIDE_B = COLUMNS + 8;  // 8 apart: fragments of neighbours in different banks
-constexpr int RESIDENT = (sizeof(scalar) == 4 ? 512 : 256) / THREADS;  // blocks that share a multiprocessor
 constexpr int PASSES_A = ROWS * SLAB / VECTOR_A / THREADS;
+// Blocks that share a multiprocessor; many loads of one number each take registers.
+constexpr int RESIDENT = (sizeof(scalar) == 4 ? 512 : 256) / THREADS / (PASSES_A > 16 ? 2 : 1);
 constexpr int PASSES_B = (COLUMNS * SLAB / VECTOR_B + THREADS - 1) / THREADS;
 
 static_assert(PASSES_A * VECTOR_A * THREADS == ROWS * SLAB, "every thread loads the same share of the first factor");
 static_assert(THREADS % (SLAB / VECTOR_A) == 0, "a thread stays in its columns of the first factor");
+static_assert(THREADS % (COLUMNS / VECTOR_B) == 0, "a thread stays in its columns of the second factor");
 
 template <int N>
 struct alignas(N * sizeof(scalar)) Vector {
@@ -75,24 +77,25 @@ struct Product {
                 for (int c = 0; c < 4; ++c) sum[i][j][c] = 0.0f;
     }
 
+    // A lane reads lines `lane` and `lane + 4` of every eight; rows of a warp begin at multiples of 32. So the swizzled
+    // places differ from the first by constants.
     __device__ __forceinline__ void add(const scalar (*a)[STRIDE_A], const scalar (*b)[STRIDE_B]) {
+        static_assert(WM % 32 == 0, "swizzling moves rows within groups of 32");
+        const scalar *own_a = &a[lane][row + group], *own_b = &b[lane][column + group];
 #pragma unroll
         for (int k = 0; k < SLAB; k += 8) {
-            const int low = k + lane, high = low + 4;
             float left[WM / 16][4], right[WN / 8][2];
 #pragma unroll
-            for (int i = 0; i < WM / 16; ++i) {
-                const int top = row + 16 * i + group;
-                left[i][0] = a[low][swizzled(low, top)];
-                left[i][1] = a[low][swizzled(low, top + 8)];
-                left[i][2] = a[high][swizzled(high, top)];
-                left[i][3] = a[high][swizzled(high, top + 8)];
-            }
+            for (int i = 0; i < WM / 16; ++i)
 #pragma unroll
-            for (int j = 0; j < WN / 8; ++j) {
-                right[j][0] = b[low][column + 8 * j + group];
-                right[j][1] = b[high][column + 8 * j + group];
-            }
+                for (int e = 0; e < 4; ++e) {
+                    const int line = k + e / 2 * 4;
+                    left[i][e] = own_a[line * STRIDE_A + swizzled(line, 16 * i + e % 2 * 8)];
+                }
+#pragma unroll
+            for (int j = 0; j < WN / 8; ++j)
+#pragma unroll
+                for (int e = 0; e < 2; ++e) right[j][e] = own_b[(k + 4 * e) * STRIDE_B + 8 * j];
 #pragma unroll
             for (int i = 0; i < WM / 16; ++i)
 #pragma unroll
@@ -190,32 +193,48 @@ __device__ __forceinline__ Vector<VECTOR_A> read_or_zero(const scalar* place, bo
 // First factor of `convolve`: rows are sites p, the summed index is (o, a).
 struct Sites {
     Images images;
-    int site[PASSES_A];
-    int place[PASSES_A];  // y and x of the site in one number; -1 beyond the last
+    static constexpr int APART = THREADS / (SLAB / VECTOR_A);  // sites between passes
+    int site;               // of the first pass
+    int place[PASSES_A];  // y and x of the site in one number; -1 beyond the last, whose x is outside with every tap
+    int dy, dx, a;        // the summed index of this thread, counted up from slab to slab without divisions
+    int step_y, step_x, step_a;
 
     __device__ Sites(const Images& given, int row0) : images(given) {
-        const int sites = images.m * images.height * images.width;
+        const int sites = images.m * images.height * images.width, taps = SLAB / images.channels;
+        site = row0 + threadIdx.x / (SLAB / VECTOR_A);
 #pragma unroll
         for (int pass = 0; pass < PASSES_A; ++pass) {
-            const int s = row0 + (threadIdx.x + pass * THREADS) / (SLAB / VECTOR_A);
+            const int s = site + pass * APART;
             const int y = s / images.width % images.height, x = s % images.width;
-            site[pass] = s;
             place[pass] = s < sites ? y << 16 | x : -1;
         }
+        step_a = SLAB - taps * images.channels;
+        step_y = taps / images.kernel;
+        step_x = taps - step_y * images.kernel;
     }
 
-    __device__ __forceinline__ void load(const scalar* x, int slab, Vector<VECTOR_A>* parts) const {
-        const int k = slab * SLAB + threadIdx.x % (SLAB / VECTOR_A) * VECTOR_A;
-        const int o = k / images.channels, a = k - o * images.channels;
-        const int dy = o / images.kernel - images.kernel / 2, dx = o % images.kernel - images.kernel / 2;
-        const bool some = o < images.kernel * images.kernel;
+    __device__ void seek(int slab) {
+        const int k = slab * SLAB + threadIdx.x % (SLAB / VECTOR_A) * VECTOR_A, o = k / images.channels;
+        a = k - o * images.channels;
+        dy = o / images.kernel;
+        dx = o - dy * images.kernel;
+    }
+
+    // What this thread brings of the slab, and on to the next.
+    __device__ __forceinline__ void load(const scalar* x, Vector<VECTOR_A>* parts) {
+        const int half = images.kernel / 2, off = (dy - half) * images.width + dx - half;
+        const bool some = dy < images.kernel;
 #pragma unroll
         for (int pass = 0; pass < PASSES_A; ++pass) {
-            const int v = (place[pass] >> 16) + dy, u = (place[pass] & 0xffff) + dx;
-            const bool inside = some && place[pass] >= 0 && v >= 0 && v < images.height && u >= 0 && u < images.width;
-            const long long pixel = site[pass] + dy * images.width + dx;
-            parts[pass] = read_or_zero(x + pixel * images.channels + a, inside);
+            const unsigned v = (place[pass] >> 16) + dy - half, u = (place[pass] & 0xffff) + dx - half;
+            const bool inside = some && v < images.height && u < images.width;
+            parts[pass] = read_or_zero(x + ((long long)(site + off + pass * APART) * images.channels + a), inside);
         }
+        a += step_a;
+        dx += step_x;
+        dy += step_y;
+        if (a >= images.channels) a -= images.channels, ++dx;
+        if (dx >= images.kernel) dx -= images.kernel, ++dy;
     }
 
     __device__ __forceinline__ void store(scalar (*a)[STRIDE_A], const Vector<VECTOR_A>* parts) const {
@@ -231,31 +250,63 @@ struct Sites {
 
 // First factor of `convolve_gradient`: rows are (o, a), the summed index is the site p.
 struct Taps {
+    static constexpr int ACROSS = ROWS / VECTOR_A;                       // threads along the rows
+    static constexpr int KINDS = ACROSS > THREADS ? ACROSS / THREADS : 1;  // rows of one thread
     Images images;
-    int row0;
+    int dy[KINDS], dx[KINDS], off[KINDS];  // of the rows, dy far outside beyond the last; off: in numbers, from the site
+    int site, place[PASSES_A];  // the site of the first pass, and y and x of every pass
+    int step_y, step_x;
 
-    __device__ Taps(const Images& given, int first) : images(given), row0(first) {}
+    __device__ Taps(const Images& given, int row0) : images(given) {
+        const int rows = images.kernel * images.kernel * images.channels;
+#pragma unroll
+        for (int kind = 0; kind < KINDS; ++kind) {
+            const int row = row0 + (threadIdx.x + kind * THREADS) % ACROSS * VECTOR_A;
+            const int o = row / images.channels, a = row - o * images.channels;
+            dx[kind] = o % images.kernel - images.kernel / 2;
+            dy[kind] = o / images.kernel - images.kernel / 2;
+            off[kind] = (dy[kind] * images.width + dx[kind]) * images.channels + a;
+            if (row >= rows) dy[kind] = 1 << 20;
+        }
+        step_y = SLAB / images.width;
+        step_x = SLAB - step_y * images.width;
+        step_y %= images.height;
+    }
 
-    __device__ __forceinline__ void load(const scalar* x, int slab, Vector<VECTOR_A>* parts) const {
-        const int sites = images.m * images.height * images.width, rows = images.kernel * images.kernel * images.channels;
+    __device__ static __forceinline__ int line(int pass) { return (threadIdx.x + pass * THREADS) / ACROSS; }
+
+    __device__ void seek(int slab) {
+        site = slab * SLAB;
 #pragma unroll
         for (int pass = 0; pass < PASSES_A; ++pass) {
-            const int index = threadIdx.x + pass * THREADS;
-            const int row = row0 + index % (ROWS / VECTOR_A) * VECTOR_A, s = slab * SLAB + index / (ROWS / VECTOR_A);
-            const int o = row / images.channels, a = row - o * images.channels;
-            const int dy = o / images.kernel - images.kernel / 2, dx = o % images.kernel - images.kernel / 2;
-            const int v = s / images.width % images.height + dy, u = s % images.width + dx;
-            const bool inside = row < rows && s < sites && v >= 0 && v < images.height && u >= 0 && u < images.width;
-            const long long pixel = s + dy * images.width + dx;
-            parts[pass] = read_or_zero(x + pixel * images.channels + a, inside);
+            const int s = site + line(pass);
+            place[pass] = s / images.width % images.height << 16 | s % images.width;
         }
+    }
+
+    __device__ __forceinline__ void load(const scalar* x, Vector<VECTOR_A>* parts) {
+        const int sites = images.m * images.height * images.width;
+#pragma unroll
+        for (int pass = 0; pass < PASSES_A; ++pass) {
+            const int kind = pass % KINDS, s = site + line(pass);
+            int y = place[pass] >> 16, x0 = place[pass] & 0xffff;
+            const unsigned v = y + dy[kind], u = x0 + dx[kind];
+            const bool inside = s < sites && v < images.height && u < images.width;
+            parts[pass] = read_or_zero(x + ((long long)s * images.channels + off[kind]), inside);
+            x0 += step_x;
+            y += step_y;
+            if (x0 >= images.width) x0 -= images.width, ++y;
+            if (y >= images.height) y -= images.height;
+            place[pass] = y << 16 | x0;
+        }
+        site += SLAB;
     }
 
     __device__ __forceinline__ void store(scalar (*a)[STRIDE_A], const Vector<VECTOR_A>* parts) const {
 #pragma unroll
         for (int pass = 0; pass < PASSES_A; ++pass) {
             const int index = threadIdx.x + pass * THREADS;
-            const int row = index % (ROWS / VECTOR_A) * VECTOR_A, k = index / (ROWS / VECTOR_A);
+            const int row = index % ACROSS * VECTOR_A, k = index / ACROSS;
             // Swizzling moves whole groups of eight rows.
             *reinterpret_cast<Vector<VECTOR_A>*>(&a[k][swizzled(k, row)]) = rounded(parts[pass]);
         }
@@ -264,20 +315,26 @@ struct Taps {
 
 // Second factor of both: a matrix (depth, columns).
 struct Matrix {
+    static constexpr int ACROSS = COLUMNS / VECTOR_B;  // threads along the columns
     int depth, columns, column0;
+    int k;  // of the first pass
 
-    __device__ __forceinline__ void load(const scalar* w, int slab, Vector<VECTOR_B>* parts) const {
+    __device__ void seek(int slab) { k = slab * SLAB + threadIdx.x / ACROSS; }
+
+    __device__ __forceinline__ void load(const scalar* w, Vector<VECTOR_B>* parts) {
+        const int column = column0 + threadIdx.x % ACROSS * VECTOR_B;
+        const scalar* place = w + ((long long)k * columns + column);
 #pragma unroll
         for (int pass = 0; pass < PASSES_B; ++pass) {
-            const int index = threadIdx.x + pass * THREADS;
-            const int k = slab * SLAB + index / (COLUMNS / VECTOR_B);
-            const int column = column0 + index % (COLUMNS / VECTOR_B) * VECTOR_B;
-            if (index < COLUMNS * SLAB / VECTOR_B && k < depth && column < columns) {
-                parts[pass] = *reinterpret_cast<const Vector<VECTOR_B>*>(w + (long long)k * columns + column);
+            const int more = pass * (THREADS / ACROSS);
+            const bool mine = PASSES_B * THREADS == ACROSS * SLAB || threadIdx.x + pass * THREADS < ACROSS * SLAB;
+            if (mine && k + more < depth && column < columns) {
+                parts[pass] = *reinterpret_cast<const Vector<VECTOR_B>*>(place + (long long)more * columns);
             } else {
                 for (int e = 0; e < VECTOR_B; ++e) parts[pass].v[e] = 0;
             }
         }
+        k += SLAB;
     }
 
     __device__ __forceinline__ void store(scalar (*b)[STRIDE_B], const Vector<VECTOR_B>* parts) const {
@@ -299,22 +356,27 @@ struct Pairs {
 
 template <class First>
 __device__ __forceinline__ void contract(
-    const Pairs& pairs, const First& first, const Matrix& second, scalar* out, int rows, int splits, Tiles& tiles) {
+    const Pairs& pairs, First first, Matrix second, scalar* out, int rows, int splits, Tiles& tiles) {
     const int probe = blockIdx.z / splits, split = blockIdx.z % splits, probes = gridDim.z / splits;
     const int slabs = (second.depth + SLAB - 1) / SLAB;
     const int begin = (long long)pairs.count * slabs * split / splits;
     const int end = (long long)pairs.count * slabs * (split + 1) / splits;
-    const scalar *a0 = pairs.first0 + probe * pairs.first0_step, *b0 = pairs.second0 + probe * pairs.second0_step;
-    const scalar *a1 = pairs.first1 + probe * pairs.first1_step, *b1 = pairs.second1 + probe * pairs.second1_step;
+    const scalar *a = nullptr, *b = nullptr;
     Vector<VECTOR_A> parts_a[PASSES_A];
     Vector<VECTOR_B> parts_b[PASSES_B];
     Product product;
     for (int slab = begin - 1, buffer = 1; slab < end; ++slab, buffer ^= 1) {
         const int next = slab + 1;
-        const bool own = next < slabs;  // of the first pair
         if (next < end) {
-            first.load(own ? a0 : a1, own ? next : next - slabs, parts_a);
-            second.load(own ? b0 : b1, own ? next : next - slabs, parts_b);
+            if (next == begin || next == slabs) {  // from here on places are counted up
+                const bool own = next < slabs;  // of the first pair
+                a = own ? pairs.first0 + probe * pairs.first0_step : pairs.first1 + probe * pairs.first1_step;
+                b = own ? pairs.second0 + probe * pairs.second0_step : pairs.second1 + probe * pairs.second1_step;
+                first.seek(own ? next : next - slabs);
+                second.seek(own ? next : next - slabs);
+            }
+            first.load(a, parts_a);
+            second.load(b, parts_b);
         }
         if (slab >= begin) product.add(tiles.a[buffer], tiles.b[buffer]);
         if (next < end) {
@@ -334,7 +396,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     __shared__ Tiles tiles;
     const Images images = {m, height, width, ins, kernel};
     const Pairs given = {x0, w0, x1, w1, x0_step, w0_step, x1_step, w1_step, pairs};
-    const Matrix second = {kernel * kernel * ins, outs, (int)blockIdx.y * COLUMNS};
+    const Matrix second = {kernel * kernel * ins, outs, (int)blockIdx.y * COLUMNS, 0};
     contract(given, Sites(images, blockIdx.x * ROWS), second, out, m * height * width, splits, tiles);
 }
 
@@ -345,6 +407,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve_gradien
     __shared__ Tiles tiles;
     const Images images = {m, height, width, ins, kernel};
     const Pairs given = {x0, d0, x1, d1, x0_step, d0_step, x1_step, d1_step, pairs};
-    const Matrix second = {m * height * width, outs, (int)blockIdx.y * COLUMNS};
+    const Matrix second = {m * height * width, outs, (int)blockIdx.y * COLUMNS, 0};
     contract(given, Taps(images, blockIdx.x * ROWS), second, out, kernel * kernel * ins, splits, tiles);
 }

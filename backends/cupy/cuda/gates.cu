@@ -1,97 +1,158 @@
-// Gates of a layer and the max-pool behind them, the step of gradient descent, and sums of parts: one pass over memory
-// each.
+// Gates of a layer and the max-pool behind them: one pass over memory each.
 //
-// Images are channels last. A thread takes one window of one channel; the ragged edge behind the last whole window
-// belongs to windows that are cut short, in which no gate is on. Compiled with SCALAR: float or double.
+// Images are channels last. A thread takes one window of one channel, or of as many neighbouring channels as 16 bytes
+// hold (`wide`); the ragged edge behind the last whole window belongs to windows that are cut short, in which no gate
+// is on. Images lie along the second side of the grid, so that places within one are counted in 32 bits, and few
+// divisions are made. Compiled with SCALAR: float or double.
+//
+// CuPy compiles with -ftz=true: in float a signal below the smallest normal number counts as 0, which closes its gate.
 
 typedef SCALAR scalar;
 
-struct Window {
-    long long image;
-    int y, x, channel;  // of the window, and its channel
+constexpr int WIDE = 16 / sizeof(scalar);
+
+template <class T, int V>
+struct alignas(V * sizeof(T)) Pack {
+    T v[V];
 };
 
-__device__ __forceinline__ Window window_of(long long index, int rows, int columns, int channels) {
-    Window w;
-    w.channel = index % channels;
-    index /= channels;
-    w.x = index % columns;
-    index /= columns;
-    w.y = index % rows;
-    w.image = index / rows;
-    return w;
+struct Window {
+    int y, x, channel;  // of the window, and its first channel
+};
+
+template <int V>
+__device__ __forceinline__ Window window_of(unsigned index, unsigned columns, unsigned channels) {
+    const unsigned groups = channels / V, site = index / groups, row = site / columns;
+    return {(int)row, (int)(site - row * columns), (int)(index - site * groups) * V};
+}
+
+struct Images {
+    int m, height, width, channels;
+
+    __device__ __forceinline__ long long size() const { return (long long)height * width * channels; }
+    __device__ __forceinline__ int place(int y, int x, int channel) const { return (y * width + x) * channels + channel; }
+};
+
+template <int V>
+__device__ __forceinline__ void gate_images(const scalar* z, scalar* x, bool* mask, const Images& images, int s) {
+    const Images pooled = {images.m, images.height / s, images.width / s, images.channels};
+    const unsigned rows = (images.height + s - 1) / s, columns = (images.width + s - 1) / s;
+    const unsigned count = rows * columns * (images.channels / V);
+    for (int image = blockIdx.y; image < images.m; image += gridDim.y) {
+        const scalar* own = z + image * images.size();
+        bool* own_mask = mask + image * images.size();
+        for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+            const Window w = window_of<V>(i, columns, images.channels);
+            const bool whole = w.y < pooled.height && w.x < pooled.width;
+            Pack<scalar, V> best;
+            int first[V];
+            for (int e = 0; e < V; ++e) best.v[e] = 0, first[e] = -1;
+            for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
+                for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
+                    const int place = images.place(v, u, w.channel);
+                    const auto value = *reinterpret_cast<const Pack<scalar, V>*>(own + place);
+                    for (int e = 0; e < V; ++e)
+                        if (whole && value.v[e] > best.v[e]) {
+                            best.v[e] = value.v[e];
+                            first[e] = place;
+                        }
+                }
+            for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
+                for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
+                    const int place = images.place(v, u, w.channel);
+                    Pack<bool, V> on;
+                    for (int e = 0; e < V; ++e) on.v[e] = first[e] == place;
+                    *reinterpret_cast<Pack<bool, V>*>(own_mask + place) = on;
+                }
+            if (whole)
+                *reinterpret_cast<Pack<scalar, V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = best;
+        }
+    }
+}
+
+template <int V>
+__device__ __forceinline__ void apply_images(
+    const bool* mask, const scalar* z, scalar* x, const Images& images, int probes, int s) {
+    const Images pooled = {images.m, images.height / s, images.width / s, images.channels};
+    const unsigned count = pooled.height * pooled.width * (images.channels / V);
+    for (int image = blockIdx.y; image < images.m * probes; image += gridDim.y) {
+        const bool* own_mask = mask + image % images.m * images.size();
+        const scalar* own = z + image * images.size();
+        for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+            const Window w = window_of<V>(i, pooled.width, images.channels);
+            Pack<scalar, V> sum;
+            for (int e = 0; e < V; ++e) sum.v[e] = 0;
+            for (int v = w.y * s; v < w.y * s + s; ++v)
+                for (int u = w.x * s; u < w.x * s + s; ++u) {
+                    const int place = images.place(v, u, w.channel);
+                    const auto on = *reinterpret_cast<const Pack<bool, V>*>(own_mask + place);
+                    const auto value = *reinterpret_cast<const Pack<scalar, V>*>(own + place);
+                    for (int e = 0; e < V; ++e)
+                        if (on.v[e]) sum.v[e] += value.v[e];
+                }
+            *reinterpret_cast<Pack<scalar, V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = sum;
+        }
+    }
+}
+
+template <int V>
+__device__ __forceinline__ void spread_images(
+    const bool* mask, const scalar* d, scalar* z, const Images& images, int probes, int s) {
+    const Images pooled = {images.m, images.height / s, images.width / s, images.channels};
+    const unsigned columns = (images.width + s - 1) / s;
+    const unsigned count = (images.height + s - 1) / s * columns * (images.channels / V);
+    for (int image = blockIdx.y; image < images.m * probes; image += gridDim.y) {
+        const bool* own_mask = mask + image % images.m * images.size();
+        scalar* own = z + image * images.size();
+        for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+            const Window w = window_of<V>(i, columns, images.channels);
+            const bool whole = w.y < pooled.height && w.x < pooled.width;  // a ragged edge is in no window
+            Pack<scalar, V> given;
+            for (int e = 0; e < V; ++e) given.v[e] = 0;
+            if (whole)
+                given = *reinterpret_cast<const Pack<scalar, V>*>(
+                    d + image * pooled.size() + pooled.place(w.y, w.x, w.channel));
+            for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
+                for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
+                    const int place = images.place(v, u, w.channel);
+                    const auto on = *reinterpret_cast<const Pack<bool, V>*>(own_mask + place);
+                    Pack<scalar, V> made;
+                    for (int e = 0; e < V; ++e) made.v[e] = whole && on.v[e] ? given.v[e] : scalar(0);
+                    *reinterpret_cast<Pack<scalar, V>*>(own + place) = made;
+                }
+        }
+    }
 }
 
 // x = D z pooled by s x s windows, and the mask of D: z > 0 at the first maximum of its window in row-major order.
 extern "C" __global__ void gate(
-    const scalar* z, scalar* x, bool* mask, long long count, int height, int width, int channels, int s) {
-    const int whole_rows = height / s, whole_columns = width / s;
-    const int rows = (height + s - 1) / s, columns = (width + s - 1) / s;
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
-        const Window w = window_of(i, rows, columns, channels);
-        const bool whole = w.y < whole_rows && w.x < whole_columns;
-        scalar best = 0;
-        long long first = -1;
-        for (int v = w.y * s; v < min(w.y * s + s, height); ++v)
-            for (int u = w.x * s; u < min(w.x * s + s, width); ++u) {
-                const long long place = ((w.image * height + v) * width + u) * channels + w.channel;
-                const scalar value = z[place];
-                mask[place] = false;
-                if (whole && value > best) {
-                    best = value;
-                    first = place;
-                }
-            }
-        if (!whole) continue;
-        if (first >= 0) mask[first] = true;
-        x[((w.image * whole_rows + w.y) * whole_columns + w.x) * channels + w.channel] = best;
+    const scalar* z, scalar* x, bool* mask, int m, int height, int width, int channels, int s, int wide) {
+    const Images images = {m, height, width, channels};
+    if (wide) {
+        gate_images<WIDE>(z, x, mask, images, s);
+    } else {
+        gate_images<1>(z, x, mask, images, s);
     }
 }
 
 // x = D z summed over each window, for a mask of m images and z of probes times m.
 extern "C" __global__ void apply_gates(
-    const bool* mask, const scalar* z, scalar* x, long long count, int m, int height, int width, int channels, int s) {
-    const int rows = height / s, columns = width / s;
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
-        const Window w = window_of(i, rows, columns, channels);
-        scalar sum = 0;
-        for (int v = w.y * s; v < w.y * s + s; ++v)
-            for (int u = w.x * s; u < w.x * s + s; ++u) {
-                if (mask[((w.image % m * height + v) * width + u) * channels + w.channel])
-                    sum += z[((w.image * height + v) * width + u) * channels + w.channel];
-            }
-        x[i] = sum;
+    const bool* mask, const scalar* z, scalar* x, int m, int height, int width, int channels, int probes, int s, int wide) {
+    const Images images = {m, height, width, channels};
+    if (wide) {
+        apply_images<WIDE>(mask, z, x, images, probes, s);
+    } else {
+        apply_images<1>(mask, z, x, images, probes, s);
     }
 }
 
 // The adjoint: z = D (d repeated over each window).
 extern "C" __global__ void spread_gates(
-    const bool* mask, const scalar* d, scalar* z, long long count, int m, int height, int width, int channels, int s) {
-    const int rows = height / s, columns = width / s;
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
-        const Window w = window_of(i, height, width, channels);  // of one site
-        const bool whole = w.y / s < rows && w.x / s < columns;  // sites at a ragged edge are in no window
-        const bool on = whole && mask[((w.image % m * height + w.y) * width + w.x) * channels + w.channel];
-        z[i] = on ? d[((w.image * rows + w.y / s) * columns + w.x / s) * channels + w.channel] : scalar(0);
-    }
-}
-
-// v = momentum v + scale g, w = w - rate v.
-extern "C" __global__ void descend(
-    const scalar* w, const scalar* v, const scalar* g, scalar* new_w, scalar* new_v, long long count, scalar momentum,
-    scalar scale, scalar rate) {
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
-        const scalar velocity = momentum * v[i] + scale * g[i];
-        new_v[i] = velocity;
-        new_w[i] = w[i] - rate * velocity;
-    }
-}
-
-// out = the sum of `parts` arrays of `count` numbers that stand one behind the other.
-extern "C" __global__ void add_parts(const scalar* in, scalar* out, long long count, int parts) {
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
-        scalar sum = in[i];
-        for (int part = 1; part < parts; ++part) sum += in[part * count + i];
-        out[i] = sum;
+    const bool* mask, const scalar* d, scalar* z, int m, int height, int width, int channels, int probes, int s, int wide) {
+    const Images images = {m, height, width, channels};
+    if (wide) {
+        spread_images<WIDE>(mask, d, z, images, probes, s);
+    } else {
+        spread_images<1>(mask, d, z, images, probes, s);
     }
 }

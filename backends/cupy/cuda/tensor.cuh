@@ -5,7 +5,11 @@
 
 __device__ __forceinline__ float round_to_tf32(float value) {
     unsigned bits;
+#if __CUDA_ARCH__ >= 900
+    asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));  // one instruction; the other has to be put together
+#else
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+#endif
     return __uint_as_float(bits);
 }
 
