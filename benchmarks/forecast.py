@@ -60,7 +60,12 @@ Array = np.ndarray[Any, Any]
 EPOCHS = (0, 1, 2, 4, 8)
 FRESH, SEED = 4, 1000  # fresh networks, none of them a trained one
 RATE, MOMENTUM, BATCH, ETA = 0.64, 0.9, 32, 0.05
-PROBES, STEPS = 2, 100
+PROBES, STEPS, MANY = (
+    2,
+    80,
+    50_000,
+)  # one probe and fewer steps from so many weights on: their spectra are self-averaging
+CONTROLS = 500_000  # weights up to which the controls are drawn
 GRID = energy_grid()
 BASE: dict[str, Any] = {"width": 64, "depth": 3, "factor": 1.0, "examples": 200, "labels": "true"}
 CASES: dict[str, dict[str, Any]] = {
@@ -97,7 +102,9 @@ def foretold_motion(network: Network, x: Array, law: Linearised, moved: Array) -
 
 def law_of(operators: Sequence[HessianOperator]) -> list[SpectralDensity]:
     """Measured spectra, probe by probe."""
-    return [spectral_density(one, PROBES, STEPS, seed=k) for k, one in enumerate(operators)]
+    many = operators[0].network.n_weights > MANY
+    probes, steps = (1, 60) if many else (PROBES, STEPS)
+    return [spectral_density(one, probes, steps, seed=k) for k, one in enumerate(operators)]
 
 
 def distances(own: SpectralDensity, laws: Sequence[SpectralDensity]) -> tuple[float, float, float]:
@@ -161,13 +168,31 @@ def _row(
         "risk": [s.risk for s in states],
         "active": [int(one.active.size) for one in operators],
         "order_parameter": [s.order_parameter for s in states],
-        "error": [describe_spectrum(m, ETA, np.random.default_rng(0), STEPS)["l1_standard_error"] for m in measured],
+        "error": [describe_spectrum(m, ETA, np.random.default_rng(0))["l1_standard_error"] for m in measured],
     }
     for rung, (described, at, _) in made.items():
         row |= {f"{rung} {name}": described[name].tolist() for name in ("risk", "active", "order_parameter")}
         laws = _fresh_laws(network, x, described["c"], at)
         _keep(row, rung, [distances(m, laws) for m in measured])
-    described, at, _ = made["R7"]
+    if network.n_weights <= CONTROLS:
+        _controls(row, network, x, y, operators, measured, made["R7"], c_start)
+    others = [[law for law in measured if law is not own] for own in measured]
+    _keep(row, "others", [distances(own, rest) for own, rest in zip(measured, others, strict=True)])
+    return row
+
+
+def _controls(
+    row: dict[str, Any],
+    network: Network,
+    x: Array,
+    y: Array,
+    operators: Sequence[HessianOperator],
+    measured: Sequence[SpectralDensity],
+    made: tuple[dict[str, Array], Sequence[Any], Array],
+    c_start: Array,
+) -> None:
+    """Other coefficients on the signals of fresh networks."""
+    described, at, _ = made
     sizes = np.random.default_rng(1).permuted(np.broadcast_to(np.arange(len(y)), (FRESH, len(y))), axis=1)
     random = -np.where(sizes < described["active"][:, None], y, 0.0) / len(y)
     for name, c in (("start", c_start), ("size", random)):
@@ -178,9 +203,6 @@ def _row(
         laws = _fresh_laws(network, x, one.c[None], [at[k % FRESH]])
         true.append(distances(own, laws))
     _keep(row, "true", true)
-    others = [[law for law in measured if law is not own] for own in measured]
-    _keep(row, "others", [distances(own, rest) for own, rest in zip(measured, others, strict=True)])
-    return row
 
 
 def _fresh_laws(network: Network, x: Array, c: Array, weights: Sequence[Any]) -> list[SpectralDensity]:
