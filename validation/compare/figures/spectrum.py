@@ -37,7 +37,7 @@ from validation.report.source import Report
 
 from .tails import rung_legend, zero_panel
 
-CORNERS = (0.01, 0.19, 0.81, 0.99)  # of the columns of distances, in fractions of a panel
+CORNERS = (0.01, 0.21, 0.785, 0.99)  # of the columns of distances, in fractions of a panel
 RATIOS = (0.1, 10.0)  # predicted over measured density that is drawn
 OFF_AXIS = 1e-9  # an L1 too small to show; stands for 0 on a log axis
 
