@@ -31,6 +31,7 @@ from simulator import (
     mlp,
     output,
     spectral_density,
+    tangent_kernel,
     train,
 )
 from support.cases import DENSE, IMAGES, SMALL, VGG12, Case, assert_close
@@ -232,6 +233,8 @@ def compare_calls(chosen: Device, case: Case) -> None:
     for loss in ("hinge", "logistic"):
         found, expected = (network.flatten(gradient(*case.problem, loss, b)) for b in (ops, "numpy"))
         assert_close(found, expected, 10 * tolerance)
+    found, expected = (tangent_kernel(network, weights, x, x[:3], b, 2) for b in (ops, "numpy"))
+    assert_close(found, expected, 10 * tolerance)
     v = np.random.default_rng(0).standard_normal((network.n_weights, 2))
     for loss, part in (("hinge", "full"), ("logistic", "full"), ("squared", "gauss_newton")):
         found, expected = (
