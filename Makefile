@@ -30,8 +30,8 @@ docs: $(VENV)/installed-docs
 LOWEST := .venv-lowest
 LOWEST_TESTS := tests/project/test_architecture.py tests/backends/test_namespace.py tests/simulator/training/test_training.py \
 	tests/simulator/network/test_gradient.py tests/simulator/hessian/test_hessian.py tests/simulator/lanczos/test_lanczos.py \
-	$(addprefix tests/validation/,run/test_cells.py data/test_data.py statistics/test_distances.py statistics/test_symmetry.py \
-	measurements/test_measure.py compare/test_options.py compare/test_report_pages.py phase/test_phase.py)
+	$(addprefix tests/validation/,run/test_cells.py data/test_data.py statistics/test_distances.py \
+	measurements/test_measure.py predictions/test_training.py compare/test_options.py compare/test_report_object.py)
 
 lowest: $(VENV)/installed-audit
 	$(PYTHON) -m venv --clear $(LOWEST)

@@ -44,6 +44,10 @@ def rounding_error(precision: Any) -> float:
     return PRECISIONS[name]
 
 
+class NonlinearOperatorError(ValueError):
+    """Products with v1 + v2 are not the sum of those with v1 and v2: of what is no linear map, or rounding alone."""
+
+
 class Products:
     """H v / unit for rows v of vectors on a backend: a `HessianOperator` on its own, all else on the host in float64.
 
@@ -138,7 +142,7 @@ class Products:
         defect = _length(self.ops, of_sum - of_first - of_other)
         measured = defect / math.hypot(*lengths) if defect > 0.0 else 0.0
         if not measured <= COARSEST:
-            raise ValueError(
+            raise NonlinearOperatorError(
                 f"products of the operator with v1 + v2 and with v1 and v2 differ by {measured:.2g} of their length: "
                 "expected a linear and deterministic operator; fix the order of its data and switch dropout off"
             )

@@ -25,7 +25,7 @@ from validation.compare.__main__ import main as compare_main
 from validation.interchange import save_weights
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-COUNTS = [60, pytest.param(300 if REDUCED else 5000, marks=pytest.mark.slow)]
+COUNTS = [25, pytest.param(300 if REDUCED else 5000, marks=pytest.mark.slow)]
 PROGRAMS = {
     "compare": "compare.single._train_and_measure",
     "exact": "exact.job._compute",

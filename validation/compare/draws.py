@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, FreshNetworks, HessianOperator, Lanczos, gradient
+from simulator.lanczos.products import NonlinearOperatorError
 from simulator.streams import Streams
 from validation.measurements.outliers import describe_outliers
 from validation.predictions.forecast import Forecast
@@ -48,7 +49,7 @@ def fresh_networks(bench: Bench, epoch: int, stages: Stages, progress: Progress)
     if bench.forecast is None:
         return
     for rung in bench.forecast.rungs:
-        if rung not in stages.record["predictions"]:
+        if rung not in stages.record["predictions"] and rung not in stages.record["left_out"]:
             _forecast_rung(bench, bench.forecast, rung, epoch, stages, progress)
 
 
@@ -65,7 +66,16 @@ def _forecast_rung(bench: Bench, forecast: Forecast, rung: str, epoch: int, stag
     remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
     bench.memory.check(f"{rung} at epoch {epoch}", spectrum_bytes(first, Lanczos(first, 1, steps)), remedy)
     run = EnsembleLanczos(networks, len(networks), 1, steps, Streams(options.seed)("forecast probes", epoch))
-    stages.run(rung, run, progress)
+    try:
+        stages.run(rung, run, progress)
+    except NonlinearOperatorError:
+        record["left_out"][rung] = (
+            "the Hessian of a fresh network is rounding alone: its examples cancel, as one with both labels does with "
+            "itself"
+        )
+        stages.keep()
+        stages.forget(rung)
+        return
     described = describe_fresh(record["spectrum"], run.result(), options.eta, bench.network.n_weights)
     record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
     stages.keep()

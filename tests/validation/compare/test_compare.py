@@ -187,7 +187,7 @@ def test_files_of_the_run(finished: tuple[Path, str]) -> None:
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= len(pictures)
     checkpoints = sorted(p.name for p in (folder / "checkpoints").iterdir())
-    assert checkpoints == ["epoch-0000.npz", "epoch-0001.npz", "epoch-0003.npz"]
+    assert checkpoints == ["epoch-0000.npz", "epoch-0001.npz", "epoch-0003.npz", "forecast.npz"]
     for name in checkpoints:
         with np.load(folder / "checkpoints" / name, allow_pickle=False) as data:
             assert data["weights_0"].shape == data["velocity_0"].shape == (64, 8)
