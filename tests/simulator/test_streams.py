@@ -197,6 +197,8 @@ AGAIN = {
     "ensemble probes": "the same",
     "lanczos": "the probes of the sampled rungs",
     "parts": "parts of those above",
+    "forecast examples": "the same test examples at every reading of the kernels",
+    "forecast probes": "both rungs on the same probes",
     "phase batches": "the batches that are predicted are those that are visited",
 }
 """Streams that a run makes more than once on purpose."""
