@@ -63,7 +63,7 @@ def spectrum(report: Report) -> Figure:
     for k, epoch in enumerate(epochs):
         _spectrum_panel(panels[2 * k], epoch, float(report["eta"]), report["network"]["n_weights"], reach)
         _ratio_panel(panels[2 * k + 1], epoch, float(report["eta"]), report["network"]["n_weights"], reach)
-    _common_height(panels[: 2 * len(epochs) : 2])
+    _common_height(panels[: 2 * len(epochs) : 2], -(-len(rungs_of(report)) // len(CORNERS)))
     for ax in panels[2 * len(epochs) :]:
         ax.remove()
     fig.supxlabel("\n".join(["E / rms", *zero]), fontsize=9)
@@ -148,12 +148,12 @@ def _ratio_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _common_height(panels: Sequence[Axes]) -> None:
-    """The same limits for all panels, with the peak's flanks free of the numbers in the corners."""
+def _common_height(panels: Sequence[Axes], rows: int) -> None:
+    """The same limits for all panels, with the peak's flanks free of the rows of numbers in the corners."""
     low = min(float(ax.dataLim.minposy) for ax in panels)  # the log axis has no room for 0
     high = max(ax.dataLim.y1 for ax in panels)
     for ax in panels:
-        ax.set_ylim(low / 1.5, high * (high / low) ** 0.12)
+        ax.set_ylim(low / 1.5, high * (high / low) ** max(0.12, 0.07 * rows - 0.05))
 
 
 @styled
