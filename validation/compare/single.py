@@ -54,7 +54,6 @@ def compare_one(**options: Any) -> Report:
             write_json(run.report_path, report)  # before any checkpoint, so that none lies there without saying whose
         elif report["dataset"] != _describe_data(bench.dataset):
             raise StorageError(f"--out {run.root} holds a run on other data: name another folder")
-        bench = replace(bench, forecast=forecast(bench, run, report))
         _train_and_measure(bench, run, report)
         _finish(run, report)
     return Report(report, run.root)
@@ -166,6 +165,7 @@ def _train_and_measure(bench: Bench, run: RunDirectory, report: dict[str, Any]) 
 
     An epoch whose record is missing, but whose state is there, is measured first.
     """
+    bench = replace(bench, forecast=forecast(bench, run, report))
     options, recorded = bench.options, {r["epoch"] for r in [*report["epochs"], *report["silent"]]}
     wanted = set(options.record or ())
     start = _first_state(bench, run, resumed=bool(options.resume))
