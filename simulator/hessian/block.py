@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, HostArray
-from simulator.passes.risk import batches
+
+from .products import SymmetricProducts
 
 if TYPE_CHECKING:
     from .operator import HessianOperator
 
 
-class HessianBlock(LinearOperator):  # type: ignore[misc]
+class HessianBlock(SymmetricProducts):
     """H restricted to the weights of some layers, as products with vectors of these weights; symmetric.
 
     The layers' weights follow each other as in the flat parameter vector. A single layer's block of the residual part
@@ -46,13 +46,6 @@ class HessianBlock(LinearOperator):  # type: ignore[misc]
         whole = self._operator.directed_rows(directions, count)
         return ops.xp.concat([whole[:, network.slices[layer]] for layer in self.layers], axis=1)
 
-    def product(self, v: Array) -> Array:
-        """The same on columns: v (N_block,) or (N_block, k), a device array of the backend's dtype."""
-        xp = self.backend.xp
-        if v.ndim == 1:
-            return self.rows(v[None, :])[0, :]
-        return xp.matrix_transpose(self.rows(xp.matrix_transpose(v)))
-
     def diagonal(self) -> HostArray:
         """Its diagonal (N_block,), exactly: see `HessianOperator.diagonal`."""
         whole = self._operator.diagonal()
@@ -61,22 +54,3 @@ class HessianBlock(LinearOperator):  # type: ignore[misc]
     def trace(self) -> float:
         """Its trace, exactly: see `HessianOperator.trace`."""
         return float(np.sum(self.diagonal(), dtype=np.float64))
-
-    def dense(self) -> HostArray:
-        """The matrix, for few weights."""
-        self._operator.check_dense(self.shape[0])
-        identity = np.eye(self.shape[0], dtype=self.dtype)
-        return np.concatenate([self._matmat(identity[:, part]) for part in batches(self.shape[0], 64)], axis=1)
-
-    def _matvec(self, v: Any) -> HostArray:
-        return self.backend.to_numpy(self.product(self.backend.asarray(np.asarray(v).reshape(-1))))
-
-    def _matmat(self, v: HostArray) -> HostArray:
-        if v.shape[1] == 0:
-            return np.zeros(v.shape, dtype=self.dtype)
-        return self.backend.to_numpy(self.product(self.backend.asarray(v)))
-
-    def _adjoint(self) -> HessianBlock:
-        return self
-
-    _transpose = _adjoint

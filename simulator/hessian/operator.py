@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from backends import Array, Backend, HostArray, Step, get_backend
 from simulator.inputs import (
@@ -18,7 +17,6 @@ from simulator.inputs import (
     check_labels,
     check_weights,
     in_range,
-    real_array,
 )
 from simulator.memory import device_memory
 from simulator.network.network import Network
@@ -27,15 +25,14 @@ from simulator.passes.propagation import Signals, linear, linear_adjoint_gated, 
 from simulator.passes.risk import batches, output
 
 from .block import HessianBlock
-from .device import DeviceOperator
 from .diagonal import squared_gradients
 from .frozen import Freeze, Frozen, NetworkFreeze, per_example, signal_sizes
+from .products import SymmetricProducts
 
 PARTS = ("full", "gauss_newton", "residual")
-DENSE_LIMIT = 20_000
 
 
-class HessianOperator(LinearOperator):  # type: ignore[misc]
+class HessianOperator(SymmetricProducts):
     """H = G + Σ_i c_i ∇²T_i with frozen gates, as products with vectors; symmetric.
 
     c_i = ∂ℓ/∂T_i / m (the *residual* part, the paper's "matrix in a decomposed form"), and
@@ -347,46 +344,3 @@ class HessianOperator(LinearOperator):  # type: ignore[misc]
             return None
         layer, below = self.network.layers[index], self.network.layers[index - 1]
         return linear_adjoint_gated(self.backend, layer, below, chunk.signals.gates[index - 1], *pairs)
-
-    def product(self, v: Array) -> Array:
-        """H v on the device: v (N,) or (N, k), a device array of the backend's dtype."""
-        xp = self.backend.xp
-        if v.ndim == 1:
-            return self.rows(v[None, :])[0, :]
-        return xp.matrix_transpose(self.rows(xp.matrix_transpose(v)))
-
-    def on_device(self) -> DeviceOperator:
-        """The operator on arrays of the device, for eigensolvers that work there."""
-        return DeviceOperator(self)
-
-    def _matvec(self, v: HostArray) -> HostArray:
-        return self.backend.to_numpy(self.product(self.backend.asarray(self._vectors(v).reshape(-1))))
-
-    def _matmat(self, v: HostArray) -> HostArray:
-        if v.shape[1] == 0:
-            return np.zeros(v.shape, dtype=self.dtype)
-        return self.backend.to_numpy(self.product(self.backend.asarray(self._vectors(v))))
-
-    def _vectors(self, v: Any) -> Any:
-        return in_range(real_array(v, "v"), "v", self.backend.dtype)
-
-    def _adjoint(self) -> HessianOperator:
-        return self
-
-    _transpose = _adjoint
-
-    def dense(self) -> HostArray:
-        """The N×N matrix, for small N (at most `DENSE_LIMIT`)."""
-        n = self.shape[0]
-        self.check_dense(n)
-        identity = np.eye(n, dtype=self.dtype)
-        return np.concatenate([self._matmat(identity[:, part]) for part in batches(n, 64)], axis=1)
-
-    @staticmethod
-    def check_dense(n: int) -> None:
-        """Raise `ValueError` for more weights than a dense matrix may have."""
-        if n > DENSE_LIMIT:
-            raise ValueError(
-                f"a dense Hessian of {n} weights takes {8 * n * n / 1e9:.0f} GB: the limit is {DENSE_LIMIT} weights; "
-                "use products, or spectral_density"
-            )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from backends import get_backend
 from simulator import HessianOperator, spectral_density
 from support.cases import DENSE, IMAGES, LOSSES, SMALL, Case, assert_close
 
@@ -77,3 +78,19 @@ def test_layers_that_are_not_there(layers: list[int]) -> None:
     operator = HessianOperator(*DENSE[3].problem)
     with pytest.raises(ValueError, match=r"layers? .* (not usable)"):
         operator.block(layers)
+
+
+@pytest.mark.parametrize("of_layers", [None, [0, 1]])
+def test_vectors_that_would_lose_something_are_refused(of_layers: list[int] | None) -> None:
+    """A block asks of its vectors what the whole operator does: no imaginary part is dropped."""
+    whole = HessianOperator(*DENSE[3].problem, backend=get_backend("numpy", "float32"))
+    operator = whole if of_layers is None else whole.block(of_layers)
+    n = operator.shape[0]
+    for v in (np.ones(n) * 1j, np.ones((n, 2)) * (1 + 1j)):
+        with pytest.raises(ValueError, match=r"v \(dtype complex128\) holds non-real values"):
+            operator @ v
+    with pytest.raises(ValueError, match=r"v has 1e\+60 as its largest number, which float32 does not hold"):
+        operator @ np.full(n, 1e60)
+    assert (operator @ np.zeros((n, 0))).shape == (n, 0)
+    on_device = operator.on_device()
+    assert_close(on_device.matvec(np.ones(n, dtype=np.float32)), operator @ np.ones(n), 1e-6)
