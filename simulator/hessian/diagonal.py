@@ -8,7 +8,7 @@ from typing import Any
 from backends import Array, Backend
 from simulator.network.layers import Layer
 from simulator.network.network import Network
-from simulator.passes.propagation import Signals, linear_gradient
+from simulator.passes.propagation import Signals, example_gradients, linear_gradient
 
 from .frozen import per_example
 
@@ -39,7 +39,7 @@ def _layer(ops: Backend, layer: Layer, x: Array, slope: Array, b: Array) -> Arra
     total: Any = None
     for start in range(0, int(x.shape[0]), size):
         rows = slice(start, start + size)
-        single = linear_gradient(ops, layer, (x[rows, ...][:, None, ...], slope[rows, ...][:, None, ...]))
+        single = example_gradients(ops, layer, x[rows, ...], slope[rows, ...])
         part = xp.sum(per_example(b[rows], single, ops) * single * single, axis=0)
         total = part if total is None else total + part
     return total

@@ -101,6 +101,11 @@ def linear_gradient(ops: Backend, layer: Layer, *pairs: Pair) -> Array:
     return _total([ops.matmul(xp.matrix_transpose(_rows(ops, layer, x)), d) for x, d in pairs])
 
 
+def example_gradients(ops: Backend, layer: Layer, x: Array, d: Array) -> Array:
+    """x_i δ_i^T of every example: x (m, *input_shape), δ (m, *gate_shape) -> (m, *weight_shape)."""
+    return linear_gradient(ops, layer, (x[:, None, ...], d[:, None, ...]))
+
+
 def propagate(
     network: Network,
     weights: Sequence[Array],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from simulator.memory import device_memory
 from simulator.network.layers import Layer
 from simulator.network.network import Network
 
-from .propagation import backpropagate, patches, propagate
+from .propagation import backpropagate, example_gradients, patches, propagate
 from .risk import batches
 
 SHARE = 4  # a chunk of examples, its Jacobian included, takes this share of the backend's `kept_bytes`
@@ -72,23 +72,18 @@ def tangent_kernel(
     with device_memory(network, ops, min(size, len(rows))):
         for part in batches(len(rows), size):
             above = _slopes(network, w, rows[part], ops)
-            for other, below in _others(network, w, rows if columns is None else columns, size, ops):
-                if columns is None and other.start < part.start:
-                    continue
-                same = columns is None and other == part
-                block = _block(network, above, above if same else below(), ops)
-                kernel[part, other] = (block + block.T) / 2 if same else block
-                if columns is None and not same:
-                    kernel[other, part] = block.T
+            if columns is None:
+                block = _block(network, above, above, ops)
+                kernel[part, part] = (block + block.T) / 2
+            others = rows[part.stop :] if columns is None else columns
+            first = part.stop if columns is None else 0
+            for other in batches(len(others), size):
+                block = _block(network, above, _slopes(network, w, others[other], ops), ops)
+                at = slice(first + other.start, first + other.stop)
+                kernel[part, at] = block
+                if columns is None:
+                    kernel[at, part] = block.T
     return kernel
-
-
-def _others(
-    network: Network, weights: Sequence[Array], x: HostArray, size: int, ops: Backend
-) -> Iterator[tuple[slice, Any]]:
-    """Every chunk, with a function that makes its signals."""
-    for part in batches(len(x), size):
-        yield part, lambda part=part: _slopes(network, weights, x[part], ops)
 
 
 def _slopes(network: Network, weights: Sequence[Array], x: HostArray, ops: Backend) -> _Slopes:
@@ -108,14 +103,12 @@ def _slopes(network: Network, weights: Sequence[Array], x: HostArray, ops: Backe
 
 def _block(network: Network, rows: _Slopes, columns: _Slopes, ops: Backend) -> HostArray:
     """K of two chunks, (m, m')."""
-    total: HostArray | float = 0.0
+    total = np.zeros((rows.inputs[0].shape[0], columns.inputs[0].shape[0]))
     with ops.computing(reuse=False):
         for index, layer in enumerate(network.layers):
             of_layer = _by_jacobians if _few_weights(layer) else _by_sites
             one, other = ((part.inputs[index], part.slopes[index]) for part in (rows, columns))
-            made = ops.to_numpy(of_layer(layer, one, one if columns is rows else other, ops))
-            total = total + np.asarray(made, dtype=np.float64)
-    assert isinstance(total, np.ndarray)
+            total += ops.to_numpy(of_layer(layer, one, one if columns is rows else other, ops))
     return total
 
 
@@ -142,7 +135,7 @@ def _by_jacobians(layer: Layer, one: Signals, other: Signals, ops: Backend) -> A
     xp = ops.xp
     jacobians = []
     for x, slope in (one,) if other is one else (one, other):
-        made = ops.convolve_gradient(layer.weight_shape[0], (x[:, None, ...], slope[:, None, ...]))
+        made = example_gradients(ops, layer, x, slope)
         jacobians.append(xp.reshape(made, (x.shape[0], layer.n_weights)))
     return ops.matmul(jacobians[0], xp.matrix_transpose(jacobians[-1]))
 

@@ -117,7 +117,7 @@ def train_epochs(
     check_e_step(network, e_step, temperature, loss)
     ops, chosen = get_backend(backend), get_loss(loss)
     epochs, first_epoch = check_count(epochs, "epochs", least=0), check_count(first_epoch, "first_epoch")
-    _check_schedule(learning_rate, momentum)
+    check_schedule(learning_rate, momentum)
     size = check_count(batch_size, "batch_size")
     host = check_examples(network, x, ops.dtype)
     labels = ops.asarray(check_labels(y, host.shape[0]))
@@ -207,7 +207,8 @@ def _host(arrays: Sequence[Array], ops: Backend) -> list[HostArray]:
     return [ops.to_numpy(a) for a in arrays]
 
 
-def _check_schedule(learning_rate: float, momentum: float) -> None:
+def check_schedule(learning_rate: float, momentum: float) -> None:
+    """Raise `ValueError` for a learning rate or a momentum that no descent can use."""
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate {learning_rate!r} is not usable: use a number > 0")
     if not 0 <= momentum < 1:

@@ -62,12 +62,9 @@ def _forecast_rung(bench: Bench, forecast: Forecast, rung: str, epoch: int, stag
 
     c = forecast.coefficients(rung, epoch)
     networks = FreshNetworks(bench.network, data.x[data.spectrum], c, options.seed, bench.backend, weights)
-    first = networks.draw(0)
-    remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
-    bench.memory.check(f"{rung} at epoch {epoch}", spectrum_bytes(first, Lanczos(first, 1, steps)), remedy)
     run = EnsembleLanczos(networks, len(networks), 1, steps, Streams(options.seed)("forecast probes", epoch))
     try:
-        stages.run(rung, run, progress)
+        drawn = _run(bench, run, networks.draw(0), rung, epoch, stages, progress)
     except NonlinearOperatorError:
         record["left_out"][rung] = (
             "the Hessian of a fresh network is rounding alone: its examples cancel, as one with both labels does with "
@@ -76,7 +73,7 @@ def _forecast_rung(bench: Bench, forecast: Forecast, rung: str, epoch: int, stag
         stages.keep()
         stages.forget(rung)
         return
-    described = describe_fresh(record["spectrum"], run.result(), options.eta, bench.network.n_weights)
+    described = describe_fresh(record["spectrum"], drawn, options.eta, bench.network.n_weights)
     record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
     stages.keep()
     stages.forget(rung)
@@ -106,12 +103,25 @@ def _drawn(
     bench: Bench, ensemble: Ensemble, name: str, epoch: int, stages: Stages, progress: Progress
 ) -> EnsembleDensity:
     """The draws of an ensemble, one probe each; `InsufficientMemoryError` before they begin."""
-    options, steps = bench.options, bench.density_steps()
-    need = spectrum_bytes(ensemble.operator, Lanczos(ensemble.operator, 1, steps))
+    options = bench.options
+    seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
+    run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
+    return _run(bench, run, ensemble.operator, name, epoch, stages, progress)
+
+
+def _run(
+    bench: Bench,
+    run: EnsembleLanczos,
+    operator: HessianOperator,
+    name: str,
+    epoch: int,
+    stages: Stages,
+    progress: Progress,
+) -> EnsembleDensity:
+    """Draws with one probe each of operators of the size of `operator`, whose memory is checked first."""
+    need = spectrum_bytes(operator, Lanczos(operator, 1, bench.density_steps()))
     remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
     bench.memory.check(f"{name} at epoch {epoch}", need, remedy)
-    seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
-    run = EnsembleLanczos(ensemble, options.draws or 1, 1, steps, seed)
     stages.run(name, run, progress)
     return run.result()
 

@@ -13,7 +13,7 @@ from simulator import EnsembleDensity, EnsembleLanczos, FreshNetworks, Network, 
 from simulator.streams import Seed
 from validation.statistics.distances import l1_distance
 
-from .sampled import describe_sampled
+from .sampled import describe_sampled, finished
 
 Array = np.ndarray[Any, Any]
 
@@ -57,11 +57,7 @@ def fresh_density(
     4
     """
     networks = FreshNetworks(network, x, c, seed, backend)
-    run = EnsembleLanczos(networks, len(networks), n_probes, n_steps, seed)
-    while count := run.advance():
-        if progress is not None:
-            progress(count)
-    return run.result()
+    return finished(EnsembleLanczos(networks, len(networks), n_probes, n_steps, seed), progress)
 
 
 def describe_fresh(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float, n: int) -> dict[str, Any]:
@@ -73,7 +69,8 @@ def describe_fresh(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float,
     energies of R7 in units of its own rms.
     """
     rms, grid = spectrum["rms"], np.array(spectrum["energies"])
-    densities = np.stack([one.terminated_density(grid * rms, eta * rms)[0] * rms for one in networks_of(drawn, n)])
+    networks = networks_of(drawn, n)
+    densities = np.stack([one.terminated_density(grid * rms, eta * rms)[0] * rms for one in networks])
     total = densities.sum(axis=0)
     others = [(total - one) / max(len(densities) - 1, 1) for one in densities]
     several, own = len(densities) > 1, math.sqrt(drawn.moment(2)[0])
@@ -81,7 +78,7 @@ def describe_fresh(spectrum: dict[str, Any], drawn: EnsembleDensity, eta: float,
     return describe_sampled(spectrum, drawn, eta, n) | {
         "l1_shape": l1_distance(grid, np.array(spectrum["density"]), shape),
         "spread": densities.std(axis=0, ddof=1).tolist() if several else None,
-        "rms_of_networks": [float(np.sqrt(one.moment(2)[0])) / rms for one in networks_of(drawn, n)],
+        "rms_of_networks": [float(np.sqrt(one.moment(2)[0])) / rms for one in networks],
         "l1_of_networks": [l1_distance(grid, a, b) for a, b in zip(densities, others, strict=True)] if several else [],
     }
 

@@ -81,7 +81,11 @@ def ensemble_density(
     """
     given = {"directions": directions} if directions else {}  # 0: those of the rung
     ensemble = ensemble_of(rung, network, weights, x, c, backend, layers=layers, curvature=curvature, **given)
-    run = EnsembleLanczos(ensemble, draws, n_probes, n_steps, seed)
+    return finished(EnsembleLanczos(ensemble, draws, n_probes, n_steps, seed), progress)
+
+
+def finished(run: EnsembleLanczos, progress: Callable[[int], object] | None) -> EnsembleDensity:
+    """The result of a run, once all its draws are done."""
     while count := run.advance():
         if progress is not None:
             progress(count)

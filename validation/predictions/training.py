@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from simulator.inputs import check_count, check_examples, check_labels
 from simulator.passes.losses import get_loss
 from simulator.passes.risk import batches
 from simulator.streams import Seed, Streams
+from simulator.training.descent import check_schedule
 from theory import infinite_width_kernel
 
 from .predict import perceptron_case
@@ -188,11 +188,8 @@ def schedule_of(
         rates = [float(rate) for rate in learning_rate]
     if len(rates) != count:
         raise ValueError(f"learning_rate has {len(rates)} numbers: expected one, or one for each of {count} epochs")
-    for rate in rates:
-        if not (math.isfinite(rate) and rate > 0):
-            raise ValueError(f"learning_rate {rate!r} is not usable: use a number > 0")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum {momentum!r} is not usable: use a number in [0, 1)")
+    for rate in rates or [1.0]:  # the momentum of no epoch is checked too
+        check_schedule(rate, momentum)
     return Schedule(rates, size, momentum, get_loss(loss).name, seed)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import get_backend
-from simulator import HessianOperator, mlp, order_parameter, tangent_kernel, vgg12
+from simulator import HessianOperator, gradient, mlp, order_parameter, output_gradient, tangent_kernel, vgg12
 from simulator.passes import tangent_kernel as module
 from support.cases import BACKENDS, CASES, LOSSES, Case, any_case, assert_close, he_weights
 
@@ -56,6 +56,23 @@ def test_gives_the_order_parameter(case: Case, loss: str) -> None:
     kernel = tangent_kernel(case.network, case.weights, case.x)
     c = HessianOperator(*case.problem, loss, part="residual").c
     assert c @ kernel @ c == pytest.approx(order_parameter(*case.problem, loss), rel=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[7], CASES[-2]], ids=str)
+def test_sums_of_output_gradients(case: Case, backend: str) -> None:
+    """Σ c_i ∇T_i against autograd, zeros among the c; ∇R for c = ∂ℓ/∂T/m."""
+    c = np.where(np.arange(case.examples) % 3 == 0, 0.0, np.linspace(-1, 1, case.examples))
+    expected = c @ case.oracle().jacobian(case.theta)
+    assert_close(case.network.flatten(output_gradient(case.network, case.weights, case.x, c, backend)), expected, 1e-12)
+    own = output_gradient(
+        case.network, case.weights, case.x, HessianOperator(*case.problem, part="residual").c, backend
+    )
+    assert_close(case.network.flatten(own), case.network.flatten(gradient(*case.problem)), 1e-12)
+    none = output_gradient(case.network, case.weights, case.x, np.zeros(case.examples), backend)
+    assert not case.network.flatten(none).any()
+    with pytest.raises(ValueError, match=r"c has shape \(1,\): expected"):
+        output_gradient(case.network, case.weights, case.x, [1.0], backend)
 
 
 def test_gauss_newton_matrix_has_its_eigenvalues() -> None:
