@@ -30,7 +30,7 @@ class FreshNetworks:
     seed : names the networks: number k has the weights of `fresh_weights(network, Streams(seed), k)`
     weights : the weights of number k instead, for networks that have moved
 
-    Raises `ValueError` for a c of another shape.
+    Raises `ValueError` for a c of another shape, and where every number of c vanishes in the dtype of the backend.
 
     >>> import numpy as np
     >>> from simulator import FreshNetworks, mlp
@@ -54,7 +54,10 @@ class FreshNetworks:
         rows = np.asarray(real_array(c, "c"), dtype=np.float64)
         if rows.ndim != 2 or len(rows) == 0:
             raise ValueError(f"c has shape {rows.shape}: expected (networks, m), one row for every fresh network")
-        self.c: Sequence[HostArray] = [check_coefficients(row, rows.shape[1], self.backend.dtype) for row in rows]
+        check_coefficients(rows.ravel(), rows.size, self.backend.dtype)
+        # A network whose coefficients all vanish in this dtype, beside those of others, has the Hessian 0.
+        held = np.abs(rows).max(axis=1, initial=0.0) >= np.finfo(self.backend.dtype).smallest_normal
+        self.c: HostArray = np.where(held[:, None], rows, 0.0)
 
     def __len__(self) -> int:
         return len(self.c)

@@ -61,18 +61,25 @@ def _forecast_rung(bench: Bench, forecast: Forecast, rung: str, epoch: int, stag
         return forecast.weights(rung, epoch, bench.network, index, data.x, options.seed, bench.backend)
 
     c = forecast.coefficients(rung, epoch)
+
+    def leave_out(reason: str) -> None:
+        record["left_out"][rung] = reason
+        stages.keep()
+        stages.forget(rung)
+
+    if np.abs(c).max(initial=0.0) < np.finfo(bench.backend.dtype).smallest_normal:
+        return leave_out(
+            f"the predicted coefficients of all examples are 0 in {bench.backend.dtype}: H = 0 is predicted"
+        )
     networks = FreshNetworks(bench.network, data.x[data.spectrum], c, options.seed, bench.backend, weights)
     run = EnsembleLanczos(networks, len(networks), 1, steps, Streams(options.seed)("forecast probes", epoch))
     try:
         drawn = _run(bench, run, networks.draw(0), rung, epoch, stages, progress)
     except NonlinearOperatorError:
-        record["left_out"][rung] = (
+        return leave_out(
             "the Hessian of a fresh network is rounding alone: its examples cancel, as one with both labels does with "
             "itself"
         )
-        stages.keep()
-        stages.forget(rung)
-        return
     described = describe_fresh(record["spectrum"], drawn, options.eta, bench.network.n_weights)
     record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
     stages.keep()

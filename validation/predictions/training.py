@@ -20,7 +20,7 @@ from theory import infinite_width_kernel
 from .predict import perceptron_case
 
 Array = np.ndarray[Any, Any]
-BOUND = 1e50  # beyond it training has diverged: squares of such numbers are still finite
+BOUND = 1e30  # beyond it training has diverged: float32 still holds such numbers, and float64 their squares
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,14 @@ def infinite_width(network: Network, x: Any, networks: int, seed: Seed, x_test: 
 def moved_weights(
     network: Network, weights: Sequence[Any], x: Any, moved: Array, backend: str | Backend | None = None
 ) -> list[Array]:
-    """w - Σ_i u_i ∇T(x_i) for u (m,): where the weights of a linearised network are."""
-    steps = output_gradient(network, weights, x, moved, backend)
-    return [np.asarray(w, dtype=np.float64) - step for w, step in zip(weights, steps, strict=True)]
+    """w - Σ_i u_i ∇T(x_i) for u (m,): where the weights of a linearised network are, in float64.
+
+    The gradient is taken for u of largest size 1: a backend of float32 holds no step of 1e-300, and the weights do not
+    need it to.
+    """
+    size = float(np.abs(moved).max(initial=0.0)) or 1.0
+    steps = output_gradient(network, weights, x, moved / size, backend)
+    return [np.asarray(w, dtype=np.float64) - size * step for w, step in zip(weights, steps, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,9 @@ class Schedule:
 
 
 Read = Callable[[Linearised, Array], Linearised]
-"""(law, u) -> the law of the same networks once their weights have moved by -Σ_i u_i ∇T_i."""
+"""(law, u) -> the law of the same networks once their weights have moved by -Σ_i u_i ∇T_i.
+
+`OverflowError` where these or their outputs are too large."""
 
 
 def linearised_epochs(
@@ -160,7 +167,10 @@ def linearised_epochs(
         if not np.abs(moved).max(initial=0.0) <= BOUND:
             raise TrainingDivergedError(epoch, rate)
         if read is not None and epoch in reads:
-            law, moved = read(law, moved), np.zeros_like(moved)
+            try:
+                law, moved = read(law, moved), np.zeros_like(moved)
+            except OverflowError:
+                raise TrainingDivergedError(epoch, rate) from None
         yield law, moved
 
 
@@ -172,7 +182,13 @@ def reader(network: Network, x: Any, x_test: Any = None, backend: str | Backend 
             raise ValueError("the limit of wide layers has no weights to move: use wide=False, or no reads")
         pairs = zip(law.weights, moved, strict=True)
         weights = [moved_weights(network, w, x, u, backend) for w, u in pairs]
-        return linearised_networks(network, x, weights, x_test, backend)
+        if not all(np.abs(layer).max() <= BOUND for w in weights for layer in w):
+            raise OverflowError(f"the weights are beyond {BOUND:g}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            again = linearised_networks(network, x, weights, x_test, backend)
+        if not all(np.isfinite(a).all() for a in (again.start, again.kernel)):
+            raise OverflowError("the outputs or kernels of the moved weights are not finite")
+        return again
 
     return read
 

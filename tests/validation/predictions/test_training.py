@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from backends import get_backend
 from simulator import (
     FreshNetworks,
     HessianOperator,
@@ -135,6 +136,30 @@ def test_the_weights_of_moved_networks_are_found_again() -> None:
         for k in range(2):
             weights = forecast.weights("R7m", epoch, network, k, x, 5, None)
             assert_allclose(output(network, weights, x), outputs[epoch][k], atol=1e-12)
+
+
+def test_steps_that_the_dtype_does_not_hold() -> None:
+    """Steps of 1e-300 leave float32 weights where they are; steps beyond every bound are a divergence, said so."""
+    network, (x, y) = mlp([6, 20, 1]), problem()
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 8, "seed": 1, "reads": [1, 2]}
+    ops = get_backend("numpy", dtype="float32")
+    law = predict_training(network, x, y, learning_rate=1e-300, loss="squared", backend=ops, **settings)
+    assert_array_equal(law.outputs[3], law.outputs[0])
+    for rate in (1e3, 1e12, 1e25, 1e300):
+        with pytest.raises(TrainingDivergedError):
+            predict_training(network, x, y, learning_rate=rate, loss="squared", backend=ops, **settings)
+
+
+def test_a_network_whose_coefficients_vanish_beside_others() -> None:
+    """Its Hessian is 0 in float32; where all vanish, the spectrum would be lost and is refused."""
+    network, (x, y) = mlp([6, 20, 1]), problem()
+    c = np.stack([y, y * 1e-60])
+    ops = get_backend("numpy", dtype="float32")
+    networks = FreshNetworks(network, x, c, backend=ops)
+    assert networks.draw(0).dense().any()
+    assert not networks.draw(1).dense().any()
+    with pytest.raises(ValueError, match="float32"):
+        FreshNetworks(network, x, c * 1e-60, backend=ops)
 
 
 def problem(m: int = 24, seed: int = 0) -> tuple[Array, Array]:
