@@ -2,9 +2,11 @@
 
     python benchmarks/forecast.py [--data FOLDER|ZIP] [--networks 5] [--only "width 256"] [--out FILE]
 
-Perceptrons 64-n-...-n-1 on the digits, or on images averaged over blocks; batches of 32, momentum 0.9. The learning
-rate is `RATE`/n times a factor, so that the outputs of all widths move at one speed. Of every case: `networks` trained
-networks beside the laws of `FRESH` fresh ones, on the training examples, at the epochs `EPOCHS`:
+Perceptrons 64-n-...-n-1 on the digits, or on images averaged over blocks; convolutional networks on the digits, and
+vgg12 on whole images; batches of 32, momentum 0.9. The learning rate is `RATE`/n times a factor, so that the outputs of
+all widths move at one speed; convolutional networks have the rate at which their outputs move as those of the base
+case do, by their kernels at the start. Of every case: `networks` trained networks beside the laws of `FRESH` fresh
+ones, on the training examples, at the epochs `EPOCHS`:
 
 R7, R7m    L1 of the prediction, energies in the trained network's rms; ``shape``: each law in its own rms
 others     the same for the law of the other trained networks: what a perfect law of networks reaches
@@ -21,12 +23,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from regimes import load
+from regimes import averaged
 from scipy.stats import linregress, spearmanr
 
 from simulator import (
@@ -37,12 +40,13 @@ from simulator import (
     evaluate,
     fresh_weights,
     mlp,
+    network_from_text,
     spectral_density,
     tangent_kernel,
     train_epochs,
 )
 from simulator.streams import Streams
-from validation.data import Dataset
+from validation.data import Dataset, load_dataset
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.training import (
     Linearised,
@@ -67,13 +71,21 @@ PROBES, STEPS, MANY = (
 )  # one probe and fewer steps from so many weights on: their spectra are self-averaging
 CONTROLS = 500_000  # weights up to which the controls are drawn
 GRID = energy_grid()
-BASE: dict[str, Any] = {"width": 64, "depth": 3, "factor": 1.0, "examples": 200, "labels": "true"}
-CASES: dict[str, dict[str, Any]] = {
+BASE: dict[str, Any] = {"width": 64, "depth": 3, "factor": 1.0, "examples": 200, "labels": "true", "network": None}
+PERCEPTRONS: dict[str, dict[str, Any]] = {
     **{f"width {n}": {"width": n} for n in (16, 64, 256, 1024)},
     **{f"depth {d}, width {n}": {"depth": d, "width": n} for d in (4, 5) for n in (16, 64, 256)},
     **{f"rate x {f:g}, width {n}": {"factor": f, "width": n} for f in (0.25, 4.0) for n in (64, 256)},
     **{f"{m} examples, width {n}": {"examples": m, "width": n} for m in (50, 800) for n in (64, 256)},
     **{f"random labels, width {n}": {"labels": "random", "width": n} for n in (64, 256)},
+}
+CASES = {
+    "digits": PERCEPTRONS
+    | {
+        f"convolutions of {n} channels": {"network": f"seq:conv{n},conv{n},pool,conv{2 * n},dense{4 * n}"}
+        for n in (4, 8, 16, 32)
+    },
+    "images": PERCEPTRONS | {f"vgg12:{w:g}": {"network": f"vgg12:{w:g}", "examples": 50} for w in (0.125, 0.25)},
 }
 
 
@@ -120,13 +132,41 @@ def distances(own: SpectralDensity, laws: Sequence[SpectralDensity]) -> tuple[fl
     return first, second, scales[1] / scales[0]
 
 
+def load_flat(data: Dataset) -> Dataset:
+    """The examples of perceptrons: images averaged over blocks."""
+    return data if data.x.ndim == 2 else averaged(data)
+
+
+def network_of(data: Dataset, case: dict[str, Any]) -> tuple[Network, Array]:
+    """The network of a case, and its examples in the shape that it takes."""
+    x = data.x[: case["examples"]]
+    if case["network"] is None:
+        x = load_flat(data).x[: case["examples"]]
+        return mlp([x.shape[1], *[case["width"]] * (case["depth"] - 1), 1]), x
+    if x.ndim == 2:
+        side = math.isqrt(x.shape[1])
+        x = x.reshape(-1, side, side, 1)
+    return network_from_text(case["network"], x.shape[1:]), x
+
+
+def mean_kernel(network: Network, x: Array) -> float:
+    """The mean of ||∇T(x_i)||² over the examples and over fresh networks: how fast outputs move for one rate."""
+    streams = Streams(SEED)
+    return float(
+        np.mean([np.trace(tangent_kernel(network, fresh_weights(network, streams, k), x)) for k in range(FRESH)])
+    ) / len(x)
+
+
 def one_case(data: Dataset, case: dict[str, Any], networks: int) -> list[dict[str, Any]]:
     """A row for every epoch with an active example in all networks: lists over the trained networks."""
-    network = mlp([data.x.shape[1], *[case["width"]] * (case["depth"] - 1), 1])
-    x, y = data.x[: case["examples"]], data.y[: case["examples"]]
+    network, x = network_of(data, case)
+    y = data.y[: case["examples"]]
     if case["labels"] == "random":
         y = np.random.default_rng(0).permutation(y)
     rate = RATE / case["width"] * case["factor"]
+    if case["network"] is not None:
+        perceptron, flat = network_of(load_flat(data), BASE | {"examples": case["examples"]})
+        rate *= mean_kernel(perceptron, flat) / mean_kernel(network, x)
     schedule = Schedule([rate] * EPOCHS[-1], BATCH, MOMENTUM, "hinge", 0)
     made = predictions(network, x, y, schedule)
     trained = [_trained(network, x, y, rate, seed) for seed in range(networks)]
@@ -245,10 +285,11 @@ def main() -> None:
     p.add_argument("--only", help="cases whose name holds this")
     p.add_argument("--out", type=Path, default=Path("benchmarks/results/forecast.json"))
     chosen = p.parse_args()
-    data = load(chosen.data)
+    data = load_dataset(chosen.data, examples=1000, spectrum_examples=200, seed=0)
     kept: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
-    found = kept.setdefault("digits" if chosen.data == "digits" else "images", {"cases": {}})
-    for name, change in CASES.items():
+    kind = "digits" if chosen.data == "digits" else "images"
+    found = kept.setdefault(kind, {"cases": {}})
+    for name, change in CASES[kind].items():
         if name in found["cases"] or (chosen.only and chosen.only not in name):
             continue
         found["cases"][name] = one_case(data, BASE | change, chosen.networks)

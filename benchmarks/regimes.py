@@ -150,8 +150,11 @@ def _follows(key: str, values: list[float], gap: list[float]) -> dict[str, Any]:
 def load(name: str) -> Dataset:
     """1,000 examples; images averaged over blocks to `PIXELS` a side, and flattened."""
     data = load_dataset(name, examples=1000, spectrum_examples=200, seed=0)
-    if data.x.ndim == 2:
-        return data
+    return data if data.x.ndim == 2 else averaged(data)
+
+
+def averaged(data: Dataset) -> Dataset:
+    """Images averaged over blocks to `PIXELS` a side, flattened, of variance 1."""
     m, side, _, colours = data.x.shape
     block = side // PIXELS
     means = data.x[:, : PIXELS * block, : PIXELS * block].reshape(m, PIXELS, block, PIXELS, block, colours)
