@@ -48,15 +48,16 @@ from simulator import (
 from simulator.streams import Streams
 from validation.data import Dataset, load_dataset
 from validation.measurements.spectrum import describe_spectrum
-from validation.predictions.training import (
+from validation.predictions.linearised import (
     Linearised,
+    Motion,
     Schedule,
-    describe,
     linearised_epochs,
     linearised_networks,
-    moved_weights,
+    moved,
     reader,
 )
+from validation.predictions.training import describe
 from validation.statistics.distances import energy_grid, l1_distance
 from validation.statistics.estimate import estimate, written
 
@@ -96,18 +97,18 @@ def predictions(network: Network, x: Array, y: Array, schedule: Schedule) -> dic
     found: dict[str, dict[int, Any]] = {"R7": {}, "R7m": {}}
     for rung, reads in (("R7", range(0)), ("R7m", range(1, EPOCHS[-1] + 1))):
         steps = linearised_epochs(law, y, schedule, reads, reader(network, x))
-        for epoch, (now, moved) in enumerate(steps):
+        for epoch, (now, motion) in enumerate(steps):
             if epoch in EPOCHS:
-                found[rung][epoch] = describe(now, moved, y, schedule.loss), now.weights, moved
+                found[rung][epoch] = describe(now, moved, y, schedule.loss), now.weights, motion
     return found
 
 
-def foretold_motion(network: Network, x: Array, law: Linearised, moved: Array) -> float:
+def foretold_motion(network: Network, x: Array, law: Linearised, motion: Motion) -> float:
     """Relative change of the kernels of fresh networks whose weights follow the linearised dynamics, on average."""
     assert law.weights is not None
     changes = []
-    for weights, kernel, u in zip(law.weights, law.kernel, moved, strict=True):
-        there = tangent_kernel(network, moved_weights(network, weights, x, u), x)
+    for k, (weights, kernel) in enumerate(zip(law.weights, law.kernel, strict=True)):
+        there = tangent_kernel(network, moved(network, weights, None, x, motion, k)[0], x)
         changes.append(np.linalg.norm(there - kernel) / np.linalg.norm(kernel))
     return float(np.mean(changes))
 
@@ -177,13 +178,13 @@ def one_case(data: Dataset, case: dict[str, Any], networks: int) -> list[dict[st
         row = _row(network, x, y, weights, {rung: made[rung][epoch] for rung in made}, made["R7"][0][0]["c"])
         if row is None:
             break
-        motion = [
+        changes = [
             float(np.linalg.norm(tangent_kernel(network, w, x) - k) / np.linalg.norm(k))
             for w, k in zip(weights, first, strict=True)
         ]
-        described, at, moved = made["R7"][epoch]
+        described, at, motion = made["R7"][epoch]
         law = Linearised(described["outputs"], np.stack([tangent_kernel(network, w, x) for w in at]), weights=at)
-        rows.append({"epoch": epoch, "moved": motion, "foretold": foretold_motion(network, x, law, moved)} | row)
+        rows.append({"epoch": epoch, "moved": changes, "foretold": foretold_motion(network, x, law, motion)} | row)
     return rows
 
 
@@ -228,7 +229,7 @@ def _controls(
     y: Array,
     operators: Sequence[HessianOperator],
     measured: Sequence[SpectralDensity],
-    made: tuple[dict[str, Array], Sequence[Any], Array],
+    made: tuple[dict[str, Array], Sequence[Any], Motion],
     c_start: Array,
 ) -> None:
     """Other coefficients on the signals of fresh networks."""

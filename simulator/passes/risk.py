@@ -17,7 +17,7 @@ from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
 from .losses import Loss, get_loss
-from .propagation import Signals, assemble_gradient, backpropagate, propagate, propagate_output
+from .propagation import Signals, assemble_gradient, backpropagate, linear, propagate, propagate_output
 
 BATCH_SIZE = 128
 
@@ -212,6 +212,38 @@ def output_gradient(
             made = assemble_gradient(network, signals, errors, ops)
             total = [a + b for a, b in zip(total, made, strict=True)]
     return [ops.to_numpy(g) for g in total]
+
+
+def output_derivative(
+    network: Network, weights: Sequence[Any], x: Any, direction: Sequence[Any], backend: str | Backend | None = None
+) -> HostArray:
+    """∇T(x_i)·V for every example (m,), the derivative of the outputs along a direction V of the weights.
+
+    ``direction`` holds one array for each layer, shaped as the weights. T is linear in the weights of one layer once
+    gates are frozen, so the derivative is Σ_l δ_l · (V_l x_{l-1}). It is the adjoint of `output_gradient`:
+    Σ_i c_i ∇T(x_i)·V = (Σ_i c_i ∇T(x_i))·V.
+
+    >>> import numpy as np
+    >>> from simulator import mlp, output_derivative
+    >>> output_derivative(mlp([2, 1]), [np.ones((2, 1))], np.eye(2), [np.array([[3.0], [4.0]])], "numpy").tolist()
+    [3.0, 4.0]
+    """
+    ops = get_backend(backend)
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
+    shapes = network.weight_shapes
+    if (given := [tuple(part.shape) for part in direction]) != shapes:
+        raise ValueError(f"direction has arrays of shapes {given}: expected those of the weights, {shapes}")
+    along = check_weights(network, direction, ops)
+    found = []
+    with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
+        for part in batches(x.shape[0], ops.batch_size):
+            signals = propagate(network, w, ops.asarray(x[part]), ops)
+            errors = backpropagate(network, w, signals, ops.asarray(np.ones(x[part].shape[0])), ops)
+            layers = zip(network.layers, signals.inputs, errors, along, strict=True)
+            terms = [linear(ops, layer, (s, v)) * d for layer, s, d, v in layers]
+            sums = [ops.to_numpy(ops.xp.sum(term, axis=tuple(range(1, term.ndim)))) for term in terms]
+            found.append(np.sum(sums, axis=0))
+    return np.concatenate(found)
 
 
 def order_parameter(

@@ -11,16 +11,17 @@ import numpy as np
 from simulator import TrainingDivergedError, fresh_weights
 from simulator.streams import Streams
 from validation.errors import InsufficientMemoryError
-from validation.predictions.forecast import COLUMNS, Forecast
-from validation.predictions.rung import FORECAST_RUNGS
-from validation.predictions.training import (
+from validation.predictions.forecast import COLUMNS, Forecast, motions
+from validation.predictions.linearised import (
     Linearised,
+    Motion,
     Schedule,
-    describe,
     linearised_epochs,
     linearised_networks,
     reader,
 )
+from validation.predictions.rung import FORECAST_RUNGS
+from validation.predictions.training import describe
 from validation.run.console import Stage
 from validation.run.directory import RunDirectory
 
@@ -106,11 +107,12 @@ def _made(bench: Bench) -> Forecast:
     columns: dict[str, Array] = {}
     for rung in FORECAST_RUNGS:
         reads = _reads(wanted) if FORECAST_RUNGS[rung] else []
-        moves: list[Array] = []
+        moves: list[Motion] = []
         rows = _followed(bench, law, rung, reads, moves)
         columns |= {f"{rung}/{name}": np.stack([row[name] for row in rows]) for name in rows[0]}
         if moves:
-            columns |= {f"{rung}/reads": np.array(reads), f"{rung}/moves": np.stack(moves)}
+            columns |= {f"{rung}/{name}": values for name, values in motions(moves).items()}
+            columns[f"{rung}/reads"] = np.array(reads)
     return Forecast(np.array(wanted), columns)
 
 
@@ -120,8 +122,10 @@ def _reads(wanted: Sequence[int]) -> list[int]:
     return sorted({*range(1, min(OFTEN, last) + 1), *wanted} - {0})
 
 
-def _followed(bench: Bench, law: Linearised, rung: str, reads: list[int], moves: list[Array]) -> list[dict[str, Array]]:
-    """The rows of the recorded epochs, by one rung; what the weights move by at every reading is added to `moves`."""
+def _followed(
+    bench: Bench, law: Linearised, rung: str, reads: list[int], moves: list[Motion]
+) -> list[dict[str, Array]]:
+    """The rows of the recorded epochs, by one rung; the motion before every reading is added to `moves`."""
     data, options, tested = bench.dataset, bench.options, _tested(bench)
     wanted = set(options.record or ())
     test, labels = (None if a is None else a[tested] for a in (data.x_test, data.y_test))
@@ -129,18 +133,18 @@ def _followed(bench: Bench, law: Linearised, rung: str, reads: list[int], moves:
     rates = [options.rate(epoch) for epoch in range(1, last + 1)]
     schedule = Schedule(rates, options.batch_size, options.momentum, options.loss, options.seed)
 
-    def read(before: Linearised, moved: Array) -> Linearised:
-        moves.append(moved)
-        return again(before, moved)
+    def read(before: Linearised, motion: Motion) -> Linearised:
+        moves.append(motion)
+        return again(before, motion)
 
     rows = []
     with Stage(f"predicting the training ({rung})", last, "epochs") as progress:
-        for epoch, (now, moved) in enumerate(linearised_epochs(law, data.y, schedule, reads, read)):
+        for epoch, (now, motion) in enumerate(linearised_epochs(law, data.y, schedule, reads, read)):
             progress.reach(epoch)
             if epoch not in wanted:
                 continue
-            found = describe(now, moved, data.y, options.loss)
-            outputs = now.test_outputs(moved)
+            found = describe(now, motion, data.y, options.loss)
+            outputs = now.test_outputs(motion)
             row = {name: found[name] for name in COLUMNS if name in found}
             row["active_fraction"] = found["active"] / len(data.y)
             row["c"] = found["c"][:, data.spectrum] * (len(data.y) / data.spectrum.size)

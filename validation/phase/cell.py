@@ -17,9 +17,10 @@ from theory import Continuation, ConvergenceError
 from validation.data import Dataset, load_dataset
 from validation.measurements.facts import check_facts
 from validation.measurements.spectrum import describe_spectrum
+from validation.predictions.linearised import Schedule, linearised_epochs, linearised_networks
 from validation.predictions.predict import rung_law
 from validation.predictions.record import POINTS, approximations, density_of, solve_density, too_much
-from validation.predictions.training import Schedule, describe, linearised_epochs, linearised_networks
+from validation.predictions.training import describe
 from validation.run.plain_options import PlainOptions
 from validation.statistics.distances import l1_distance
 
@@ -151,8 +152,8 @@ def _forecast(
     schedule = Schedule(rates, options.batch_size, options.momentum, LOSS, order)
     found: Record = {}
     try:
-        for epoch, (now, moved) in enumerate(linearised_epochs(law, data.y, schedule)):
-            made = describe(now, moved, data.y, LOSS)
+        for epoch, (now, motion) in enumerate(linearised_epochs(law, data.y, schedule)):
+            made = describe(now, motion, data.y, LOSS)
             found = {name: float(made[name][0]) for name in ("risk", "order_parameter")} | {"epochs": epoch}
             if found["risk"] == 0.0:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,10 +12,20 @@ import numpy as np
 from simulator import Network, fresh_weights
 from simulator.streams import Seed, Streams
 
-from .training import moved_weights
+from .linearised import Motion, moved
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("risk", "accuracy", "test_accuracy", "active_fraction", "order_parameter")
+MOTION = ("steps", "velocity", "drift")
+
+
+def motions(kept: Sequence[Motion]) -> dict[str, Array]:
+    """The motions before every reading, as they are kept."""
+    return {
+        "steps": np.stack([one.steps for one in kept]),
+        "velocity": np.stack([one.velocity for one in kept]),
+        "drift": np.array([[one.drift, one.left] for one in kept]),
+    }
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,8 @@ class Forecast:
 
     ``epochs`` (records,). Of every rung ``RUNG/NAME``: ``c`` (records, networks, spectrum examples), ∂ℓ/∂T over the
     number of these examples; `COLUMNS` (records, networks), of which the accuracy on a test may be absent. Where
-    kernels were read again: ``reads``, the epochs after which, and ``moves`` (reads, networks, m), the u before each.
+    kernels were read again: ``reads``, the epochs after which, and the `Motion` before each: ``steps`` and
+    ``velocity`` (reads, networks, m), ``drift`` (reads, 2), a and g.
     """
 
     epochs: Array
@@ -47,11 +58,15 @@ class Forecast:
 
     def weights(self, rung: str, epoch: int, network: Network, index: int, x: Any, seed: Seed, ops: Any) -> list[Array]:
         """The weights of fresh network number `index`, moved along the training examples x where the rung says so."""
-        weights = fresh_weights(network, Streams(seed), index)
+        weights, velocity = fresh_weights(network, Streams(seed), index), None
         reads = self.columns.get(f"{rung}/reads", np.zeros(0))
-        for row in np.flatnonzero(reads <= epoch):
-            weights = moved_weights(network, weights, x, self.columns[f"{rung}/moves"][row, index], ops)
+        for row in np.flatnonzero(reads <= epoch).tolist():
+            weights, velocity = moved(network, weights, velocity, x, self._motion(rung, row), index, ops)
         return weights
+
+    def _motion(self, rung: str, row: int) -> Motion:
+        steps, velocity, drift = (self.columns[f"{rung}/{name}"][row] for name in MOTION)
+        return Motion(steps, velocity, float(drift[0]), float(drift[1]))
 
     def described(self, epoch: int) -> dict[str, dict[str, list[float]]]:
         """What a record keeps: a number of every rung for each of the networks."""

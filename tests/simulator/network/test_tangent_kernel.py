@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import get_backend
-from simulator import HessianOperator, gradient, mlp, order_parameter, output_gradient, tangent_kernel, vgg12
+from simulator import (
+    HessianOperator,
+    gradient,
+    mlp,
+    order_parameter,
+    output_derivative,
+    output_gradient,
+    tangent_kernel,
+    vgg12,
+)
 from simulator.passes import tangent_kernel as module
 from support.cases import BACKENDS, CASES, LOSSES, Case, any_case, assert_close, he_weights
 
@@ -59,6 +68,19 @@ def test_gives_the_order_parameter(case: Case, loss: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[7], CASES[-2]], ids=str)
+def test_derivatives_along_a_direction(case: Case, backend: str) -> None:
+    """J V by the oracle's Jacobian, zeros of a layer included; directions of other shapes are refused."""
+    jacobian, rng = case.oracle().jacobian(case.theta), np.random.default_rng(1)
+    flat = rng.standard_normal(case.theta.size)
+    first, *rest = case.network.unflatten(flat)
+    for direction in ([first, *rest], [np.zeros_like(first), *rest]):
+        found = output_derivative(case.network, case.weights, case.x, direction, backend)
+        assert_close(found, jacobian @ case.network.flatten(direction), 1e-12)
+    with pytest.raises(ValueError, match="direction"):
+        output_derivative(case.network, case.weights, case.x, [flat], backend)
+
+
 @pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[7], CASES[-2]], ids=str)
 def test_sums_of_output_gradients(case: Case, backend: str) -> None:
     """Σ c_i ∇T_i against autograd, zeros among the c; ∇R for c = ∂ℓ/∂T/m."""

@@ -28,15 +28,16 @@ from support.cases import CASES, LOSSES, Array, Case, he_weights
 from theory import infinite_width_kernel
 from validation import fresh_density, predict_spectrum, predict_training
 from validation.measurements.spectrum import describe_spectrum
-from validation.predictions.forecast import Forecast
+from validation.predictions.forecast import Forecast, motions
 from validation.predictions.fresh import describe_fresh
-from validation.predictions.training import (
+from validation.predictions.linearised import (
     Linearised,
+    Motion,
     linearised_epochs,
     linearised_networks,
     reader,
-    schedule_of,
 )
+from validation.predictions.training import schedule_of
 
 SCHEDULE: dict[str, Any] = {"batch_size": 4, "momentum": 0.9, "seed": 3}
 
@@ -89,10 +90,13 @@ def test_one_step_is_right_to_second_order() -> None:
     assert errors[1] < 0.02 * errors[0]
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("case", [CASES[2], CASES[7]], ids=str)
-def test_kernels_read_at_every_step_are_training_itself(case: Case) -> None:
-    """Full batches without momentum: every step is linear about the weights at which it begins."""
-    settings: dict[str, Any] = {"batch_size": case.examples, "learning_rate": 0.01, "loss": "logistic", "seed": 1}
+def test_kernels_read_at_every_step_are_training_itself(case: Case, momentum: float) -> None:
+    """Full batches: every step is linear about the weights at which it begins, and goes on with their velocity."""
+    settings: dict[str, Any] = {
+        "batch_size": case.examples, "learning_rate": 0.01, "momentum": momentum, "loss": "logistic", "seed": 1,
+    }  # fmt: skip
     law = predict_training(case.network, case.x, case.y, epochs=5, weights=case.weights, reads=range(1, 6), **settings)
     still = predict_training(case.network, case.x, case.y, epochs=5, weights=case.weights, **settings)
     for state in train_epochs(*case.problem, epochs=5, **settings):
@@ -122,16 +126,17 @@ def test_the_weights_of_moved_networks_are_found_again() -> None:
     network, (x, y) = mlp([6, 20, 1]), problem()
     schedule = schedule_of(0.05, 4, 8, 0.9, "hinge", 5)
     law = linearised_networks(network, x, [fresh_weights(network, Streams(5), k) for k in range(2)])
-    moves, outputs = [], []
+    kept, outputs = [], []
     again = reader(network, x)
 
-    def read(before: Linearised, moved: Array) -> Linearised:
-        moves.append(moved)
-        return again(before, moved)
+    def read(before: Linearised, motion: Motion) -> Linearised:
+        kept.append(motion)
+        return again(before, motion)
 
-    for now, moved in linearised_epochs(law, y, schedule, (2, 4), read):
-        outputs.append(now.outputs(moved))
-    forecast = Forecast(np.array([0, 2, 4]), {"R7m/reads": np.array([2, 4]), "R7m/moves": np.stack(moves)})
+    for now, motion in linearised_epochs(law, y, schedule, (2, 4), read):
+        outputs.append(now.outputs(motion))
+    columns = {"reads": np.array([2, 4]), **motions(kept)}
+    forecast = Forecast(np.array([0, 2, 4]), {f"R7m/{name}": values for name, values in columns.items()})
     for epoch in (0, 2, 4):
         for k in range(2):
             weights = forecast.weights("R7m", epoch, network, k, x, 5, None)
