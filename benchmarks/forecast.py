@@ -99,7 +99,7 @@ def predictions(network: Network, x: Array, y: Array, schedule: Schedule) -> dic
         steps = linearised_epochs(law, y, schedule, reads, reader(network, x))
         for epoch, (now, motion) in enumerate(steps):
             if epoch in EPOCHS:
-                found[rung][epoch] = describe(now, moved, y, schedule.loss), now.weights, motion
+                found[rung][epoch] = describe(now, motion, y, schedule.loss), now.weights, motion
     return found
 
 
