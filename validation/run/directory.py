@@ -162,7 +162,7 @@ class RunDirectory:
 
     def save_record(self, epoch: int, record: Mapping[str, Any]) -> None:
         """Keep what is known of the record of an epoch."""
-        write_json(self.record_path(epoch), {"run": self._run, "epoch": epoch, "record": dict(record)})
+        write_json(self.record_path(epoch), {"run": self._run, "epoch": epoch, "record": dict(record)}, None)
 
     def load_record(self, epoch: int) -> dict[str, Any]:
         """What is known of a record that is not in the report yet; empty where nothing is."""

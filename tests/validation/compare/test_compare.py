@@ -236,7 +236,8 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'run' / 'report.html'}")
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert (again.returncode, again.stdout) == (2, "")
+    said = [line for line in again.stdout.splitlines() if "reading the data" not in line]  # a slow machine says so
+    assert (again.returncode, said) == (2, [])
     assert again.stderr.count("\n") == 1
     assert "add --resume to go on" in again.stderr
 
