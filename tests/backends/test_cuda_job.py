@@ -19,9 +19,11 @@ from theory import continued
 from validation.compare.__main__ import main
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-IMAGES = "--network seq:conv4,pool,conv5,dense4 --epochs 2 --record 0,2 --batch-size 5 --examples 24 "
-DIGITS = "--data digits --network mlp:6x5 --epochs 2 --record 0,2 --examples 60 "
-SMALL = "--spectrum-examples 6 --probes 2 --steps 4 --draws 1 --prediction-seconds 2 --quick"
+EPOCHS = "--epochs 1 --record 1" if REDUCED else "--epochs 2 --record 0,2"
+IMAGES = f"--network seq:conv4,pool,conv5,dense4 {EPOCHS} --batch-size 5 --examples {10 if REDUCED else 24} "
+DIGITS = f"--data digits --network mlp:6x5 {EPOCHS} --examples {20 if REDUCED else 60} "
+SIZES = "--spectrum-examples 4 --probes 1 --steps 3" if REDUCED else "--spectrum-examples 6 --probes 2 --steps 4"
+SMALL = f"{SIZES} --draws 1 --prediction-seconds 2 --quick"
 CASES = {"images": IMAGES, "images in TF32": "--tf32 " + IMAGES, "digits": DIGITS}
 
 

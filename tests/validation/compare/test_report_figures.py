@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from copy import deepcopy
@@ -51,8 +52,14 @@ def drawn(case: str, name: str) -> Figure:
 
 every_figure = pytest.mark.parametrize("name", figures.figures_of(report("digits")))
 LARGE = ("twelve layers", "one probe", "no live circuit")  # the first takes ten seconds a figure
+REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 every_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in LARGE)) for case in CASES]
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * (case in LARGE))
+        for case in CASES
+        if not REDUCED or case not in LARGE[1:]
+    ],
 )
 
 

@@ -19,6 +19,7 @@ from validation.errors import InsufficientMemoryError
 from validation.run import budget as memory
 from validation.run.budget import Memory, available, duration, parse_size, peak, resident, size
 
+REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc, on Linux only")
 
 
@@ -93,7 +94,7 @@ def test_a_network_beyond_memory_is_refused_before_it_is_drawn(
 
 @LINUX
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["state", "moments", "prediction", "entries"])
+@pytest.mark.parametrize("step", ["state", "prediction"] if REDUCED else ["state", "moments", "prediction", "entries"])
 def test_estimates_are_within_a_factor_of_two_of_the_peak(step: str) -> None:
     """In a fresh process for each, as `benchmarks/memory.py` does for larger cases."""
     command = [sys.executable, "benchmarks/memory.py", "--step", step, "--case", "small"]
