@@ -5,7 +5,8 @@ what the theory makes of them. Rungs R0 to R2 of the ladder live in `laws` and `
 `dyson`, the iteration that solves them in `fixed_point`. Matrix Dyson equations are in `matrix_dyson` (their
 map in `siegel`), the covariance operators that they take in `covariance`, eigenvalues outside the support in
 `outliers`, in the plainest case `spikes`; sums of matrices that know nothing of one another in `free_sum`. Rungs R4
-to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of `signals`; R3 and R4 start from the kernels of `population`. `tails` counts the eigenvalues far out.
+to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of `signals`; R3 and R4
+start from the kernels of `population`. `tails` counts the eigenvalues far out.
 
 Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """

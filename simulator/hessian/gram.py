@@ -91,8 +91,8 @@ def gram_spectrum(kernel: Any, coefficients: Any, size: int, precision: float = 
     """The spectrum of Σ_i d_i ∇T_i ∇T_i^T (size, size) from K_ij = ∇T_i · ∇T_j (m, m) and d (m,) ≥ 0.
 
     Eigenvalues below the rounding of the m × m problem, m times the `precision` of K times the largest, are returned as
-    they come out but never below 0, and have no eigenvector. Raises `ValueError` for arrays that do not fit one another, for a kernel that is
-    not symmetric and for a negative d: D^½ K D^½ is then not symmetric, use a dense matrix.
+    they come out but never below 0, and have no eigenvector. Raises `ValueError` for arrays that do not fit one
+    another, for a kernel that is not symmetric, and for a negative d, of which the Gram matrix would need the root.
 
     >>> import numpy as np
     >>> from simulator import gram_spectrum
@@ -195,7 +195,8 @@ def fisher_spectrum(
 
     >>> import numpy as np
     >>> from simulator import fisher_spectrum, mlp
-    >>> fisher_spectrum(mlp([2, 1]), [np.zeros((2, 1))], np.array([[2.0, 0.0], [0.0, 4.0]]), backend="numpy").eigenvalues
+    >>> x = np.array([[2.0, 0.0], [0.0, 4.0]])
+    >>> fisher_spectrum(mlp([2, 1]), [np.zeros((2, 1))], x, backend="numpy").eigenvalues
     array([2. , 0.5])
     """
     ops = get_backend(backend)

@@ -81,7 +81,7 @@ def test_spikes_refuse_what_is_no_law() -> None:
         isotropic_spikes([1.0], [0.0, 1.0], [1.0])
 
 
-def atoms(values: np.ndarray):  # noqa: ANN201
+def atoms(values: np.ndarray):
     return lambda z: np.mean(1.0 / (values - z[..., None]), axis=-1)
 
 

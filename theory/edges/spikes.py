@@ -45,7 +45,9 @@ def isotropic_spikes(strengths: ArrayLike, nodes: ArrayLike, weights: ArrayLike)
     """
     theta, x, w = (np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (strengths, nodes, weights))
     if not (theta > 0.0).all() or not np.isfinite(theta).all():
-        raise ValueError(f"strengths are {theta.tolist()}, expected finite numbers > 0; mirror the law for negative ones")
+        raise ValueError(
+            f"strengths are {theta.tolist()}, expected finite numbers > 0; mirror the law for negative ones"
+        )
     if x.ndim != 1 or x.shape != w.shape or (w < 0.0).any() or not abs(float(w.sum()) - 1.0) < 1e-6:
         raise ValueError(
             f"nodes have shape {x.shape}, weights {w.shape} with sum {float(w.sum()):.6g}: expected (k,) both and sum 1"
