@@ -46,15 +46,15 @@ def test_spikes_agree_with_the_general_outliers() -> None:
 
 def test_spikes_of_a_large_random_matrix() -> None:
     """Three directions beside a matrix that is no Wigner matrix: positions and overlaps to the size of N^{-1/2}."""
-    rng, n = np.random.default_rng(3), 1200
+    rng, n = np.random.default_rng(3), 600
     values = np.concatenate([np.zeros(n // 2), rng.exponential(size=n // 2) - 1.0])
     turn = np.linalg.qr(rng.standard_normal((n, 3)))[0]
     theta = np.array([12.0, 20.0, 35.0])
     found, vectors = np.linalg.eigh(np.diag(values) + (turn * theta) @ turn.T)
     predicted = isotropic_spikes(theta, values, np.full(n, 1.0 / n))
-    assert found[-3:] == pytest.approx(predicted.positions, rel=0.02)
+    assert found[-3:] == pytest.approx(predicted.positions, rel=0.03)
     overlaps = np.sum(turn * vectors[:, -3:], axis=0) ** 2
-    assert overlaps == pytest.approx(predicted.overlaps, abs=0.02)
+    assert overlaps == pytest.approx(predicted.overlaps, abs=0.03)
 
 
 @given(
@@ -101,13 +101,13 @@ def test_coins_add_to_the_arcsine_law() -> None:
 
 def test_free_sum_of_turned_matrices() -> None:
     """Two matrices of fixed spectra, one turned at random, and the order of the two does not matter."""
-    rng, n = np.random.default_rng(5), 700
-    first, second = rng.standard_normal(n) ** 3, np.where(np.arange(n) < 70, 4.0, 0.0)
+    rng, n = np.random.default_rng(5), 300
+    first, second = rng.standard_normal(n) ** 3, np.where(np.arange(n) < 30, 4.0, 0.0)
     turn = np.linalg.qr(rng.standard_normal((n, n)))[0]
     values = np.linalg.eigvalsh(np.diag(first) + (turn * second) @ turn.T)
-    z = np.linspace(-4, 8, 25) + 0.3j
+    z = np.linspace(-4, 8, 13) + 0.5j
     g = free_sum(atoms(first), atoms(second), z)
-    assert np.abs(g - np.mean(1.0 / (values - z[:, None]), axis=1)).max() < 0.01
+    assert np.abs(g - np.mean(1.0 / (values - z[:, None]), axis=1)).max() < 0.02
     assert np.abs(free_sum(atoms(second), atoms(first), z) - g).max() < 1e-6
 
 

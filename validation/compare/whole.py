@@ -82,7 +82,7 @@ def _measure(
         law = SpectralDensity.from_recurrence(record["spectrum"]["alpha"], record["spectrum"]["beta"], n)
         rng = streams("whole eigenvectors", epoch)
         made |= describe_largest((operators[0], operators[1]), weights, x, y, found, law, rng)
-        made["squares"] = describe_squares(record["spectrum"], made["spectrum"], found)
+        made["squares"] = describe_squares(record["spectrum"], operators[1], weights, x, found, rng)
         sums = describe_sums(made["spectrum"], record["spectrum"], found.gauss_newton, options.eta, n)
         made["predictions"] |= sums
         stages.keep()

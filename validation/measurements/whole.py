@@ -6,6 +6,7 @@ H = Σ c_i ∇²T_i is the residual part, which the paper calls the Hessian in a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from validation.statistics.estimate import combined
 from .facts import TF32_TOLERANCE, TOLERANCES
 
 Array = np.ndarray[Any, Any]
+RANDOM = 8  # random combinations of the other eigenvectors of G behind tr HG
 COUNT = 5
 """Largest eigenvalues of H + G whose eigenvectors are looked at, and eigenvectors of G beside them."""
 BASIS, ACCURACY, RESTARTS = 60, 1e-6, 30
@@ -155,11 +157,12 @@ def describe_largest(
     operators  H + G and H; ``residual`` the measured spectrum of H
 
     ``largest``: of every rank, ``whole`` λ_k of H + G; ``gauss_newton`` θ_k of G; ``shift`` u_k^T H u_k; ``action``
-    ||H u_k|| over the rms of H, 1 for a direction that knows nothing of H; ``overlap`` (v_k·u_k)² of the eigenvectors
-    of equal rank, ``span`` the share of v_k in the leading eigenvectors of G together; ``classes``: the share of u_k in
-    the span of the two classes' means of √ℓ'' ∇T [Papyan2019]; ``gradient`` (v_k·∇R)²/||∇R||²; ``spiked`` and ``spiked_overlap``: λ_k and (v_k·u_k)² for directions that know nothing of H
-    (`theory.isotropic_spikes`). ``error``: ||(H + G)v - λv||/λ at most. Where ARPACK does not converge ``left_out``
-    says so and ``largest`` is empty.
+    ||H u_k|| over the rms of H, 1 for a direction that knows nothing of H, give or take ``action_chance``, the
+    standard deviation over random directions; ``overlap`` (v_k·u_k)² of the eigenvectors of equal rank, ``span`` the
+    share of v_k in the leading eigenvectors of G together; ``classes``: the share of u_k in the span of the two
+    classes' means of √ℓ'' ∇T [Papyan2019]; ``gradient`` (v_k·∇R)²/||∇R||²; ``spiked`` and ``spiked_overlap``: λ_k and
+    (v_k·u_k)² for directions that know nothing of H (`theory.isotropic_spikes`). ``error``: ||(H + G)v - λv||/λ.
+    Where ARPACK does not converge ``left_out`` says so and ``largest`` is empty.
     """
     whole, bare = operators
     law, n = found.gauss_newton, whole.shape[0]
@@ -188,6 +191,7 @@ def describe_largest(
         "gauss_newton": law.eigenvalues[:count],
         "shift": np.sum(u * moved, axis=0),
         "action": np.linalg.norm(moved, axis=0) / residual.rms if residual.rms > 0.0 else np.zeros(count),
+        "action_chance": np.full(count, _chance(*_rule(residual), n)),
         "overlap": np.diag(squares),
         "span": squares.sum(axis=0),
         "classes": classes,
@@ -204,6 +208,15 @@ def _rule(spectrum: SpectralDensity) -> tuple[Array, Array]:
     return spectrum.nodes.ravel(), spectrum.weights.ravel() / len(spectrum.weights)
 
 
+def _chance(nodes: Array, weights: Array, n: int) -> float:
+    """Standard deviation of ||H u||/rms over random u: Var u^T H² u ≤ (2/N) (tr H⁴/N - (tr H²/N)²), to first order."""
+    top = float(np.abs(nodes).max())
+    if top == 0.0:
+        return 0.0
+    second, fourth = (float(weights @ (nodes / top) ** power) for power in (2, 4))
+    return math.sqrt(max(fourth / second**2 - 1.0, 0.0) / (2.0 * n))
+
+
 def class_shares(found: Gradients, y: Array) -> Array:
     """The share of every eigenvector u_k of G in the span of the classes' means of g_i = √ℓ''_i ∇T_i; (k,).
 
@@ -218,20 +231,39 @@ def class_shares(found: Gradients, y: Array) -> Array:
     return np.clip(shares, 0.0, 1.0)
 
 
-def describe_squares(residual: dict[str, Any], whole: dict[str, Any], found: Gradients) -> dict[str, Any]:
-    """tr H²/N, tr G²/N and tr(H + G)²/N, of which G's is exact, and what is left for 2 tr HG/N, with standard errors.
+def describe_squares(
+    residual: dict[str, Any],
+    bare: HessianOperator,
+    weights: Sequence[Array],
+    x: Array,
+    found: Gradients,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """tr H²/N, tr G²/N, 2 tr HG/N and their sum tr(H + G)²/N, with standard errors.
 
-    ``residual`` and ``whole`` are records of spectra (`describe_spectrum`).
+    ``residual`` is the record of H's measured spectrum, ``bare`` its operator. tr G² is exact. tr HG = Σ_k θ_k
+    u_k^T H u_k: the leading `COUNT` terms are exact, the others the mean of w^T H w over w = Σ_k ±√θ_k u_k with random
+    signs. The few far eigenvalues of G hold most of tr(H + G)², which random probes in all directions hardly ever meet.
     """
-    squares = {name: _square(law) for name, law in (("residual", residual), ("whole", whole))}
-    exact = found.gauss_newton.rms**2
-    values = {name: square for name, (square, _) in squares.items()}
-    cross = values["whole"] - values["residual"] - exact
-    return {
-        **{name: {"value": square, "standard_error": error} for name, (square, error) in squares.items()},
-        "gauss_newton": {"value": exact, "standard_error": 0.0},
-        "cross": {"value": cross, "standard_error": combined(*(error for _, error in squares.values()))},
-    }
+    law = found.gauss_newton
+    roots = np.sqrt(law.eigenvalues)
+    rows = [law.loadings[:, k] * roots[k] for k in range(min(COUNT, law.rank))]
+    rest = (law.loadings * roots)[:, len(rows) : law.rank]
+    n_random = RANDOM if rest.shape[1] else 0
+    rows += list((rest @ (rng.integers(0, 2, (rest.shape[1], n_random)) * 2.0 - 1.0)).T)
+    w = np.stack([_gradient_sum(bare.network, weights, x, row, bare.backend) for row in rows], axis=1)
+    forms = np.sum(w * (bare @ w.astype(bare.dtype)).astype(np.float64), axis=0)
+    first, drawn = forms[: len(rows) - n_random], forms[len(rows) - n_random :]
+    n = law.size
+    spread = float(drawn.std(ddof=1)) / np.sqrt(n_random) if n_random else 0.0
+    cross = 2.0 * (float(first.sum()) + (float(drawn.mean()) if n_random else 0.0)) / n
+    square, error = _square(residual)
+    parts: dict[str, tuple[float, float | None]] = {
+        "residual": (square, error), "gauss_newton": (law.rms**2, 0.0), "cross": (cross, 2.0 * spread / n),
+    }  # fmt: skip
+    total = sum(value for value, _ in parts.values())
+    parts["whole"] = total, combined(*(error for _, error in parts.values()))
+    return {name: {"value": value, "standard_error": error} for name, (value, error) in parts.items()}
 
 
 def _square(law: dict[str, Any]) -> tuple[float, float | None]:

@@ -11,11 +11,14 @@ import numpy as np
 from backends import Backend
 from simulator import Ensemble, GramSpectrum, Network, SpectralDensity
 from theory import ConvergenceError, free_sum
-from validation.statistics.distances import l1_distance, w1_distance
+from validation.statistics.bulk import SIZES, log_density
+from validation.statistics.distances import l1_distance, trapezoid_weights, w1_distance
+from validation.statistics.extremes import SIDES
 
 from .sampled import ensemble_of
 
 Array = np.ndarray[Any, Any]
+Transform = Callable[[Array], Array]
 WHOLE_RUNGS = ("RE", "REp8", "RK")
 """The sampled rungs that draw H. G stays as measured where the signals do (RE, REp8), and is the draw's own in RK."""
 SUMS = {
@@ -52,35 +55,44 @@ def describe_sums(
     the rms of H + G. ``l1_standard_error``: what the distance would be for two equal laws. Where the free sum does not
     converge it is left out and ``left_out`` has the reason.
     """
-    rms, grid = whole["rms"], np.array(whole["energies"])
     law = SpectralDensity.from_recurrence(residual["alpha"], residual["beta"], n)
-    z = (grid + 1j * eta) * rms
 
     def of_residual(points: Array) -> Array:
         mean: Array = law.terminated_stieltjes(points).mean(axis=-1)
         return mean
 
-    made: dict[str, dict[str, Any]] = {}
     exact, both = whole["l1_standard_error"], _error(whole["l1_standard_error"], residual["l1_standard_error"])
-    transforms: dict[str, tuple[Callable[[], Array], float | None]] = {
-        "H": (lambda: of_residual(z), both),
-        "G": (lambda: gauss_newton.stieltjes(z), exact),
-        "free": (lambda: free_sum(of_residual, gauss_newton.stieltjes, z), both),
+    laws: dict[str, tuple[Transform, float | None]] = {
+        "H": (of_residual, both),
+        "G": (gauss_newton.stieltjes, exact),
+        "free": (lambda points: free_sum(of_residual, gauss_newton.stieltjes, points), both),
     }
-    for name, (transform, error) in transforms.items():
+    made: dict[str, dict[str, Any]] = {}
+    for name, (transform, error) in laws.items():
         try:
-            density = rms * transform().imag / np.pi
+            made[name] = _distances(whole, transform, eta) | {"l1_standard_error": error}
         except ConvergenceError as problem:
             made[name] = {"left_out": str(problem)}
-            continue
-        measured = np.array(whole["density"])
-        made[name] = {
-            "l1": l1_distance(grid, measured, density),
-            "w1": w1_distance(grid, measured, density),
-            "l1_standard_error": error,
-            "density": density.tolist(),
-        }
     return made
+
+
+def _distances(whole: dict[str, Any], transform: Transform, eta: float) -> dict[str, Any]:
+    """L1 and W1 of densities, the distance of the laws of log|λ|, and the density, in units of the rms of H + G."""
+    rms, grid, measured = whole["rms"], np.array(whole["energies"]), np.array(whole["density"])
+
+    def scaled(z: Array) -> Array:
+        g: Array = rms * transform(np.asarray(rms * z, dtype=np.complex128))
+        return g
+
+    density = scaled(grid + 1j * eta).imag / np.pi
+    weights = trapezoid_weights(np.log(SIZES))
+    gaps = [float(weights @ np.abs(whole["bulk"][name] - log_density(scaled, sign))) for name, sign in SIDES.items()]
+    return {
+        "l1": l1_distance(grid, measured, density),
+        "w1": w1_distance(grid, measured, density),
+        "log_distance": sum(gaps),
+        "density": density.tolist(),
+    }
 
 
 def _error(one: float | None, other: float | None) -> float | None:

@@ -45,13 +45,13 @@ def assert_spectrum(found: GramSpectrum, dense: np.ndarray, tolerance: float = 1
     assert found.rms == pytest.approx(np.sqrt(np.sum(dense**2) / n), rel=1e-11, abs=1e-300)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", BENT)
 @pytest.mark.parametrize("case", SMALL, ids=str)
-def test_gauss_newton_is_that_of_the_dense_matrix(case: Case, loss: str, backend: str) -> None:
+def test_gauss_newton_is_that_of_the_dense_matrix(case: Case, loss: str) -> None:
     oracle = case.oracle(loss)
     dense = outer_sum(oracle.jacobian(case.theta), oracle.curvature(case.theta))
-    assert_spectrum(gauss_newton_spectrum(*case.problem, loss, backend=backend), dense)
+    for backend in BACKENDS if case in FEW else BACKENDS[:1]:
+        assert_spectrum(gauss_newton_spectrum(*case.problem, loss, backend=backend), dense)
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
@@ -59,8 +59,8 @@ def test_kernel_and_fisher_are_those_of_the_dense_matrices(case: Case) -> None:
     oracle = case.oracle()
     jacobian, t = oracle.jacobian(case.theta), oracle.output(case.theta)
     p, m = 1.0 / (1.0 + np.exp(-t)), len(t)
-    assert_spectrum(kernel_spectrum(*case.problem[:3]), outer_sum(jacobian, np.full(m, 1.0 / m)))
-    assert_spectrum(fisher_spectrum(*case.problem[:3]), outer_sum(jacobian, p * (1 - p) / m))
+    assert_spectrum(kernel_spectrum(*case.problem[:3], backend="numpy"), outer_sum(jacobian, np.full(m, 1.0 / m)))
+    assert_spectrum(fisher_spectrum(*case.problem[:3], backend="numpy"), outer_sum(jacobian, p * (1 - p) / m))
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
@@ -73,12 +73,12 @@ def test_fisher_is_the_mean_of_squared_scores(case: Case) -> None:
             probability = 1.0 / (1.0 + np.exp(-y * output))
             score = (1.0 - probability) * y * row  # ∇ log σ(yT)
             total += probability * np.outer(score, score) / len(t)
-    assert_spectrum(fisher_spectrum(*case.problem[:3]), total, 1e-11)
+    assert_spectrum(fisher_spectrum(*case.problem[:3], backend="numpy"), total, 1e-11)
 
 
 def test_fisher_is_gauss_newton_of_the_logistic_loss_whatever_the_labels() -> None:
     case = FEW[1]
-    fisher = fisher_spectrum(*case.problem[:3])
+    fisher = fisher_spectrum(*case.problem[:3], backend="numpy")
     for y in (case.y, -case.y):
         found = gauss_newton_spectrum(case.network, case.weights, case.x, y, "logistic")
         assert_close(found.eigenvalues, fisher.eigenvalues, 1e-13)
@@ -92,7 +92,7 @@ def test_piecewise_linear_losses_have_none(case: Case, loss: str) -> None:
     assert not found.loadings.any()
     assert (found.rank, found.trace, found.rms, found.participation) == (0, 0.0, 0.0, 0.0)
     assert found.stieltjes(1j) == pytest.approx(1j)  # the atom at 0 alone
-    assert kernel_spectrum(*case.problem[:3]).rank > 0
+    assert kernel_spectrum(*case.problem[:3], backend="numpy").rank > 0
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
@@ -123,7 +123,7 @@ def test_any_network(case: Case) -> None:
 
 def test_more_examples_than_weights_leave_no_false_zeros() -> None:
     case = Case("narrow", (2,), (("dense", 1),), examples=7)
-    found = kernel_spectrum(*case.problem[:3])
+    found = kernel_spectrum(*case.problem[:3], backend="numpy")
     assert found.eigenvalues.shape == (2,)
     assert_spectrum(found, case.x.T @ case.x / 7)
 
@@ -134,7 +134,9 @@ def test_transform_and_density_are_sums_over_all_eigenvalues() -> None:
     oracle = case.oracle("logistic")
     values = np.linalg.eigvalsh(outer_sum(oracle.jacobian(case.theta), oracle.curvature(case.theta)))
     z = np.array([[0.3 + 0.1j, -0.2 + 0.5j]])
-    assert_close(found.stieltjes(z), np.mean(1.0 / (values - z[..., None]), axis=-1), 1e-11)
+    g, expected = found.stieltjes(z), np.mean(1.0 / (values - z[..., None]), axis=-1)
+    assert g.shape == z.shape
+    assert_close(np.stack([g.real, g.imag]), np.stack([expected.real, expected.imag]), 1e-11)
     energies = np.linspace(-1, 1, 5)
     smoothed = np.mean(0.1 / np.pi / ((values - energies[:, None]) ** 2 + 0.01), axis=1)
     assert_close(found.density(energies, 0.1), smoothed, 1e-11)
@@ -166,10 +168,11 @@ def test_float32(backend: str) -> None:
 
 def test_a_kernel_at_hand_is_used() -> None:
     case = FEW[1]
-    doubled = 2.0 * tangent_kernel(*case.problem[:3])
+    three = case.problem[:3]
+    doubled = 2.0 * tangent_kernel(*three)
     for found, plain in (
-        (kernel_spectrum(*case.problem[:3], kernel=doubled), kernel_spectrum(*case.problem[:3])),
-        (fisher_spectrum(*case.problem[:3], kernel=doubled), fisher_spectrum(*case.problem[:3])),
+        (kernel_spectrum(*three, kernel=doubled), kernel_spectrum(*three)),
+        (fisher_spectrum(*three, kernel=doubled), fisher_spectrum(*three)),
         (gauss_newton_spectrum(*case.problem, kernel=doubled), gauss_newton_spectrum(*case.problem)),
     ):
         assert_close(found.eigenvalues, 2.0 * plain.eigenvalues, 1e-12)
@@ -184,7 +187,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="not symmetric"):
         gram_spectrum([[1.0, 1.0], [0.0, 1.0]], np.ones(2), 5)
     with pytest.raises(ValueError, match="not finite"):
-        gram_spectrum(eye * np.inf, np.ones(2), 5)
+        gram_spectrum([[np.inf, 0.0], [0.0, 1.0]], np.ones(2), 5)
     with pytest.raises(ValueError, match="size 0"):
         gram_spectrum(eye, np.ones(2), 0)
     network = mlp([2, 1])

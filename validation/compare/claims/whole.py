@@ -8,6 +8,7 @@ from validation.predictions.rung import title_of
 from validation.predictions.whole import WHOLE_RUNGS
 from validation.statistics.claim import Claim, Record
 from validation.statistics.decide import Held, all_of, at_least, at_most, l1_at_most
+from validation.statistics.estimate import combined, told
 
 from .predictions import CLOSE
 
@@ -15,7 +16,8 @@ NEAR = 0.1  # of the largest eigenvalue, up to which a prediction of it is suppo
 SAME = 0.9  # squared overlap from which on two eigenvectors are one and the same
 SPIKED = 0.05  # of position and of overlap, up to which the law of isotropic directions is supported
 CLASSES = 0.5  # of an eigenvector of G, in the means of the classes
-SYMMETRIC, SKEWED = 0.2, 0.5  # |tr λ³|/tr |λ|³ of a symmetric spectrum at most, of one that is not at least
+STRETCH = 2.0  # rms of H by which it may move a direction that it does not know
+SKEWED = 0.5  # of tr λ³/tr |λ|³ in H + G beyond what it is in H
 
 FACTS = {
     "trace": "tr(H + G) = tr G, by the diagonal of the operator and by the Gram matrix of gradients",
@@ -39,7 +41,9 @@ def judge_whole(records: Sequence[Record]) -> list[Claim]:
         *(_largest(rung, bent) for rung in WHOLE_RUNGS),
         _free(bent),
         _outliers(bent),
+        _further(bent),
         _spiked(bent),
+        _alignment(bent),
         _classes(bent),
         _symmetry(bent),
         *claims,
@@ -67,12 +71,14 @@ def _l1(made: Sequence[Record]) -> tuple[str, Held]:
 
 def _prediction(rung: str, bent: Sequence[Record]) -> Claim:
     """Beside the distance of H alone: where G is small against H, every law of H is near that of H + G."""
-    said, held = _l1(_distances(rung, bent))
-    alone = _range([p["l1"] for p in _distances("H", bent)], ".3f")
+    made, alone = (_distances(name, bent) for name in (rung, "H"))
+    said, held = _l1(made)
+    logs, without = (_range([p["log_distance"] for p in part], ".3f") for part in (made, alone))
     return Claim(
         f"whole.prediction.{rung}", f"fig. 8a, {rung}",
-        f"the spectrum of H + G follows from what {rung} knows, with G from the same signals: {title_of(rung)}",
-        f"{said}; H without G {alone}", f"L1 ≤ {CLOSE:g} at every epoch, by one standard error", held,
+        f"the spectrum of H + G follows from what {rung} knows and G from the same signals: {title_of(rung)}",
+        f"{said}; log distance {logs}, of H without G {without}",
+        f"L1 ≤ {CLOSE:g} at every epoch, by one standard error", held,
     )  # fmt: skip
 
 
@@ -121,17 +127,43 @@ def _outliers(bent: Sequence[Record]) -> Claim:
     )  # fmt: skip
 
 
+def _further(bent: Sequence[Record]) -> Claim:
+    """The same of all that were looked at: how far the worst of them is off, epoch by epoch."""
+    worst = {
+        r["epoch"]: max(abs(row["whole"] / row["gauss_newton"] - 1.0) for row in r["whole"]["largest"])
+        for r in bent if r["whole"]["largest"]
+    }  # fmt: skip
+    said = ", ".join(f"{100 * value:.2g} % at epoch {epoch}" for epoch, value in worst.items())
+    return Claim(
+        "whole.outliers.five", "H + G", "the five largest eigenvalues of H + G are those of G, rank by rank",
+        f"the worst is off by {said}" if worst else None, f"each within {100 * NEAR:g} % at every epoch",
+        all_of(at_most(value, NEAR, 0.0) for value in worst.values()),
+    )  # fmt: skip
+
+
 def _spiked(bent: Sequence[Record]) -> Claim:
-    """Whether H moves the outlier as it would one in a direction drawn at random."""
+    """A direction far beyond all of H stays where it is whatever H does: see `_alignment` for what H does to it."""
     ratios = _leading(bent, lambda row: row["whole"] / row["spiked"])
     gaps = _leading(bent, lambda row: row["overlap"] - row["spiked_overlap"])
-    actions = _leading(bent, lambda row: row["action"])
     return Claim(
-        "whole.spiked", "H + G", "G's largest direction knows nothing of H: the outlier follows the law of spikes",
-        f"position over that of the law {_range(ratios)}, overlap less that of the law {_range(gaps)}; H moves the "
-        f"direction by {_range(actions)} rms" if ratios else None,
+        "whole.spiked", "H + G", "the outlier lies where the law of spikes in random directions puts it",
+        f"position over that of the law {_range(ratios)}, overlap less that of the law {_range(gaps)}"
+        if ratios else None,
         f"both within {SPIKED:g} at every epoch",
         all_of([*(at_most(abs(v - 1.0), SPIKED, 0.0) for v in ratios), *(at_most(abs(v), SPIKED, 0.0) for v in gaps)]),
+    )  # fmt: skip
+
+
+def _alignment(bent: Sequence[Record]) -> Claim:
+    """Whether G's largest direction is a random one to H, by the length of H u."""
+    rows = [r["whole"]["largest"][0] for r in bent if r["whole"]["largest"]]
+    actions, chances = ([row[name] for row in rows] for name in ("action", "action_chance"))
+    return Claim(
+        "whole.alignment", "H + G", "H does not know G's largest direction u: it moves u as any other",
+        f"‖Hu‖ over the rms of H {_range(actions)}; of random directions 1 ± {max(chances):.2g} at most"
+        if rows else None,
+        f"‖Hu‖ at most {STRETCH:g} rms at every epoch, by two standard deviations of random directions",
+        all_of(at_most(value, STRETCH, chance) for value, chance in zip(actions, chances, strict=True)),
     )  # fmt: skip
 
 
@@ -146,25 +178,17 @@ def _classes(bent: Sequence[Record]) -> Claim:
 
 def _symmetry(bent: Sequence[Record]) -> Claim:
     """The paper's reservation, put as a test: the matrix in a decomposed form is symmetric where the whole is not."""
-    sides = [[r[part]["symmetry"] for part in ("residual", "whole")] for r in map(_parts, bent)]
-    own, whole = ([side[k]["skew"] for side in sides] for k in (0, 1))
-    errors = [side[k]["skew_standard_error"] for side in sides for k in (0, 1)]
-    known = max(errors) if None not in errors else None
+    sides = [(r["spectrum"]["symmetry"], r["whole"]["spectrum"]["symmetry"]) for r in bent]
+    own, both = ([side[k]["skew"] for side in sides] for k in (0, 1))
+    errors = [combined(*(one["skew_standard_error"] for one in side)) for side in sides]
     return Claim(
         "whole.symmetry", "caption of fig. 8",
         "the spectrum is symmetric for the decomposed part H alone, not for H + G",
-        f"tr λ³/tr |λ|³ of H {_range(own)}, of H + G {_range(whole)}, standard error "
-        + ("unknown" if known is None else f"up to {known:.2g}"),
-        f"of H at most {SYMMETRIC:g}, of H + G at least {SKEWED:g}, at every epoch, by two standard errors",
-        all_of([
-            *(at_most(abs(s[0]["skew"]), SYMMETRIC, s[0]["skew_standard_error"]) for s in sides),
-            *(at_least(s[1]["skew"], SKEWED, s[1]["skew_standard_error"]) for s in sides),
-        ]),
+        f"tr λ³/tr |λ|³ of H {_range(own)}, of H + G {_range(both)}, standard error of the difference up to "
+        + told(None if None in errors else max(error for error in errors if error is not None)),
+        f"of H + G more than |that of H| by {SKEWED:g} at every epoch, by two standard errors",
+        all_of(at_least(b - abs(a), SKEWED, error) for a, b, error in zip(own, both, errors, strict=True)),
     )  # fmt: skip
-
-
-def _parts(record: Record) -> Record:
-    return {"residual": record["spectrum"], "whole": record["whole"]["spectrum"]}
 
 
 def _fact(name: str, seen: Sequence[Record]) -> Claim:

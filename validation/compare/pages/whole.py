@@ -32,21 +32,30 @@ def _no_curvature(data: Report) -> str:
 def _parts(bent: list[Report]) -> str:
     names = (*SUMS, *WHOLE_RUNGS)
     note = (
-        "<p class='note'>Mean squares of eigenvalues, tr(·)²/N: of the residual part H (measured), of the Gauss-Newton "
-        "part G (exact), and what is left for 2 tr HG/N. Then L1 to the measured density of H + G, smoothed with the "
-        "same η in its own rms. H, G: that part alone. Free: free sum of the measured H and of G. Sampled rungs: drawn "
-        "H with the G of the same signals. ± one standard error; that of L1 is what two equal laws would differ by.</p>"
+        "<p class='note'>Mean squares of eigenvalues, tr(·)²/N, ± one standard error: of the residual part H "
+        "(measured), of the Gauss-Newton part G (exact), and 2 tr HG/N. Skew: tr λ³/tr |λ|³. Then two distances to the "
+        "measured law of H + G: L1 of the densities, smoothed with the same η in its own rms, and that of the laws of "
+        "log|λ| on either side of 0, which sees the bulk. H, G: that part alone. Free: free sum of the measured H and "
+        "of G. Sampled rungs: drawn H with the G of the same signals. Error: what the distances of two equal laws "
+        "would be.</p>"
     )
-    head = ("epoch", "tr H²/N", "tr G²/N", "2 tr HG/N", "skew of H", "of H + G", "error of L1", *names)
+    head = ("epoch", "tr H²/N", "tr G²/N", "2 tr HG/N", "skew of H", "of H + G", "error", *names)
     rows = []
     for epoch in bent:
         made = epoch["whole"]
         squares, law = made["squares"], made["spectrum"]
         sides = [_skew(one["symmetry"]) for one in (epoch["spectrum"], law)]
         cells = [_square(squares[name]) for name in ("residual", "gauss_newton", "cross")]
-        distances = (number(made["predictions"].get(name, {}).get("l1"), 3) for name in names)
-        rows.append([number(epoch["epoch"]), *cells, *sides, number(law["l1_standard_error"], 2), *distances])
+        errors = ", ".join(number(e, 2) for e in (law["l1_standard_error"], law["bulk"]["log_standard_error"]))
+        distances = (_distances(made["predictions"].get(name, {})) for name in names)
+        rows.append([number(epoch["epoch"]), *cells, *sides, errors, *distances])
     return note + table(head, rows, "numbers", "H, G and H + G")
+
+
+def _distances(made: Report) -> str:
+    if "l1" not in made:
+        return number(None)
+    return f"{made['l1']:.3f}, {made['log_distance']:.3f}"
 
 
 def _square(square: Report) -> str:
