@@ -237,7 +237,7 @@ def test_the_running_risk_dips_into_the_strip_where_it_is_0() -> None:
 def test_recomputed_densities_are_the_stored_ones(case: str) -> None:
     for epoch in active(case):
         law = epoch["spectrum"]
-        density, error = spectra.density_of(law, np.asarray(law["energies"]), ETA, EIGENVALUES)
+        density, error = spectra._density(law, np.asarray(law["energies"]), ETA, EIGENVALUES)
         np.testing.assert_allclose(density, law["density"], rtol=1e-12)
         np.testing.assert_allclose(error, np.nan_to_num(np.array(law["standard_error"], dtype=float)), rtol=1e-12)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 WHOLE_CAPTIONS = {
     "whole_spectrum": (
-        "Spectrum of the whole: H + G. Black: measured by stochastic Lanczos quadrature, with its standard error. "
-        "Grey: the residual part H alone, which the paper calls the Hessian in a decomposed form and whose spectrum "
-        "fig. 8a shows. Blue: the Gauss-Newton part G alone, exactly, from the Gram matrix of the gradients. Dashed "
-        "and green: H drawn by a sampled rung, with the G of the same signals. Energies are in units of the rms of H + "
-        "G. Numbers: L1 to the measured density; free: free sum of the measured H and of G, which knows nothing of how "
-        "their eigenvectors lie."
+        "Spectrum of the whole: H + G. How many eigenvalues lie beyond an energy; both axes are logarithmic, energies "
+        "in units of the rms of H + G, and nothing is smoothed. Black: H + G, measured by stochastic Lanczos "
+        "quadrature, on the positive side and, dotted, on the negative one. Grey: the residual part H alone, which the "
+        "paper calls the Hessian in a decomposed form and whose spectrum fig. 8a shows. Blue: the Gauss-Newton part G "
+        "alone, exactly, from the Gram matrix of the gradients. Green and dashed: H drawn by a sampled rung, with the "
+        "G of the same signals, on the positive side. Marks: the five largest at their rank (dots: measured)."
     ),
     "whole_largest": (
-        "Outliers of the whole. Left: the five largest eigenvalues of H + G over those of G, by epoch; on the dotted "
-        "line they are the same. Hollow: where they would be if G's directions knew nothing of H. Middle: squared "
-        "overlap of the first eigenvector of H + G with that of G, and with five of G; dotted: the overlap that the "
-        "law of spikes gives; blue: how much of G's first eigenvector the mean gradients of the two classes span. "
-        "Right: the largest eigenvalue of H + G as the sampled rungs draw it, over the measured one, with standard "
-        "errors over draws."
+        "Outliers of the whole. The five largest eigenvalues of H + G at every epoch, against those of G in units of "
+        "the largest of H. Left: their ratio; on the dotted line they are the same. Middle: the share of their "
+        "eigenvectors in the first five of G. Hollow: the law of spikes, which holds for directions of G that know "
+        "nothing of H. Right: the largest eigenvalue of H + G as the sampled rungs draw it, over the measured one, "
+        "with standard errors over draws."
     ),
     "gram_spectra": (
         "Spectra from the Gram matrix of the gradients, exact, by rank and epoch. Left: the tangent kernel over the "

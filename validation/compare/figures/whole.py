@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulator import SpectralDensity
 from validation.predictions.rung import title_of
 from validation.predictions.whole import WHOLE_RUNGS
 from validation.report.drawing import (
@@ -25,8 +25,9 @@ from validation.report.drawing import (
     styled,
 )
 from validation.report.source import Report
+from validation.statistics.extremes import LARGEST
 
-from .spectrum import density_of, energy_axis, fine_energies
+from .tails import beyond
 
 ALONE, BENT = "#8a8a8a", "#0072B2"  # H, G
 GRAMS = {"tangent": "tangent kernel / m", "fisher": "Fisher", "gauss_newton": "Gauss-Newton G"}
@@ -51,117 +52,94 @@ def _colours(epochs: Sequence[Report]) -> Array:
 
 @styled
 def whole_spectrum(report: Report) -> Figure:
-    """H + G, measured and drawn (RE, RK), over H alone and G alone, for each epoch with G ≠ 0.
+    """How many eigenvalues lie beyond an energy: H + G on either side, H, G, and H + G as RE and RK draw it.
 
-    Energies and densities in units of the rms of H + G; the axis is linear within 0.2 rms and logarithmic beyond. All
-    are smoothed with the same eta.
+    One panel for each epoch with G ≠ 0. Energies in units of the rms of H + G, both axes logarithmic. Nothing is
+    smoothed: numbers are N times the weights of the Lanczos nodes beyond, means over probes or draws; those of G exact.
+    Marks: the five largest at their rank, which weights of few probes give only roughly.
     """
-    epochs, eta, n = with_sum(report), float(report["eta"]), report["network"]["n_weights"]
+    epochs, n = with_sum(report), report["network"]["n_weights"]
     if not epochs:
         raise ValueError("expected a run with --whole and a loss that has a curvature, got none: nothing to draw")
-    columns = min(2, len(epochs))
+    columns = min(3, len(epochs))
     rows = -(-len(epochs) // columns)
-    fig, panels = figure(1.2 + 2.7 * rows, rows, columns, sharey=True)
+    fig, panels = figure(1.4 + 2.4 * rows, rows, columns, sharey=True)
     for ax, epoch in zip(panels, epochs, strict=False):
-        _whole_panel(ax, epoch, eta, n)
+        _whole_panel(ax, epoch, n)
     for ax in panels[len(epochs) :]:
         ax.remove()
-    fig.supxlabel("E / rms of H + G", fontsize=9)
-    fig.supylabel(rf"density $\times$ rms ($\eta$ = {eta:g} rms)", fontsize=9)
-    handles = [
-        Line2D([], [], color=INK, lw=1.1),
-        Line2D([], [], color=ALONE, lw=1.1),
-        Line2D([], [], color=BENT, lw=1.1),
-    ]
-    names = ["H + G, measured", "H alone, measured", "G alone, exact"]
-    for rung in DRAWN_RUNGS:
-        handles.append(Line2D([], [], color=RUNG_STYLES[rung][0], ls=RUNG_STYLES[rung][1], lw=1.2))
-        names.append(f"H + G, {rung}: {title_of(rung)}")
+    fig.supxlabel("|E| / rms of H + G", fontsize=9)
+    fig.supylabel("eigenvalues beyond", fontsize=9)
+    names = ["H + G, positive", "H + G, negative", "H, mean of both sides", "G, exact"]
+    styles: list[tuple[str, Any]] = [(INK, "-"), (INK, ":"), (ALONE, "-"), (BENT, "-")]
+    names += [f"{rung}, positive: {title_of(rung)}" for rung in DRAWN_RUNGS]
+    styles += [RUNG_STYLES[rung][:2] for rung in DRAWN_RUNGS]
+    handles = [Line2D([], [], color=colour, ls=ls, lw=1.2) for colour, ls in styles]
     fig.legend(handles, names, loc="outside upper center", ncols=3)
     return fig
 
 
-def _whole_panel(ax: Axes, epoch: Report, eta: float, n: int) -> None:
+def _whole_panel(ax: Axes, epoch: Report, n: int) -> None:
     made = epoch["whole"]
     law, rms = made["spectrum"], made["spectrum"]["rms"]
     reach = 1.3 * max(law["maximum"], -law["minimum"], -epoch["spectrum"]["minimum"]) / rms
-    energy_axis(ax, reach)
-    energies = fine_energies(law, 0.01, eta, reach)
-    density, error = density_of(law, energies, eta, n)
-    ax.fill_between(energies, np.maximum(density - error, density / 20), density + error, color="#d9d9d9", lw=0)
-    residual = SpectralDensity.from_recurrence(epoch["spectrum"]["alpha"], epoch["spectrum"]["beta"], n)
-    ax.plot(energies, residual.terminated_density(energies * rms, eta * rms)[0] * rms, color=ALONE, lw=0.9)
-    ax.plot(
-        energies, _exact(made["gauss_newton"]["eigenvalues"], n, energies * rms, eta * rms) * rms, color=BENT, lw=0.9
-    )
-    for rung in DRAWN_RUNGS:
-        drawn = {**law, **{name: made["predictions"][rung][name] for name in ("alpha", "beta")}}
-        colour, style, _ = RUNG_STYLES[rung]
-        ax.plot(energies, density_of(drawn, energies, eta, None)[0], color=colour, ls=style, lw=1.2)
-    ax.plot(energies, density, color=INK, lw=0.9)
-    ax.set_yscale("log")
-    ax.set_ylim(bottom=max(float(density.min()) / 3, 1e-7))
+    sizes = np.geomspace(0.3, reach, 400)
+    bent = np.array(made["gauss_newton"]["eigenvalues"])
+    curves = [
+        (np.sum(bent > sizes[:, None] * rms, axis=1), BENT, "-", 1.0),
+        (np.mean([beyond(epoch["spectrum"], sign, sizes * rms, n) for sign in (-1, 1)], axis=0), ALONE, "-", 1.0),
+        *((beyond(made["predictions"][rung], 1, sizes * rms, n), *RUNG_STYLES[rung][:2], 1.3) for rung in DRAWN_RUNGS),
+        (beyond(law, 1, sizes * rms, n), INK, "-", 0.9),
+        (beyond(law, -1, sizes * rms, n), INK, ":", 0.9),
+    ]
+    for counts, colour, style, width in curves:
+        ax.plot(sizes, np.where(counts > 0, counts, np.nan), color=colour, ls=style, lw=width)
+    ranks = np.arange(1, LARGEST + 1)
+    for found, colour, mark in (
+        (made["predictions"]["RK"]["tails"]["largest"], RUNG_STYLES["RK"][0], "s"),
+        (made["predictions"]["RE"]["tails"]["largest"], RUNG_STYLES["RE"][0], "o"),
+        (law["largest"], INK, "."),
+    ):
+        values = [one["value"] for one in found["positive"]]
+        ax.plot(values, ranks[: len(values)], mark, color=colour, mfc=INK if mark == "." else "none", ms=5, mew=0.8)
+    ax.set(xscale="log", yscale="log", xlim=(sizes[0], reach))
+    ax.set_ylim(bottom=0.7)
+    plain_log_ticks(ax, fine=1, horizontal=True)
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {rms:.2g})")
-    said = [(f"{name}  {made['predictions'][name]['l1']:.3f}", colour) for name, colour in _named(made)]
-    for place, (words, colour) in enumerate([("L1", INK), *said]):
-        ax.annotate(words, (0.99, 0.98 - 0.075 * place), xycoords="axes fraction", ha="right", va="top",
-                    fontsize=7, color=colour)  # fmt: skip
-
-
-def _named(made: Report) -> list[tuple[str, str]]:
-    """Predictions with a distance, and their colours."""
-    colours = {"H": ALONE, "G": BENT, "free": INK} | {rung: RUNG_STYLES[rung][0] for rung in WHOLE_RUNGS}
-    return [(name, colours[name]) for name in colours if "l1" in made["predictions"].get(name, {})]
-
-
-def _exact(values: Sequence[float], n: int, energies: Array, eta: float) -> Array:
-    """The smoothed density of n eigenvalues of which all but `values` are 0."""
-    found = np.zeros_like(energies)
-    for value in values:
-        found += eta / np.pi / ((energies - value) ** 2 + eta**2)
-    density: Array = (found + (n - len(values)) * eta / np.pi / (energies**2 + eta**2)) / n
-    return density
 
 
 @styled
 def whole_largest(report: Report) -> Figure:
     """The largest eigenvalues of H + G beside those of G, their eigenvectors, and what the sampled rungs say of them.
 
-    Left: λ_k of H + G over θ_k of G, k = 1 to 5; hollow: for directions of G that know nothing of H. Middle: squared
-    overlap of the leading eigenvectors of H + G and of G. Right: the largest eigenvalue drawn over measured.
+    Left and middle, for the five largest at every epoch, against θ_k of G over the largest eigenvalue of H: λ_k of
+    H + G over θ_k, and the share of its eigenvector in five of G; hollow: for directions that know nothing of H. Right:
+    the largest eigenvalue of H + G drawn over measured.
     """
-    epochs = [e for e in with_sum(report) if e["whole"]["largest"]]
+    epochs = [e for e in with_sum(report) if e["whole"]["largest"] and e["spectrum"]["maximum"] > 0]
     if not epochs:
         raise ValueError("expected a run with --whole and eigenvalues of H + G, got none: nothing to draw")
     fig, (left, middle, right) = figure(3.6, 1, 3)
     for epoch, colour in zip(epochs, _colours(epochs), strict=True):
         rows = epoch["whole"]["largest"]
-        theta = [row["gauss_newton"] for row in rows]
-        left.plot(theta, [row["whole"] for row in rows], "o", color=colour, ms=4, label=str(epoch["epoch"]))
-        left.plot(theta, [row["spiked"] for row in rows], "o", color=colour, ms=6, mfc="none", mew=0.7)
-    low, high = left.get_xlim()
-    ends = np.array([max(low, 0.0), high])
-    left.plot(ends, ends, color=INK, lw=0.7, ls=":")
-    left.set(xlabel=r"$\theta_k$ of G", ylabel=r"$\lambda_k$ of H + G")
-    left.legend(title="epoch", loc="lower right", ncols=2)
-    _overlap_panel(middle, epochs)
+        theta = np.array([row["gauss_newton"] for row in rows])
+        at, label = theta / epoch["spectrum"]["maximum"], str(epoch["epoch"])
+        for ax, values, law in (
+            (left, [row["whole"] for row in rows] / theta, [row["spiked"] for row in rows] / theta),
+            (middle, [row["span"] for row in rows], [row["spiked_overlap"] for row in rows]),
+        ):
+            ax.plot(at, values, "o", color=colour, ms=4, label=label)
+            ax.plot(at, law, "o", color=colour, ms=6, mfc="none", mew=0.7)
+    left.axhline(1.0, color=INK, lw=0.7, ls=":")
+    left.set(xscale="log", yscale="log", ylabel=r"$\lambda_k$ of H + G / $\theta_k$ of G")
+    middle.set(xscale="log", ylim=(-0.03, 1.05), ylabel="share of eigenvector in five of G")
+    plain_log_ticks(left, fine=2)
+    for ax in (left, middle):
+        ax.set_xlabel(r"$\theta_k$ of G / largest of H")
+        plain_log_ticks(ax, fine=1, horizontal=True)
+    left.legend(title="epoch", loc="upper right", ncols=2)
     _drawn_panel(right, epochs)
     return fig
-
-
-def _overlap_panel(ax: Axes, epochs: Sequence[Report]) -> None:
-    at, first = column(epochs, "epoch"), [e["whole"]["largest"][0] for e in epochs]
-    for name, words, colour, style in (
-        ("overlap", "with the first of G", INK, "o-"),
-        ("span", "with five of G", ALONE, "s-"),
-        ("spiked_overlap", "law of spikes", INK, "o:"),
-        ("classes", "first of G with class means", BENT, "^-"),
-    ):
-        filled = colour if name != "spiked_overlap" else "none"
-        ax.plot(at, [row[name] for row in first], style, color=colour, mfc=filled, lw=1.0, ms=4, label=words)
-    ax.set(ylim=(0, 1.05), ylabel="squared overlap, first eigenvector")
-    ax.legend(loc="lower right", fontsize=7)
-    epoch_axis(ax, at)
 
 
 def _drawn_panel(ax: Axes, epochs: Sequence[Report]) -> None:
