@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +12,10 @@ from hypothesis import strategies as st
 
 from theory import ConvergenceError, free_sum, isotropic_spikes, outliers, semicircle
 
+Array = np.ndarray[Any, Any]
 
-def semicircle_rule(rms: float, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+
+def semicircle_rule(rms: float, n: int = 400) -> tuple[Array, Array]:
     """The Gauss rule of the semicircle: Chebyshev's of the second kind."""
     angles = np.arange(1, n + 1) * np.pi / (n + 1)
     return 2 * rms * np.cos(angles), 2 / (n + 1) * np.sin(angles) ** 2
@@ -36,7 +41,7 @@ def test_spikes_agree_with_the_general_outliers() -> None:
     nodes, weights = np.random.default_rng(0).normal(size=50), np.random.default_rng(1).dirichlet(np.ones(50))
     theta = np.array([4.0, 9.0])
 
-    def resolvent(energies: np.ndarray) -> np.ndarray:
+    def resolvent(energies: Array) -> Array:
         g = np.sum(weights / (nodes - energies[:, None]), axis=1)
         return np.asarray(g[:, None, None] * np.eye(2), dtype=complex)
 
@@ -81,8 +86,9 @@ def test_spikes_refuse_what_is_no_law() -> None:
         isotropic_spikes([1.0], [0.0, 1.0], [1.0])
 
 
-def atoms(values: np.ndarray):
-    return lambda z: np.mean(1.0 / (values - z[..., None]), axis=-1)
+def atoms(values: Array) -> Callable[[Array], Array]:
+    """The transform of a law of equal atoms."""
+    return lambda z: np.asarray(np.mean(1.0 / (values - z[..., None]), axis=-1))
 
 
 def test_semicircles_add_to_a_semicircle() -> None:

@@ -30,26 +30,31 @@ def _no_curvature(data: Report) -> str:
 
 
 def _parts(bent: list[Report]) -> str:
+    """What H, G and H + G are, then how near every law comes to that of H + G."""
     names = (*SUMS, *WHOLE_RUNGS)
     note = (
         "<p class='note'>Mean squares of eigenvalues, tr(·)²/N, ± one standard error: of the residual part H "
-        "(measured), of the Gauss-Newton part G (exact), and 2 tr HG/N. Skew: tr λ³/tr |λ|³. Then two distances to the "
-        "measured law of H + G: L1 of the densities, smoothed with the same η in its own rms, and that of the laws of "
-        "log|λ| on either side of 0, which sees the bulk. H, G: that part alone. Free: free sum of the measured H and "
-        "of G. Sampled rungs: drawn H with the G of the same signals. Error: what the distances of two equal laws "
-        "would be.</p>"
+        "(measured), of the Gauss-Newton part G (exact), and 2 tr HG/N. Skew: tr λ³/tr |λ|³.</p>"
     )
-    head = ("epoch", "tr H²/N", "tr G²/N", "2 tr HG/N", "skew of H", "of H + G", "error", *names)
-    rows = []
+    about = (
+        "<p class='note'>Two distances to the measured law of H + G: L1 of the densities, smoothed with the same η in "
+        "its own rms, and that of the laws of log|λ| on either side of 0. H, G: that part alone. Free: free sum of the "
+        "measured H and of G. Sampled rungs: drawn H with the G of the same signals. Error: what the distances of two "
+        "equal laws would be.</p>"
+    )
+    head = ("epoch", "tr H²/N", "tr G²/N", "2 tr HG/N", "skew of H", "of H + G")
+    rows, others = [], []
     for epoch in bent:
         made = epoch["whole"]
         squares, law = made["squares"], made["spectrum"]
         sides = [_skew(one["symmetry"]) for one in (epoch["spectrum"], law)]
-        cells = [_square(squares[name]) for name in ("residual", "gauss_newton", "cross")]
+        cells = [_rounded(squares[name]) for name in ("residual", "gauss_newton", "cross")]
+        rows.append([number(epoch["epoch"]), *cells, *sides])
         errors = ", ".join(number(e, 2) for e in (law["l1_standard_error"], law["bulk"]["log_standard_error"]))
         distances = (_distances(made["predictions"].get(name, {})) for name in names)
-        rows.append([number(epoch["epoch"]), *cells, *sides, errors, *distances])
-    return note + table(head, rows, "numbers", "H, G and H + G")
+        others.append([number(epoch["epoch"]), errors, *distances])
+    parts = note, table(head, rows, "numbers", "H, G and H + G")
+    return "".join((*parts, about, table(("epoch", "error", *names), others, "numbers", "Laws of H + G")))
 
 
 def _distances(made: Report) -> str:
@@ -58,9 +63,10 @@ def _distances(made: Report) -> str:
     return f"{made['l1']:.3f}, {made['log_distance']:.3f}"
 
 
-def _square(square: Report) -> str:
-    error = "" if not square["standard_error"] else f" ± {number(square['standard_error'], 1)}"
-    return number(square["value"], 3) + error
+def _rounded(found: Report, scale: float = 1.0) -> str:
+    """scale · (a value ± its standard error), three digits and one."""
+    error = "" if not found["standard_error"] else f" ± {number(scale * found['standard_error'], 1)}"
+    return number(scale * found["value"], 3) + error
 
 
 def _skew(symmetry: Report) -> str:
@@ -73,21 +79,19 @@ def _largest(bent: list[Report]) -> str:
         "of G's eigenvector u would be left, if u knew nothing of H. uᵀHu: the shift to first order. |Hu|: in rms of "
         "H, 1 if u knew nothing of H. Overlap: of the eigenvectors of equal rank, and of that of H + G with five of G. "
         "Classes: the share of u in the mean gradients of the two classes. Gradient: squared overlap of H + G's "
-        "eigenvector with ∇R. Drawn: the same eigenvalue in draws of the sampled rungs.</p>"
+        "eigenvector with ∇R. RE, REp8, RK: the same eigenvalue in draws of the sampled rungs.</p>"
     )
     head = (
-        "epoch", "rank", "λ", "θ", "law", "uᵀHu", "|Hu|", "overlap", "law", "with five", "classes", "gradient",
-        *(f"{rung} drawn" for rung in WHOLE_RUNGS),
-    )  # fmt: skip
-    keys = (
-        "whole", "gauss_newton", "spiked", "shift", "action", "overlap", "spiked_overlap", "span", "classes",
+        "epoch", "rank", "λ", "θ", *WHOLE_RUNGS, "law", "uᵀHu", "|Hu|", "overlap", "law", "with five", "classes",
         "gradient",
     )  # fmt: skip
+    keys = ("spiked", "shift", "action", "overlap", "spiked_overlap", "span", "classes", "gradient")
     rows = []
     for epoch in bent:
         for rank, row in enumerate(epoch["whole"]["largest"]):
             drawn = (_drawn(epoch["whole"], rung, rank) for rung in WHOLE_RUNGS)
-            rows.append([number(epoch["epoch"]), number(rank + 1), *(number(row[key]) for key in keys), *drawn])
+            own = [number(epoch["epoch"]), number(rank + 1), number(row["whole"]), number(row["gauss_newton"])]
+            rows.append([*own, *drawn, *(number(row[key]) for key in keys)])
     missing = "".join(
         f"<p class='note'>Epoch {e['epoch']}: {e['whole']['left_out']}.</p>" for e in bent if e["whole"]["left_out"]
     )
@@ -98,8 +102,7 @@ def _drawn(made: Report, rung: str, rank: int) -> str:
     found: list[dict[str, Any]] = made["predictions"][rung]["tails"]["largest"]["positive"]
     if rank >= len(found):
         return number(None)
-    rms = made["spectrum"]["rms"]
-    return plus_minus({name: rms * value for name, value in found[rank].items()})
+    return _rounded(found[rank], made["spectrum"]["rms"])
 
 
 def _grams(epochs: list[Report]) -> str:

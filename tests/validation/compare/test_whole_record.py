@@ -33,17 +33,16 @@ NAMES = ("whole_spectrum", "whole_largest", "gram_spectra")
 def measured(loss: str) -> dict[str, Any]:
     """The record of 12 examples on a network of 6-5-4-1 weights, with what --whole adds to it."""
     rng = np.random.default_rng(4)
-    x = rng.standard_normal((12, 6))
-    y = np.where(np.arange(12) % 2 == 0, 1.0, -1.0)
+    given: Any = (rng.standard_normal((12, 6)), np.where(np.arange(12) % 2 == 0, 1.0, -1.0))
     options = Options(
-        backend="numpy", data=(x, y), network="mlp:5x4", loss=loss, spectrum_examples=12, epochs=0, probes=2, steps=8,
+        backend="numpy", data=given, network="mlp:5x4", loss=loss, spectrum_examples=12, epochs=0, probes=2, steps=8,
         whole=True, out="unused",
     )  # fmt: skip
     bench, _ = prepare(options.completed())
     weights = he_weights(bench.network, 1)
     x, y = bench.dataset.x[bench.dataset.spectrum], bench.dataset.y[bench.dataset.spectrum]
     bare = HessianOperator(bench.network, weights, x, y, loss, part="residual", backend=bench.backend)
-    stages, done = Stages(), []
+    stages, done = Stages(), list[int]()
     stages.record["spectrum"] = describe_spectrum(spectral_density(bare, 2, 32, 0), options.eta, rng)
     whole(bench, weights, bare.c, 0, stages, done.append)
     stages.record["products"] = sum(done)
