@@ -129,6 +129,16 @@ def test_symmetry_is_judged_by_the_difference() -> None:
         assert claim.verdict == verdict
 
 
+def test_a_distance_that_h_alone_keeps_decides_nothing() -> None:
+    record = deepcopy(measured("logistic") | {"epoch": 0})
+    for own, alone, verdict in ((0.02, 0.5, "supported"), (0.02, 0.05, "not resolved"), (0.5, 0.05, "not supported")):
+        for name in ("RE", "free"):
+            record["whole"]["predictions"][name] |= {"l1": own, "l1_standard_error": 0.01}
+        record["whole"]["predictions"]["H"]["l1"] = alone
+        claims = {claim.id: claim for claim in judge_whole([record])}
+        assert claims["whole.prediction.RE"].verdict == claims["whole.free"].verdict == verdict
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_figures(name: str) -> None:
     assert name not in figures.figures_of(report("digits"))
