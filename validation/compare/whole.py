@@ -11,6 +11,9 @@ from simulator import EnsembleLanczos, HessianOperator, Lanczos, SpectralDensity
 from simulator.streams import Streams
 from validation.measurements.spectrum import describe_spectrum
 from validation.measurements.whole import (
+    COUNT,
+    RANDOM,
+    VECTORS,
     Gradients,
     describe_gradients,
     describe_largest,
@@ -23,7 +26,7 @@ from validation.predictions.whole import WHOLE_RUNGS, describe_sums, whole_ensem
 from validation.run.stages import Stages
 
 from .bench import Bench
-from .estimates import forecast_bytes, spectrum_bytes
+from .estimates import forecast_bytes, kernel_seconds, product_bytes, spectrum_bytes
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
@@ -50,7 +53,8 @@ def whole(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: 
 
 def _gradients(bench: Bench, weights: Sequence[Array], x: Array, y: Array, epoch: int) -> Gradients:
     need = forecast_bytes(bench.network, bench.backend, len(y), 0, 2)
-    bench.memory.check(f"the Gram matrix of gradients at epoch {epoch}", need, REMEDY)
+    seconds = kernel_seconds(bench.network, bench.backend, len(y), 0)
+    bench.memory.announce(f"the Gram matrix of gradients at epoch {epoch}", need, REMEDY, seconds)
     return gradients(bench.network, weights, x, y, bench.options.loss, bench.backend)
 
 
@@ -81,6 +85,8 @@ def _measure(
     if "largest" not in made:
         law = SpectralDensity.from_recurrence(record["spectrum"]["alpha"], record["spectrum"]["beta"], n)
         rng = streams("whole eigenvectors", epoch)
+        need = 8.0 * n * VECTORS + product_bytes(operators[0], COUNT + RANDOM)
+        bench.memory.check(f"the largest eigenvalues of H + G at epoch {epoch}", need, REMEDY)
         made |= describe_largest((operators[0], operators[1]), weights, x, y, found, law, rng)
         made["squares"] = describe_squares(record["spectrum"], operators[1], weights, x, found, rng)
         sums = describe_sums(made["spectrum"], record["spectrum"], found.gauss_newton, options.eta, n)

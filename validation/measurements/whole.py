@@ -38,6 +38,8 @@ RANDOM = 8  # random combinations of the other eigenvectors of G behind tr HG
 COUNT = 5
 """Largest eigenvalues of H + G whose eigenvectors are looked at, and eigenvectors of G beside them."""
 BASIS, ACCURACY, RESTARTS = 60, 1e-6, 30
+VECTORS = BASIS + 4 * (COUNT + RANDOM)
+"""Vectors of N numbers that the search for them and what is made of them hold at a time."""
 
 
 @dataclass(frozen=True)
