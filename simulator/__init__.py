@@ -38,6 +38,13 @@ from simulator.enumeration.signs import CircuitLaw, CouplingLaw, SignEnsemble, e
 from simulator.hessian.block import HessianBlock
 from simulator.hessian.entries import HessianEntries, entry_values, hessian_entries
 from simulator.hessian.entry_pairs import EntryPairs, sample_pairs
+from simulator.hessian.gram import (
+    GramSpectrum,
+    fisher_spectrum,
+    gauss_newton_spectrum,
+    gram_spectrum,
+    kernel_spectrum,
+)
 from simulator.hessian.operator import HessianOperator
 from simulator.lanczos.density import SpectralDensity
 from simulator.lanczos.iteration import Lanczos, spectral_density
@@ -82,6 +89,7 @@ __all__ = [
     "FreeEnergy",
     "FreshNetworks",
     "GateLaw",
+    "GramSpectrum",
     "HessianBlock",
     "HessianEntries",
     "HessianOperator",
@@ -111,15 +119,19 @@ __all__ = [
     "exact_posterior",
     "expand_multipliers",
     "expectation_maximization",
+    "fisher_spectrum",
     "fit_hierarchy",
     "free_energy",
     "fresh_weights",
     "gate_law",
+    "gauss_newton_spectrum",
     "gradient",
     "gradient_assemblies",
+    "gram_spectrum",
     "hessian_assemblies",
     "hessian_entries",
     "hierarchical_logits",
+    "kernel_spectrum",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",

@@ -60,6 +60,9 @@ PURPOSES = {
     "circuits": "circuits of a record, by epoch",
     "eigenvectors": "start of the search for eigenvectors of a record, by epoch",
     "mirror": "mirrored probes of the symmetry statistic, by epoch",
+    "whole": "probes of stochastic Lanczos quadrature of H + G, by epoch",
+    "whole mirror": "mirrored probes of H + G, by epoch",
+    "whole eigenvectors": "start of the search for the largest eigenvalues of H + G, and signs behind tr HG, by epoch",
     "theorems": "exact ensembles behind the claims on theorems and bounds",
     # of the other commands, by part
     "exact": "`validation.exact`",

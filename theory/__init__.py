@@ -4,13 +4,16 @@ The package never sees a network: every function takes arrays measured or postul
 what the theory makes of them. Rungs R0 to R2 of the ladder live in `laws` and `ladder`, their equations in
 `dyson`, the iteration that solves them in `fixed_point`. Matrix Dyson equations are in `matrix_dyson` (their
 map in `siegel`), the covariance operators that they take in `covariance`, eigenvalues outside the support in
-`outliers`. Rungs R4 to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of
-`signals`; R3 and R4 start from the kernels of `population`. `tails` counts the eigenvalues far out.
+`outliers`, in the plainest case `spikes`; sums of matrices that know nothing of one another in `free_sum`. Rungs R4
+to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of `signals`; R3 and R4
+start from the kernels of `population`. `tails` counts the eigenvalues far out.
 
 Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """
 
+from theory.edges.free_sum import free_sum
 from theory.edges.outliers import axis_resolvent, outliers, spectral_edge
+from theory.edges.spikes import Spikes, isotropic_spikes
 from theory.edges.tails import continued, expected_positions, mass_beyond
 from theory.linearised.law import LinearisedLaw, linearised_law
 from theory.rungs.arc_cosine import EntryCovariance, arc_cosine_law, entry_covariance
@@ -71,6 +74,7 @@ __all__ = [
     "NetworkSignals",
     "PopulationKernels",
     "ProfileCovariance",
+    "Spikes",
     "arc_cosine_law",
     "axis_resolvent",
     "block_law",
@@ -79,8 +83,10 @@ __all__ = [
     "dyson_moments",
     "entry_covariance",
     "expected_positions",
+    "free_sum",
     "gate_flip_probability",
     "infinite_width_kernel",
+    "isotropic_spikes",
     "linearised_law",
     "mass_beyond",
     "mean_bracket",

@@ -21,6 +21,7 @@ from validation.compare.figures.spectrum import prediction_error, spectrum, spec
 from validation.compare.figures.structure import structure_directions, structure_layers
 from validation.compare.figures.tails import tails
 from validation.compare.figures.training import order_parameter, risk_accuracy, symmetry
+from validation.compare.figures.whole import gram_spectra, whole_largest, whole_spectrum
 
 __all__ = [
     "FIGURES",
@@ -33,6 +34,7 @@ __all__ = [
     "entry_means",
     "figures_of",
     "gradient_histograms",
+    "gram_spectra",
     "order_parameter",
     "prediction_error",
     "risk_accuracy",
@@ -44,4 +46,6 @@ __all__ = [
     "symmetry",
     "tails",
     "weight_histograms",
+    "whole_largest",
+    "whole_spectrum",
 ]

@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
                    help="the entries at K of the training examples (default: all)")  # fmt: skip
     p.add_argument("--structure", action="store_true",
                    help="which layers and directions the spectrum sees")  # fmt: skip
+    p.add_argument("--whole", action="store_true",
+                   help="the spectrum of H + G and of the Gram matrix of gradients")  # fmt: skip
     p.add_argument("--seed", type=int, default=d.seed)
     several = p.add_argument_group("several seeds, on Dask", argument_default=argparse.SUPPRESS)
     several.add_argument("--seeds", type=seed_list, metavar="N|A,B,...",

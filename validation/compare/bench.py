@@ -9,9 +9,11 @@ from simulator import Network
 from validation.data import Dataset
 from validation.interchange import LoadedWeights
 from validation.measurements.moments import default_moment_probes
+from validation.measurements.whole import has_curvature
 from validation.predictions.forecast import Forecast
 from validation.predictions.rung import RECORDED_DRAWS
 from validation.predictions.structure import structure_cases
+from validation.predictions.whole import WHOLE_RUNGS
 from validation.run.budget import Memory
 from validation.run.deadline import Deadline
 
@@ -38,11 +40,19 @@ class Bench:
         """Hessian products of one record, for the progress bar."""
         count = default_moment_probes(self.network.n_weights)
         moments = sum(min(count, size) for size in self.network.layer_sizes)
-        return self.options.probes * self._products_of_a_probe() + VERIFYING + moments + self.n_sampled()
+        spectra = 2 if self.curved else 1
+        measured = spectra * (self.options.probes * self._products_of_a_probe() + VERIFYING)
+        return measured + moments + self.n_sampled()
+
+    @property
+    def curved(self) -> bool:
+        """Whether H + G is measured, and is another matrix than H."""
+        return self.options.whole and has_curvature(self.options.loss)
 
     def n_sampled(self) -> int:
-        """Hessian products of the sampled rungs, of R7 and of --structure: one probe in each draw."""
+        """Hessian products of the sampled rungs, of R7, --structure and --whole: one probe in each draw."""
         cases = len(list(structure_cases(self.network))) if self.options.structure else 0
+        cases += len(WHOLE_RUNGS) if self.curved else 0
         networks = 0 if self.forecast is None else self.forecast.networks * len(self.forecast.rungs)
         count = (len(RECORDED_DRAWS) + cases) * (self.options.draws or 0) + networks
         return count * (self._products_of_a_probe() + VERIFYING)

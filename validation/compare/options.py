@@ -67,6 +67,7 @@ class Options(PlainOptions):
     entries: bool = False
     entry_examples: int | None = None
     structure: bool = False
+    whole: bool = False
     seed: int = 0
     out: str = "runs/compare"
     resume: bool = False

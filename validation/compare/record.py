@@ -43,6 +43,7 @@ from validation.run.storage import finite_or_none
 from .bench import Bench
 from .draws import fresh_networks, sampled_rungs, structure
 from .estimates import entries_bytes, law_bytes, moments_bytes, seconds_of, spectrum_bytes, state_bytes
+from .whole import whole
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int], object]
@@ -85,6 +86,9 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
         if rms > 0:
             structure(bench, weights, c, epoch, stages, progress)
         stages.complete("structure")
+    if options.whole and not stages.done("whole"):
+        whole(bench, weights, c, epoch, stages, progress)
+        stages.complete("whole")
     record.pop("stages")
     record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
     return record

@@ -30,7 +30,7 @@ DEFAULTS = {
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 3, 5, 10, 15, 40),
     "rate_drops": (),
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
-    "seed": 0, "entries": False, "entry_examples": None, "structure": False,
+    "seed": 0, "entries": False, "entry_examples": None, "structure": False, "whole": False,
     "prediction_seconds": 120.0, "prediction_examples": None, "draws": 2,
     "out": "runs/compare", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
 }  # fmt: skip
@@ -64,7 +64,7 @@ def test_every_option_of_the_command_line() -> None:
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--rate-drops 2,5 "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
-        "--draws 3 --entries --entry-examples 40 --structure --seed 3 --out o --resume --tf32 --stop-after 5 "
+        "--draws 3 --entries --entry-examples 40 --structure --whole --seed 3 --out o --resume --tf32 --stop-after 5 "
         "--save-seconds 5 --memory 8GB --quick"
     )
     expected = {
@@ -74,7 +74,7 @@ def test_every_option_of_the_command_line() -> None:
         "batch_size": 10, "rate_drops": (2, 5),
         "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8, "draws": 3,
-        "entries": True, "entry_examples": 40, "structure": True, "seed": 3,
+        "entries": True, "entry_examples": 40, "structure": True, "whole": True, "seed": 3,
         "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
         "save_seconds": 5.0, "memory": "8GB",
     }  # fmt: skip

@@ -13,6 +13,7 @@ from validation.report.source import Report, Source, content
 from validation.statistics.estimate import plus_minus
 
 from .entries import ENTRY_CAPTIONS, entry_facts
+from .whole import WHOLE_CAPTIONS
 
 UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
 FORECAST = " Shaded: predicted before training by freshly drawn networks, from the least of them to the largest."
@@ -57,6 +58,7 @@ CAPTIONS = {
         "known as well. Above: L1 to the measured density. Below: the five largest eigenvalues on either side, "
         "predicted over measured. Dotted: what a sufficient description has to reach."
     ),
+    **WHOLE_CAPTIONS,
     "spectrum_overlay": (
         "Hessian spectrum through training (fig. 8a as in the paper). Measured densities in absolute "
         "energies, each smoothed with {eta} of its own rms, one colour per epoch; the axis is linear around 0 "

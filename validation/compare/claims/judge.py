@@ -17,6 +17,7 @@ from .spectrum import judge_spectrum
 from .structure import judge_structure
 from .training import judge_training
 from .weights import judge_weights
+from .whole import judge_whole
 
 
 def judge(records: Sequence[Record], momentum: float, n_weights: int) -> list[Record]:
@@ -31,6 +32,7 @@ def judge(records: Sequence[Record], momentum: float, n_weights: int) -> list[Re
         *judge_spectrum(records),
         *judge_predictions(records),
         *judge_structure(records, n_weights),
+        *judge_whole(records),
         *judge_training(records),
         *judge_facts(records),
     ]

@@ -16,6 +16,7 @@ from .spectrum import prediction_error, spectrum, spectrum_overlay
 from .structure import STRUCTURE_FIGURES, with_structure
 from .tails import tails
 from .training import order_parameter, risk_accuracy, symmetry
+from .whole import SUM_FIGURES, WHOLE_FIGURES, with_sum, with_whole
 
 FIGURES: dict[str, Draw] = {
     "risk_accuracy": risk_accuracy,
@@ -23,6 +24,7 @@ FIGURES: dict[str, Draw] = {
     "spectrum": spectrum,
     "tails": tails,
     **STRUCTURE_FIGURES,
+    **WHOLE_FIGURES,
     "spectrum_overlay": spectrum_overlay,
     "prediction_error": prediction_error,
     "symmetry": symmetry,
@@ -37,7 +39,12 @@ FIGURES: dict[str, Draw] = {
 def figures_of(report: Source) -> dict[str, Draw]:
     """The figures that this report has numbers for, by name."""
     data = content(report)
-    kinds = ((ENTRY_FIGURES, with_entries(data)), (STRUCTURE_FIGURES, with_structure(data)))
+    kinds = (
+        (ENTRY_FIGURES, with_entries(data)),
+        (STRUCTURE_FIGURES, with_structure(data)),
+        (SUM_FIGURES, with_sum(data)),
+        (WHOLE_FIGURES, with_whole(data)),
+    )
     absent = {name for names, there in kinds if not there for name in names}
     return {name: draw for name, draw in FIGURES.items() if name not in absent}
 

@@ -63,19 +63,19 @@ def _tail_panel(ax: Axes, epoch: Report, size: int, reach: float) -> None:
     for rung, prediction in sorted(epoch["predictions"].items()):
         colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
         if "alpha" in prediction:
-            counts = np.mean([_beyond(prediction, sign, sizes * law["rms"], size) for sign in SIDES.values()], axis=0)
+            counts = np.mean([beyond(prediction, sign, sizes * law["rms"], size) for sign in SIDES.values()], axis=0)
         elif "tail_counts" in prediction:
             counts = np.asarray(prediction["tail_counts"])
         else:
             continue
         ax.plot(sizes, np.where(counts > 0, counts, np.nan), color=colour, ls=style, lw=1.2)
     for side, sign in SIDES.items():
-        counts = _beyond(law, sign, sizes * law["rms"], size)
+        counts = beyond(law, sign, sizes * law["rms"], size)
         ax.plot(sizes, np.where(counts > 0, counts, np.nan), color=INK, lw=0.9, ls=SIDE_LINES[side])
     ax.set_ylim(bottom=0.5)
 
 
-def _beyond(law: Report, sign: int, sizes: Array, n: int) -> Array:
+def beyond(law: Report, sign: int, sizes: Array, n: int) -> Array:
     """Numbers of n eigenvalues beyond energies on one side, from the nodes of recurrences: means over probes."""
     rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"])
     share: Array = np.sum(rule.weights * (sign * rule.nodes > sizes[:, None, None]), axis=(1, 2))

@@ -12,6 +12,7 @@ from validation.compare.captions.run import CAPTIONS, caption, facts
 from validation.compare.pages.forecast import forecast_section
 from validation.compare.pages.spectrum import bulk_section, spectrum_table, tails_section
 from validation.compare.pages.structure import structure_section
+from validation.compare.pages.whole import whole_section
 from validation.predictions.rung import named
 from validation.report.markup import (
     captioned,
@@ -45,6 +46,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         bulk_section(data),
         tails_section(data),
         structure_section(data),
+        whole_section(data),
         _symmetry_tests(data),
         _approximated(data),
         _left_out(data),
