@@ -37,8 +37,8 @@ from validation.run.storage import json_checksum, write_json
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
 SMALL: dict[str, Any] = {
-    "backend": "numpy", "data": "digits", "network": "mlp:8x8", "examples": 300, "spectrum_examples": 60,
-    "epochs": 3, "record": (0, 1, 3), "steps": 12, "probes": 3, "prediction_seconds": 0.5,
+    "backend": "numpy", "data": "digits", "network": "mlp:8x8", "examples": 120, "spectrum_examples": 24,
+    "epochs": 3, "record": (0, 1, 3), "steps": 6, "probes": 3, "prediction_seconds": 0.5,
 }  # fmt: skip
 VERDICTS = {"holds", "supported", "not supported", "not resolved", "not applicable"}
 
@@ -100,8 +100,8 @@ def test_every_key_of_the_report(finished: tuple[Path, str]) -> None:
     report = read(finished[0])
     assert (report["schema"], report["seed"], report["eta"], report["complete"]) == (1, 0, 0.05, True)
     assert report["dataset"]["name"] == "digits"
-    assert report["dataset"]["examples"] == 300
-    assert report["dataset"]["spectrum_examples"] == 60
+    assert report["dataset"]["examples"] == 120
+    assert report["dataset"]["spectrum_examples"] == 24
     assert report["network"]["weight_shapes"] == [[64, 8], [8, 8], [8, 1]]
     assert report["backend"] == {"name": "numpy", "dtype": "float64", "tf32": False}
     assert {"python", "numpy", "scipy", "numba", "platform"} <= set(report["environment"])
@@ -115,7 +115,7 @@ def test_every_key_of_the_report(finished: tuple[Path, str]) -> None:
         assert set(record["left_out"]) == {"R3", "R4", "R4w"} - set(record["predictions"])
         assert all(is_number(p[k]) and p[k] >= 0 for p in record["predictions"].values() for k in ("l1", "w1"))
         spectrum = record["spectrum"]
-        assert np.shape(spectrum["nodes"]) == np.shape(spectrum["weights"]) == (3, 12)
+        assert np.shape(spectrum["nodes"]) == np.shape(spectrum["weights"]) == (3, 6)
         np.testing.assert_allclose(np.sum(spectrum["weights"], axis=1), 1.0, rtol=1e-12)
         second = np.mean(np.sum(np.multiply(spectrum["weights"], np.square(spectrum["nodes"])), axis=1))
         assert spectrum["rms"] == pytest.approx(np.sqrt(second), rel=1e-12)
@@ -197,7 +197,7 @@ def test_files_of_the_run(finished: tuple[Path, str]) -> None:
 def test_what_is_printed(finished: tuple[Path, str]) -> None:
     """First the data, then a line for each record, at the end the table of claims and where the page is."""
     folder, out = finished
-    lines = out.splitlines()
+    lines = [line for line in out.splitlines() if "reading the data" not in line]  # a slow machine says so
     assert lines[0] == f"data: {read(folder)['dataset']['source']}"
     assert "digits" in lines[0]
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["0", "1", "3"]
