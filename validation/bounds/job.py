@@ -1,7 +1,7 @@
 """`python -m validation.bounds`: every symmetry theorem and moment bound put to the test, with a table of verdicts.
 
 S1-S3 and M1-M4 in random exact sign ensembles; (20), (21) and the exponents by Monte Carlo. From Python:
-``bounds(seed=0, out="runs/bounds", quick=False, backend=None)``.
+``bounds(seed=0, quick=False, out=None, backend=None)``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BoundsOptions(PlainOptions):
 
     backend: str | None = None
     seed: int = 0
-    out: str = "runs/bounds"
+    out: str | None = None
     quick: bool = False
 
 
@@ -85,7 +85,7 @@ def bounds(**options: Any) -> BoundsReport:
     chosen = BoundsOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder("bounds")) as folder:
         clock = Clock()
         data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
         _write(folder, data, clock)

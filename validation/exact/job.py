@@ -1,7 +1,7 @@
 """`python -m validation.exact`: a report on small cases where every sum over gate configurations is done.
 
 Marginals against temperature, exact EM beside its approximations, and the statements that must hold to rounding.
-From Python: ``run_exact(seed=0, out="runs/exact", quick=False, backend=None)``.
+From Python: ``run_exact(seed=0, quick=False, out=None, backend=None)``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ExactOptions(PlainOptions):
 
     backend: str | None = None
     seed: int = 0
-    out: str = "runs/exact"
+    out: str | None = None
     quick: bool = False
 
 
@@ -77,7 +77,7 @@ def run_exact(**options: Any) -> ExactReport:
     chosen = ExactOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder("exact")) as folder:
         clock = Clock()
         data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
         _write(folder, data, clock)

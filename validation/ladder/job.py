@@ -79,13 +79,13 @@ class LadderOptions(PlainOptions):
     learning_rate: float = 0.003
     draws: int | None = None
     seed: int = 0
-    out: str = "runs/ladder"
+    out: str | None = None
     quick: bool = False
 
     def completed(self) -> LadderOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None})
+        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("ladder"))
         if done.train_widths is None:
             done = replace(done, train_widths=sorted(done.widths or ())[len(done.widths or ()) // 2 :][:1])
         done.check()
@@ -157,7 +157,7 @@ def ladder(**options: Any) -> LadderReport:
     """
     chosen = LadderOptions(**options).completed()
     ops = get_backend(chosen.backend, "float64")
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder()) as folder:
         clock = Clock()
         data = _compute(chosen, ops, clock)
         _write(folder, data, clock)
