@@ -13,8 +13,8 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.enumeration.gates import n_gates
-from simulator.shown import shown
 from simulator.streams import Streams
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.environment import environment, package_version
@@ -42,13 +42,11 @@ from .cases import (
 from .claims import check_all
 
 
-@shown
-@dataclass(frozen=True)
-class ExactReport:
+class ExactReport(FinishedRun):
     """A finished run: ``data`` is the content of report.json, ``path`` the folder it stands in."""
 
-    data: dict[str, Any]
-    path: Path
+    KIND = "report"
+    PICTURE = ("em", "likelihood, evidence bound and entropy through exact EM")
 
     @property
     def failed_checks(self) -> list[str]:

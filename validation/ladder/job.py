@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.shown import shown
 from simulator.streams import Streams, spawn_streams
 from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.predictions.rung import RUNGS
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.console import say
@@ -140,13 +140,11 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-@shown
-@dataclass(frozen=True)
-class LadderReport:
+class LadderReport(FinishedRun):
     """A finished run: ``data`` is the content of ladder.json, ``path`` the folder it stands in."""
 
-    data: dict[str, Any]
-    path: Path
+    KIND = "ladder"
+    PICTURE = ("ladder_density", "densities of the smallest cases, measured and predicted")
 
 
 def ladder(**options: Any) -> LadderReport:

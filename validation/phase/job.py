@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from backends import get_backend
-from simulator.shown import shown
 from validation.data import load_dataset
 from validation.errors import OptionError
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
@@ -99,13 +99,11 @@ class PhaseOptions(CellOptions):
         return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
-@shown
-@dataclass(frozen=True)
-class PhaseReport:
+class PhaseReport(FinishedRun):
     """A finished diagram: ``data`` is the content of phase.json, ``path`` the folder it stands in."""
 
-    data: Record
-    path: Path
+    KIND = "phase"
+    PICTURE = ("phase", "risk, spectrum and predictions over widths and examples")
 
     @property
     def failed_facts(self) -> list[str]:
