@@ -1,4 +1,4 @@
-"""The notebooks of the documentation: kept without outputs, run in order, and true. `make docs` runs them in Jupyter."""
+"""The notebooks: kept without outputs, run in order, and true. `make docs` runs them in Jupyter."""
 
 from __future__ import annotations
 

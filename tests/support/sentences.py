@@ -1,4 +1,4 @@
-"""The sentences of a Markdown page, as a reader counts them: code, mathematics, links' targets and pictures left out."""
+"""The sentences of a Markdown page, as a reader counts them: code, mathematics and pictures left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 # A full stop ends a sentence where a capital, a figure, a quotation or code begins the next one.
 END = re.compile(r"(?<=[.!?])[*_)\"”]*\s+(?=[*_(\"“`$[]*[A-ZÄÖÜΣ0-9`∂µΩ])")
-SHORT = re.compile(r"\b(eqs?|figs?|e\.g|i\.e|cf|vs|no|Li et al)\.\s+", flags=re.IGNORECASE)
+SHORT = re.compile(r"\b(eqs?|figs?|e\.g|i\.e|cf|vs)\.\s+", flags=re.IGNORECASE)
 BLOCK = re.compile(r"^\s*(?:[-*+]|\d+\.|>|:)\s+|^#+\s+")
 
 
@@ -24,7 +24,7 @@ def words(sentence: str) -> int:
 def sentences(page: str) -> Iterator[str]:
     """Sentences of paragraphs, items of lists, headings and cells of tables."""
     for block in _blocks(page):
-        text = SHORT.sub(lambda found: found[0].strip() + "\u00a0", " ".join(block.split()))
+        text = SHORT.sub(r"\1 ", " ".join(block.split()))
         yield from (part.strip() for part in END.split(text) if part and part.strip())
 
 
