@@ -30,7 +30,7 @@ extensions = [
     "mathml",
     "unbroken",
 ]
-exclude_patterns = ["tutorial/*", "README.md"]
+exclude_patterns = ["tutorial/*", "README.md", "generated/*/*.ipynb"]
 templates_path: list[str] = []
 default_role = "py:obj"
 highlight_language = "none"  # equations in docstrings

@@ -117,7 +117,7 @@ def test_links_into_pages_find_their_heading() -> None:
 
 
 def test_the_glossary_is_in_order_and_used() -> None:
-    terms = re.findall(r"^### (.*)$", GLOSSARY, flags=re.MULTILINE)
+    terms = re.findall(r"^## (.*)$", GLOSSARY, flags=re.MULTILINE)
     assert terms == sorted(terms, key=str.lower)
     pages = [path.read_text() for path in PAGES.values()]
     used = set(re.findall(r"glossary\.md#([\w-]+)", "\n".join(pages)))
