@@ -29,6 +29,7 @@ LIMITS = {
     "docs/phase.md": 42,
     "docs/sampled.md": 43,
     "docs/symmetry.md": 59,
+    "docs/whole.md": 50,
     "docs/theory/equations.md": 33,
     "docs/theory/estimators.md": 63,
     "docs/theory/hessian.md": 47,
