@@ -20,7 +20,7 @@ release = version = importlib.metadata.version("umwelt-dnn")
 copyright = author
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
@@ -30,7 +30,7 @@ extensions = [
     "mathml",
     "unbroken",
 ]
-exclude_patterns = ["tutorial/*", "README.md"]
+exclude_patterns = ["tutorial/*", "README.md", "generated/*/*.ipynb"]
 templates_path: list[str] = []
 default_role = "py:obj"
 highlight_language = "none"  # equations in docstrings
@@ -42,6 +42,12 @@ math_eqref_format = "{number}"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
+
+# Notebooks run at every build; one that fails ends it.
+nb_execution_mode = "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 # References (extensions/bibliography.py).
 bibtex_bibfiles = ["references.bib"]

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.shown import shown
+
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Index = NDArray[np.int64]
@@ -24,6 +26,7 @@ OFF = -1
 """In a map of sites: outside the image; no site that is on."""
 
 
+@shown
 @dataclass(frozen=True)
 class LayerSignals:
     """Signals at hidden layer l, 1 ≤ l ≤ L-1.
@@ -73,6 +76,7 @@ class LayerSignals:
         return int(self.source.shape[0])
 
 
+@shown
 @dataclass(frozen=True)
 class NetworkSignals:
     """Signals of a network of L weight layers.

@@ -1,7 +1,7 @@
 """The figures of a comparison, one call each, drawn from the numbers of its report alone.
 
     from validation import figures
-    figures.spectrum("runs/compare").savefig("spectrum.png")
+    figures.spectrum("runs/digits").savefig("spectrum.png")
 
 Every function takes a report: what `validation.compare` returned, the content of report.json as a mapping, or the path
 of that file or of its folder. The report may hold only some of its epochs. What comes back is a matplotlib `Figure`,

@@ -124,6 +124,11 @@ def _escaped(text: str, known: set[str]) -> str:
     return re.sub(KEY, cited, text)
 
 
+def plain_aliases(signature: str | None) -> str | None:
+    """A signature with the names of aliases of types as they are written in the code."""
+    return signature and re.sub(r"TypeAliasForwardRef\('([\w.]+)'\)", r"\1", signature)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Hook into autodoc."""
     known = labels(Path(app.srcdir)) | keys(Path(app.srcdir))
@@ -133,5 +138,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
             return
         lines[:] = plain_text(lines, known)
 
+    def signature(
+        _: Sphinx, what: str, name: str, obj: object, options: object, given: str | None, returned: str | None
+    ) -> tuple[str | None, str | None]:
+        return plain_aliases(given), plain_aliases(returned)
+
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -53,6 +53,6 @@ def html_of(spectrum: SpectralDensity) -> str:
     figure.savefig(stream, format="png", dpi=110)
     picture = base64.b64encode(stream.getvalue()).decode()
     return (
-        f"<pre>{html.escape(repr(spectrum))}</pre>"
+        f'<pre style="white-space: pre-wrap">{html.escape(repr(spectrum))}</pre>'
         f'<img alt="the smoothed spectrum, plus and minus one standard error" src="data:image/png;base64,{picture}">'
     )

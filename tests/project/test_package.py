@@ -83,3 +83,39 @@ def test_a_command_is_the_module_itself(tmp_path: Path) -> None:
     refused = python("-P", "-c", code, "exact", "--seed", "-1", "--out", str(tmp_path / "run"), folder=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.startswith("validation.exact: ")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def test_the_conda_recipe_follows_pyproject() -> None:
+    """Version, command and dependencies; one of them has another name there."""
+    recipe = text_of("conda/meta.yaml")
+    assert f'version = "{umwelt_dnn.__version__}"' in recipe
+    assert f"- umwelt = {PROJECT['project']['scripts']['umwelt']}" in recipe
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    wanted = {f"    - {d.replace('>=', ' >=').replace('matplotlib', 'matplotlib-base')}" for d in DEPENDENCIES}
+    assert set(run.splitlines()) == wanted | {f"    - python {PROJECT['project']['requires-python']}"}
+
+
+DEPENDENCIES = PROJECT["project"]["dependencies"]
+
+
+def test_the_source_distribution_has_every_folder_of_the_checkout() -> None:
+    known = {w for w in text_of("MANIFEST.in").split() if (ROOT / w).exists() and not w.startswith("docs/")}
+    if (ROOT / ".git").exists():
+        found = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert {path.split("/")[0] for path in found.stdout.splitlines()} - {"MANIFEST.in"} <= known
+    folders = {line.split()[1] for line in text_of("MANIFEST.in").splitlines() if line.startswith("graft")}
+    assert folders <= known
+
+
+def test_a_release_builds_and_tests_before_it_publishes() -> None:
+    """No host is named: the publishing action knows its own."""
+    steps = text_of(".github/workflows/release.yml")
+    places = [steps.index(words) for words in ("python -m build", "dist/*.whl", "make test", "gh-action-pypi-publish")]
+    assert places == sorted(places)
+    for name in (".github/workflows/release.yml", "conda/meta.yaml", "MANIFEST.in", "pyproject.toml"):
+        assert "pypi.org" not in text_of(name)
+        assert "anaconda.org" not in text_of(name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import importlib
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,13 +142,34 @@ def test_matplotlib_comes_with_the_first_plot() -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
-def test_reports_of_the_other_commands_are_as_short() -> None:
+def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
+    """A headline, how many checks have each verdict, the page; in a notebook the same above a figure of the run."""
     from validation.bounds.job import BoundsReport
     from validation.exact.job import ExactReport
     from validation.ladder.job import LadderReport
     from validation.phase.job import PhaseReport
 
+    checks = [{"id": f"M{k}", "exact": True, "verdict": "holds"} for k in range(900)]
+    checks += [{"id": "S2", "exact": True, "verdict": "not supported"}]
+    data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks, "cells": [{}] * 10_000}
+    (tmp_path / "figures").mkdir()
     for kind in (BoundsReport, ExactReport, LadderReport, PhaseReport):
-        data = {f"key{i}": list(range(10_000)) for i in range(50)}
-        assert len(repr(kind(data, ROOT))) < 400
-        assert "data=<50 entries: key0, key1" in repr(kind(data, ROOT))
+        report = kind(data, tmp_path)
+        lines = [line.strip() for line in repr(report).splitlines()]
+        assert lines == [
+            f"{kind.__name__}(", "made up on numpy, seed 3", "cells: 10000", "checks: holds: 900, not supported: 1",
+            "EXACT STATEMENTS FAILED: S2", f"page: {report.page}", ")",
+        ]  # fmt: skip
+        assert "<img" not in report._repr_html_()
+        (tmp_path / "figures" / f"{kind.PICTURE[0]}.png").write_bytes(b"\x89PNG")
+        assert f'alt="{kind.PICTURE[1]}" src="data:image/png;base64,iVBORw=="' in report._repr_html_()
+
+
+@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "phase"])
+def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> None:
+    job = importlib.import_module(f"validation.{command}.job")
+    (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")
+    drawn = (ROOT / "validation" / command / "figures.py").read_text()
+    assert f'"{kind.PICTURE[0]}"' in drawn
+    page = (ROOT / "validation" / command / "job.py").read_text()
+    assert f'finish(folder, "{kind.KIND}"' in page

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
+from theory.shown import shown
 from theory.signals import Real
 
 
+@shown
 @dataclass(frozen=True)
 class Spikes:
     """``positions`` λ_j (r,) in the order of the strengths and ``overlaps`` <u_j, v_j>² (r,), both in the limit."""

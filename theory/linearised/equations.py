@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from theory.arrays import Array, ArrayLibrary, identity, inverse
+from theory.shown import shown
 from theory.signals import LayerSignals, NetworkSignals, Real
 
 from .sites import OnSets, SiteMaps, on_above, on_below, seen_by, turn
@@ -75,6 +76,7 @@ def independent_columns(columns: Real) -> Real:
     return independent
 
 
+@shown
 @dataclass(frozen=True)
 class Response:
     """What a hidden layer answers: ``U`` its mean over neurons (n_z, S', S'), or ``quadratic`` (n_z, r), the diagonal
@@ -89,6 +91,7 @@ class Response:
     t: Array | None = None
 
 
+@shown
 @dataclass(frozen=True)
 class Field:
     """B of a layer: the part that all its neurons share, dense ``common`` (n_z, S', S') or ``diagonal`` (n_z, r) in the

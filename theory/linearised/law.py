@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.arrays import HOST, Array, ArrayLibrary
 from theory.semicircle import upper_half_plane
+from theory.shown import shown
 from theory.signals import Complex, NetworkSignals, Real
 from theory.solvers.vector_dyson import ConvergenceError
 from theory.threads import blas_threads, one_thread
@@ -35,6 +36,7 @@ SINGLE_SWEEPS = 8
 """Sweeps in single precision after which a point is left to double precision."""
 
 
+@shown
 @dataclass(frozen=True)
 class LinearisedLaw:
     """Spectral law of the linearised equations at the requested z.

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.semicircle import upper_half_plane
+from theory.shown import shown
 from theory.signals import Complex, Real
 from theory.solvers.fixed_point import FixedPoint, solve_fixed_point
 from theory.solvers.vector_dyson import ConvergenceError
@@ -39,6 +40,7 @@ RANK_CUT = 1e-12
 """Singular values of X below this share of the largest are rounding."""
 
 
+@shown
 @dataclass(frozen=True)
 class EntryCovariance:
     """M_ll' of every pair of layers, for l' = 2..L in the order of the last axis of each array.

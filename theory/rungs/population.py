@@ -19,12 +19,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.shown import shown
 from theory.signals import OFF, LayerSignals, NetworkSignals, Real
 
 RANK_CUT = 1e-12
 """Eigenvalues of a kernel below this share of the largest are rounding."""
 
 
+@shown
 @dataclass(frozen=True)
 class PopulationKernels:
     """Kernels (m, m) of the hidden layers l = 1..L-1, in order.

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.semicircle import upper_half_plane
+from theory.shown import shown
 from theory.solvers.vector_dyson import Complex, Real, Reduced, RowBlock, nonnegative, solve_reduced
 
 EXACT_SHARE = 0.5
 """Share of a layer's sample given to its largest rows, each for itself: heavy tails need them."""
 
 
+@shown
 @dataclass(frozen=True)
 class LadderLaw:
     """Predicted spectral law at the requested spectral parameters.

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.shown import shown
+
 from .vector_dyson import nonnegative
 
 Real = NDArray[np.float64]
@@ -77,6 +79,7 @@ def positive(name: str, values: ArrayLike, n: int | None = None) -> Complex:
     return array
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class DenseCovariance(Covariance):
     """S[R]_il = Σ_jk κ_ijkl R_jk with κ_ijkl = E[X_ij X_kl], every covariance of two entries.
@@ -112,6 +115,7 @@ class DenseCovariance(Covariance):
         return np.asarray(r.reshape(*r.shape[:-2], -1) @ matrix).reshape(r.shape)
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class KrausCovariance(Covariance):
     """S[R] = Σ_k A_k R A_k*.
@@ -160,6 +164,7 @@ def _sum_of_products(a: Complex, r: Complex) -> Complex:
     return np.asarray(wide @ adjoint(a).reshape(k * n, n))
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class KroneckerCovariance(Covariance):
     """S[R] = Σ_k P_k tr(Q_k R): the covariance of the entries of X is a sum of Kronecker products P_k ⊗ Q_k.
@@ -201,6 +206,7 @@ class KroneckerCovariance(Covariance):
         return np.asarray(traces @ left.reshape(k, -1)).reshape(r.shape)
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class ProfileCovariance(Covariance):
     """S[R] = diag(profile @ diag R): independent entries of variances profile_ij (up to symmetry), n → ∞.
@@ -235,6 +241,7 @@ class ProfileCovariance(Covariance):
         return out
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class FunctionCovariance(Covariance):
     """S given as a function of one (n, n) matrix; called once for each matrix of a batch.

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arrays import HOST, Array, ArrayLibrary
+from theory.shown import shown
 
 Complex = NDArray[np.complex128]
 Step = Callable[[Array, NDArray[np.intp]], Array]
@@ -33,6 +34,7 @@ RANK_CUT = 1e-13
 """Relative eigenvalue below which a direction of the normalised secant Gram matrix is rounding noise."""
 
 
+@shown
 @dataclass(frozen=True)
 class FixedPoint:
     """Outcome of `solve_fixed_point`, one entry per row; the caller must look at `converged`.

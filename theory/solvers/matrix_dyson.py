@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from theory.semicircle import upper_half_plane
+from theory.shown import shown
 
 from .covariance import (
     Complex,
@@ -40,6 +41,7 @@ SERIAL = 256
 """Matrices smaller than this take one BLAS thread: two gain little, and lose much where cores are shared."""
 
 
+@shown
 @dataclass(frozen=True)
 class MatrixDysonSolution:
     """Solution of a matrix Dyson equation.

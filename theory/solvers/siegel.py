@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.semicircle import semicircle
+from theory.shown import shown
 
 from .covariance import Complex, Covariance, Real, adjoint
 from .fixed_point import solve_fixed_point
@@ -69,6 +70,7 @@ def common_scale(g: Complex) -> Complex:
     return np.asarray(size[:, None, None] * np.eye(g.shape[-1], dtype=np.complex128))
 
 
+@shown
 @dataclass(frozen=True)
 class Found:
     """G (n_z, n, n) and the evaluations spent on it (n_z,), both updated in place."""
@@ -81,6 +83,7 @@ class Found:
         self.spent[rows] += part.spent
 
 
+@shown
 @dataclass(frozen=True)
 class Equation:
     """-G^{-1} = z J - A + S[G] + i h, h ≥ 0 (n_z,) being the height of a descent above the target."""

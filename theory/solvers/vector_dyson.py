@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.inputs import real_array
 from theory.semicircle import semicircle, upper_half_plane
+from theory.shown import shown
 
 from .fixed_point import FixedPoint, solve_fixed_point
 
@@ -44,6 +45,7 @@ class ConvergenceError(RuntimeError):
     """A Dyson equation was not solved to its tolerance; raised, so that no such answer is ever used."""
 
 
+@shown
 @dataclass(frozen=True)
 class LowRankProfile:
     """Variance profile S = left @ right.T with nonnegative factors left, right (n, r)."""
@@ -52,6 +54,7 @@ class LowRankProfile:
     right: ArrayLike
 
 
+@shown
 @dataclass(frozen=True)
 class DysonSolution:
     """Solution of a vector Dyson equation.
@@ -66,6 +69,7 @@ class DysonSolution:
     iterations: int
 
 
+@shown
 @dataclass(frozen=True)
 class RowBlock:
     """Rows of a factorised profile that read and write the same unknowns u.
@@ -96,6 +100,7 @@ class RowBlock:
         return (m.real @ self.right) + 1j * (m.imag @ self.right)
 
 
+@shown
 @dataclass(frozen=True)
 class Reduced:
     """u (n_z, r) solving a factorised equation at z (n_z,), with the certificate of the rows it implies."""

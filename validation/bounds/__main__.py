@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--out", default=d.out, metavar="DIR", help="a new or empty folder (default runs/bounds)")
+    p.add_argument("--out", metavar="DIR", help="a new or empty folder (default: runs/bounds, and what was chosen)")
     p.add_argument("--quick", action="store_true", help="a short run: fewer ensembles, smaller grids")
     return p
 

@@ -1,7 +1,7 @@
 """`python -m validation.bounds`: every symmetry theorem and moment bound put to the test, with a table of verdicts.
 
 S1-S3 and M1-M4 in random exact sign ensembles; (20), (21) and the exponents by Monte Carlo. From Python:
-``bounds(seed=0, out="runs/bounds", quick=False, backend=None)``.
+``bounds(seed=0, quick=False, out=None, backend=None)``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.shown import shown
 from simulator.streams import Streams
 from validation.measurements.ensembles.claims import (
     bracket_checks,
@@ -26,6 +25,7 @@ from validation.measurements.ensembles.claims import (
 from validation.measurements.ensembles.gates import gate_record, measure_correlations, measure_flips
 from validation.measurements.ensembles.random import check_theorems, ensembles_until_caught
 from validation.measurements.ensembles.slopes import Grid, measure_grid, moments_record
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.environment import environment, package_version
@@ -50,13 +50,11 @@ class Sizes:
 QUICK = Sizes(200, Grid((16, 32, 64), (4, 6, 8), 4e6), Sizes.flip_widths, 2e6, (8, 16, 32, 64, 128, 256), 1000)
 
 
-@shown
-@dataclass(frozen=True)
-class BoundsReport:
+class BoundsReport(FinishedRun):
     """A finished run: ``data`` is the content of bounds.json, ``path`` the folder it stands in."""
 
-    data: dict[str, Any]
-    path: Path
+    KIND = "bounds"
+    PICTURE = ("bounds_means", "means of assemblies over their brackets")
 
     @property
     def failed_checks(self) -> list[str]:
@@ -72,7 +70,7 @@ class BoundsOptions(PlainOptions):
 
     backend: str | None = None
     seed: int = 0
-    out: str = "runs/bounds"
+    out: str | None = None
     quick: bool = False
 
 
@@ -85,7 +83,7 @@ def bounds(**options: Any) -> BoundsReport:
     chosen = BoundsOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder("bounds")) as folder:
         clock = Clock()
         data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
         _write(folder, data, clock)

@@ -81,7 +81,8 @@ def parser() -> argparse.ArgumentParser:
                          help="the same with seeds 0 to N-1, or these; means and standard errors")  # fmt: skip
     several.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
     several.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/compare")
+    p.add_argument("--out", metavar="DIR",
+                   help="default: runs/ and a name of the data, the network and what was chosen")  # fmt: skip
     p.add_argument("--resume", action="store_true", help="go on with the run in --out")
     p.add_argument("--save-seconds", type=float, default=d.save_seconds, metavar="S",
                    help="keep what was reached inside a long step this often (default 60)")  # fmt: skip
@@ -105,8 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
         PROGRAM,
         lambda: compare(**chosen),
         _conclude,
-        interrupted=f"go on with --resume --out {chosen['out']}",
-        diverged=f"what was recorded before is in {chosen['out']}",
+        interrupted="go on with --resume" + ("" if chosen["out"] is None else f" --out {chosen['out']}"),
+        diverged="what was recorded before is in {folder}",
     )
 
 

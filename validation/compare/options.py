@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
+from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
 from simulator import Network, network_from_text
 from simulator.network.text import FORMS, KINDS
 from simulator.passes.losses import get_loss
-from validation.data import Arrays, given_arrays
+from validation.data import Arrays, data_name, given_arrays
 from validation.errors import OptionError
 from validation.interchange import file_digest
 from validation.interchange.given import GivenNetwork, GivenWeights
@@ -38,6 +39,8 @@ class Options(PlainOptions):
         "epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1, "draws": 1,
         "entry_examples": 2,
     }  # fmt: skip
+
+    ELSEWHERE = ("out", "resume", "save_seconds", "stop_after", "memory")
 
     backend: str | None = None
     dtype: str | None = None
@@ -69,7 +72,7 @@ class Options(PlainOptions):
     structure: bool = False
     whole: bool = False
     seed: int = 0
-    out: str = "runs/compare"
+    out: str | None = None
     resume: bool = False
     save_seconds: float = 60.0
     stop_after: float | None = None
@@ -103,10 +106,20 @@ class Options(PlainOptions):
             raise OptionError(f"--memory: {error}") from None
         done = replace(
             self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds,
-            draws=max(2, self.probes // 2) if self.draws is None else self.draws,
+            draws=max(2, self.probes // 2) if self.draws is None else self.draws, out=self._folder(),
         )  # fmt: skip
         done.check()
         return done
+
+    def _folder(self) -> str:
+        """`out`, or by default a folder named after the data, the network, the weights, and what else was chosen."""
+        words = [data_name(self.data, self.data_root)]
+        if self.network != "auto":
+            words.append(str(self.network).removeprefix("given: "))
+        if self.weights is not None:
+            stem = Path(self.weights).stem if isinstance(self.weights, str) else self.weights.digest[:8]
+            words.append(f"weights {stem}")
+        return self.folder(*words, named=("data", "network", "weights"))
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
@@ -162,7 +175,7 @@ class Options(PlainOptions):
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: everything but where, how and in which pieces it is kept."""
         fields = {field.name: getattr(self, field.name) for field in fields_of(self)}
-        for name in ("out", "resume", "save_seconds", "stop_after", "memory"):
+        for name in self.ELSEWHERE:
             fields.pop(name)
         fields |= {name: str(fields[name]) for name in ("data", "network")}  # of arrays their digest
         fields["weights"] = self._weights_digest()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 
 from validation.errors import StorageError
 from validation.predictions.rung import MOMENT_RUNGS, named
+from validation.report.finished import as_html, as_text, counts
 from validation.run.storage import REPORT_SCHEMA, read_json
 from validation.statistics.claim import failed
 from validation.statistics.estimate import plus_minus, written
@@ -44,10 +42,10 @@ class Report:
     @property
     def verdicts(self) -> dict[str, int]:
         """How many claims have each verdict."""
-        return dict(Counter(claim["verdict"] for claim in self.data["claims"]).most_common())
+        return counts(self.data["claims"])
 
     def __repr__(self) -> str:
-        return "Report(\n" + "".join(f"    {line}\n" for line in [*headline(self.data), *self._end()]) + ")"
+        return as_text("Report", [*headline(self.data), *self._end()])
 
     def _end(self) -> list[str]:
         counts = ", ".join(f"{verdict}: {count}" for verdict, count in self.verdicts.items())
@@ -55,8 +53,8 @@ class Report:
         return [*failures, f"claims: {counts or 'none'}", f"page: {self.page}"]
 
     def _repr_html_(self) -> str:
-        lines = "<br>".join(html.escape(line) for line in [*headline(self.data), *self._end()])
-        return f"<div><p>{lines}</p>{_picture(self.data)}</div>"
+        lines = [*headline(self.data), *self._end()]
+        return as_html(lines, _picture(self.data), "Hessian spectra, measured and predicted")
 
 
 def load_report(path: str | os.PathLike[str]) -> Report:
@@ -124,13 +122,12 @@ def _written(distance: Mapping[str, Any]) -> str:
     return plus_minus(distance) if distance["standard_error"] else f"{distance['value']:.3g}"
 
 
-def _picture(data: Mapping[str, Any]) -> str:
+def _picture(data: Mapping[str, Any]) -> bytes | None:
     """The figure of the spectrum; a report without one, such as that of several seeds, has none."""
     if data.get("kind") == "seeds" or not data["epochs"]:
-        return ""
+        return None
     from .figures.spectrum import spectrum
 
     stream = io.BytesIO()
     spectrum(data).savefig(stream, format="png", dpi=110)
-    picture = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="Hessian spectra, measured and predicted" src="data:image/png;base64,{picture}">'
+    return stream.getvalue()

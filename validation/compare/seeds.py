@@ -70,7 +70,7 @@ def compare_seeds(
     identity = {k: v for k, v in chosen.identity().items() if k != "seed"}
     # What was in memory as it was read the first time: parameters of a module can be listed only once.
     options |= {name: getattr(chosen, name) for name in ("data", "network", "weights")}
-    root = Path(chosen.out).absolute()
+    root = Path(chosen.folder() + ("-seeds" if options.get("out") is None else "")).absolute()
     store = CellStore(str(root), identity)
     store.open(chosen.resume)
     with locked(root):

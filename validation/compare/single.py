@@ -44,9 +44,9 @@ def compare_one(**options: Any) -> Report:
     chosen = Options(**options).completed()
     bench, name = prepare(chosen)
     identity = chosen.identity()
-    with RunDirectory(chosen.out) as run:
+    with RunDirectory(chosen.folder()) as run:
         report = run.open(identity, chosen.resume)
-        say(f"data: {bench.dataset.source}")
+        say(f"data: {bench.dataset.source}\nfolder: {run.root}")
         if chosen.weights is not None:
             say(f"weights: {chosen.weights} (SHA-256 {identity['weights']}), {bench.loaded}")
         if report is None:

@@ -7,6 +7,7 @@ draws the rows, `images` decodes only those, `preprocessing` turns levels into i
 from validation.data.arrays import Arrays, given_arrays
 from validation.data.dataset import Dataset, load_dataset
 from validation.data.preprocessing import check_finite
+from validation.data.sources import data_name
 from validation.errors import DataError
 
-__all__ = ["Arrays", "DataError", "Dataset", "check_finite", "given_arrays", "load_dataset"]
+__all__ = ["Arrays", "DataError", "Dataset", "check_finite", "data_name", "given_arrays", "load_dataset"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,15 @@ def open_source(data: str | Path | Arrays, data_root: str | Path) -> Source:
     if path.suffix.lower() == ".npz" and not path.is_dir():
         return _arrays(read_arrays_file(path), printable(path.stem), printable(f"arrays of '{path}'"))
     return _image_folder(path)
+
+
+def data_name(data: str | Arrays, data_root: str) -> str:
+    """What data are called before they are read: the stem of a file or folder, ``arrays`` and their digest."""
+    if isinstance(data, Arrays):
+        return f"arrays {data.digest[:8]}"
+    if data == "auto":
+        return "cifar10" if os.path.isdir(os.path.join(data_root, _CIFAR_FOLDER)) else "digits"  # of no path an error
+    return Path(data).stem or "images"
 
 
 def _arrays(arrays: Arrays, name: str, origin: str) -> Source:

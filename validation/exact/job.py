@@ -1,7 +1,7 @@
 """`python -m validation.exact`: a report on small cases where every sum over gate configurations is done.
 
 Marginals against temperature, exact EM beside its approximations, and the statements that must hold to rounding.
-From Python: ``run_exact(seed=0, out="runs/exact", quick=False, backend=None)``.
+From Python: ``run_exact(seed=0, quick=False, out=None, backend=None)``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from backends import Backend, get_backend
 from simulator.enumeration.gates import n_gates
-from simulator.shown import shown
 from simulator.streams import Streams
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.environment import environment, package_version
@@ -42,13 +42,11 @@ from .cases import (
 from .claims import check_all
 
 
-@shown
-@dataclass(frozen=True)
-class ExactReport:
+class ExactReport(FinishedRun):
     """A finished run: ``data`` is the content of report.json, ``path`` the folder it stands in."""
 
-    data: dict[str, Any]
-    path: Path
+    KIND = "report"
+    PICTURE = ("em", "likelihood, evidence bound and entropy through exact EM")
 
     @property
     def failed_checks(self) -> list[str]:
@@ -64,7 +62,7 @@ class ExactOptions(PlainOptions):
 
     backend: str | None = None
     seed: int = 0
-    out: str = "runs/exact"
+    out: str | None = None
     quick: bool = False
 
 
@@ -77,7 +75,7 @@ def run_exact(**options: Any) -> ExactReport:
     chosen = ExactOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder("exact")) as folder:
         clock = Clock()
         data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
         _write(folder, data, clock)

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--draws", type=int, help="fresh weights at frozen signals (6); 0 for none")
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--out", default=d.out, metavar="DIR", help="a new or empty folder (default runs/ladder)")
+    p.add_argument("--out", metavar="DIR", help="a new or empty folder (default: runs/ladder, and what was chosen)")
     p.add_argument("--quick", action="store_true", help="a short run: narrow networks, fewer of them")
     return p
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
-from simulator.shown import shown
 from simulator.streams import Streams, spawn_streams
 from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.predictions.rung import RUNGS
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.console import say
@@ -79,13 +79,13 @@ class LadderOptions(PlainOptions):
     learning_rate: float = 0.003
     draws: int | None = None
     seed: int = 0
-    out: str = "runs/ladder"
+    out: str | None = None
     quick: bool = False
 
     def completed(self) -> LadderOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None})
+        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("ladder"))
         if done.train_widths is None:
             done = replace(done, train_widths=sorted(done.widths or ())[len(done.widths or ()) // 2 :][:1])
         done.check()
@@ -140,13 +140,11 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-@shown
-@dataclass(frozen=True)
-class LadderReport:
+class LadderReport(FinishedRun):
     """A finished run: ``data`` is the content of ladder.json, ``path`` the folder it stands in."""
 
-    data: dict[str, Any]
-    path: Path
+    KIND = "ladder"
+    PICTURE = ("ladder_density", "densities of the smallest cases, measured and predicted")
 
 
 def ladder(**options: Any) -> LadderReport:
@@ -157,7 +155,7 @@ def ladder(**options: Any) -> LadderReport:
     """
     chosen = LadderOptions(**options).completed()
     ops = get_backend(chosen.backend, "float64")
-    with new_folder(chosen.out) as folder:
+    with new_folder(chosen.folder()) as folder:
         clock = Clock()
         data = _compute(chosen, ops, clock)
         _write(folder, data, clock)

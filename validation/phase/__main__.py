@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--backend", help="numba (default), numpy or cupy")
     p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
     p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", default=d.out, metavar="DIR", help="default runs/phase")
+    p.add_argument("--out", metavar="DIR", help="default: runs/phase, and what was chosen")
     p.add_argument("--resume", action="store_true", help="keep the finished cells in --out; the grid may have grown")
     p.add_argument("--quick", action="store_true", help="a short run: a grid of 3 widths by 2 numbers of examples")
     return p

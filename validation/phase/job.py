@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from backends import get_backend
-from simulator.shown import shown
 from validation.data import load_dataset
 from validation.errors import OptionError
+from validation.report.finished import FinishedRun
 from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.cluster import check_cluster, cluster, completed, default_workers
@@ -42,6 +42,9 @@ QUICK: dict[str, Any] = {"widths": (2, 4, 8), "examples": (50, 200), "seeds": (0
 class PhaseOptions(CellOptions):
     """What the command line takes; None: the default, which `quick` makes smaller."""
 
+    # A diagram grows in its folder by more widths, examples and seeds.
+    ELSEWHERE = ("out", "resume", "workers", "scheduler", "widths", "examples", "seeds")
+
     LEAST = {"depth": 2, "updates": 1, "batch_size": 1, "probes": 2, "steps": 2, "prediction_examples": 1}  # noqa: RUF012
 
     widths: Sequence[int] | None = None
@@ -50,14 +53,14 @@ class PhaseOptions(CellOptions):
     updates: int | None = None  # type: ignore[assignment]
     workers: int | None = None
     scheduler: str | None = None
-    out: str = "runs/phase"
+    out: str | None = None
     resume: bool = False
     quick: bool = False
 
     def completed(self) -> PhaseOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None})
+        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("phase"))
         done.check()
         return done
 
@@ -96,13 +99,11 @@ class PhaseOptions(CellOptions):
         return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
-@shown
-@dataclass(frozen=True)
-class PhaseReport:
+class PhaseReport(FinishedRun):
     """A finished diagram: ``data`` is the content of phase.json, ``path`` the folder it stands in."""
 
-    data: Record
-    path: Path
+    KIND = "phase"
+    PICTURE = ("phase", "risk, spectrum and predictions over widths and examples")
 
     @property
     def failed_facts(self) -> list[str]:
@@ -121,17 +122,17 @@ def phase(**options: Any) -> PhaseReport:
     check_cluster(chosen.workers, chosen.scheduler)
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
-    store = CellStore(chosen.out, chosen.cell_options)
+    store = CellStore(chosen.folder(), chosen.cell_options)
     store.open(chosen.resume)
     begun = time.perf_counter()
     say(f"data: {source}")
-    with locked(Path(chosen.out)):
+    with locked(Path(chosen.folder())):
         cells = _cells(chosen, store)
         data = _report(chosen, cells, source)
         data["seconds"] = {"total": round(time.perf_counter() - begun, 2)}
         data["seconds"]["cells_cpu"] = round(sum(c["cpu_seconds"] for c in cells), 2)
-        _write(Path(chosen.out), data)
-    return PhaseReport(data, Path(chosen.out))
+        _write(Path(chosen.folder()), data)
+    return PhaseReport(data, Path(chosen.folder()))
 
 
 def _source(options: PhaseOptions) -> str:

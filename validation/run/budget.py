@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from validation.errors import InsufficientMemoryError
 
 SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-STATUS, MEMINFO = Path("/proc/self/status"), Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
 GROUPS = (  # limit and use of a control group, versions 2 and 1
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
@@ -27,13 +28,14 @@ def parse_size(text: str) -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; 0 where the platform does not say."""
-    return _status("VmRSS")
+    """Bytes of memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak() -> int:
-    """The most that this process has held since it began, or since `forget_peak`."""
-    return _status("VmHWM")
+    """The most that this process has held since it began, or since `forget_peak` (Linux; elsewhere 0)."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", _text(STATUS), re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
 
 
 def forget_peak() -> None:
@@ -41,18 +43,9 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _status(name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", _text(STATUS), re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0
-
-
 def available() -> int:
-    """Bytes that can be had without swapping: of the machine, and of the control group where there is one.
-
-    Where the platform does not say what is free: all physical memory.
-    """
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(MEMINFO), re.MULTILINE)
-    free = 1024 * int(found[1]) if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes that can be had without swapping: of the machine, and of the control group where there is one."""
+    free = int(psutil.virtual_memory().available)
     for limit, used in GROUPS:
         if (most := _text(limit).strip()).isdecimal() and (now := _text(used).strip()).isdecimal():
             free = min(free, max(int(most) - int(now), 0))

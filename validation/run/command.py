@@ -99,12 +99,12 @@ def exit_status(
     """Run a job and what follows it; its exit status, errors said on one line of stderr.
 
     `conclude` prints the outcome and gives the status of a job that came to its end; `interrupted` and `diverged` say
-    what one that did not has left.
+    what one that did not has left (``{folder}`` is the folder it held).
     """
     from simulator import TrainingDivergedError
     from validation.errors import StoppedError
 
-    from .folder import forget_held
+    from .folder import forget_held, held
 
     say_compilation()
     pressed: list[int] = []
@@ -119,7 +119,7 @@ def exit_status(
             signal.signal(signal.SIGINT, interrupt)
         return conclude(job())
     except TrainingDivergedError as error:
-        return stop(program, f"{error}; {diverged}", EXIT_DIVERGED)
+        return stop(program, f"{error}; {diverged.replace('{folder}', str(held()))}", EXIT_DIVERGED)
     except StoppedError as error:
         return stop(program, f"{error}: {interrupted}", EXIT_STOPPED)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ Only the standard library is imported: the command lines use this before anythin
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import sys
@@ -69,8 +70,9 @@ def complain(text: object) -> None:
 class Stage:
     """A step that takes time, as a ``with`` block that shows that it goes on, at least every 2 s.
 
-    Where stderr is a terminal: a progress bar there, with the time since the step began. Elsewhere lines on stdout: at
-    2, 4, 6, 8 and 10 s, and then each time a fifth more has passed. Of steps inside each other the inner one speaks.
+    Where stderr is a terminal: a progress bar there, with the time since the step began. In a notebook that has
+    ipywidgets: a bar of the notebook. Elsewhere lines on stdout: at 2, 4, 6, 8 and 10 s, and then each time a fifth
+    more has passed. Of steps inside each other the inner one speaks.
 
     total  of `unit`s to come, None where nobody knows
     """
@@ -83,8 +85,8 @@ class Stage:
 
     def __enter__(self) -> Stage:
         self._begun = time.monotonic()
-        if _terminal(sys.stderr):
-            from tqdm import tqdm
+        if _terminal(sys.stderr) or _notebook():
+            from tqdm.auto import tqdm
 
             self._bar = tqdm(
                 total=self._total, desc=self._what, unit=self._unit or "step", initial=self._done, leave=False
@@ -135,6 +137,12 @@ def _terminal(stream: Any) -> bool:
         return bool(stream is not None and stream.isatty())
     except (OSError, ValueError):  # closed
         return False
+
+
+def _notebook() -> bool:
+    """Whether a Jupyter kernel runs this, and can show widgets: tqdm warns, and shows nothing, without ipywidgets."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "IPKernelApp" in getattr(shell, "config", ()) and importlib.util.find_spec("ipywidgets") is not None
 
 
 def _put(name: str, text: object) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
@@ -16,6 +19,7 @@ from validation.errors import OptionError
 PATHS = ("data", "data_root", "weights", "out")
 NAMED_DATA = ("auto", "digits", "cifar10")  # a `Path` of such a name is a folder, the text is not
 MOST_PRODUCTS = 1_000_000
+RUNS, LONGEST = "runs", 100  # where a run goes that names no folder, and characters of the name it gets
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
 
 
@@ -23,10 +27,12 @@ class PlainOptions:
     """Base of a frozen dataclass of options: each is made what its annotation says, or refused by `OptionError`.
 
     NumPy scalars and 0-d arrays become Python's numbers, arrays and other iterables tuples, paths texts. ``LEAST`` has
-    the smallest value of the integers that have one.
+    the smallest value of the integers that have one. ``ELSEWHERE`` has the options that leave a run the same run, so
+    that they are no part of the name of its folder.
     """
 
     LEAST: ClassVar[Mapping[str, int]] = {}
+    ELSEWHERE: ClassVar[Collection[str]] = ("out",)
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
@@ -42,6 +48,38 @@ class PlainOptions:
                 raise OptionError(_refused(name, value, f"an integer >= {least}"))
             if value is not None and name in ("probes", "steps", "draws") and value > MOST_PRODUCTS:
                 raise OptionError(_refused(name, value, f"at most {MOST_PRODUCTS:,}"))
+
+    def folder(self, *words: str, named: Collection[str] = ()) -> str:
+        """The option `out`; where it was not given, runs/NAME, the same name for the same options.
+
+        NAME is the words and then every option that is not at its default, but for `named`, which the words stand for.
+        """
+        given: str | None = getattr(self, "out")  # noqa: B009
+        if given is not None:
+            return given
+        kind: Any = self
+        for field in fields(kind):
+            value = getattr(self, field.name)
+            if field.name not in (*named, *self.ELSEWHERE) and value != field.default:
+                words = (*words, field.name if value is True else f"{field.name} {_joined(value)}")
+        return f"{RUNS}/{file_name(*words)}"
+
+
+def _joined(value: Any) -> str:
+    return " ".join(map(_joined, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def file_name(*words: str) -> str:
+    """Words as the name of a file or folder: letters, digits and dots, joined by hyphens; a long one is cut.
+
+    A cut name ends with eight digits of the SHA-256 of the whole, so that two of them differ.
+    """
+    parts = [re.sub(r"[^\w.]+|_", "-", word).strip("-.") for word in words]
+    name = "-".join(part for part in parts if part)
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.sha256("\n".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore').rstrip('-.')}-{digest}"
 
 
 @cache

@@ -32,7 +32,7 @@ DEFAULTS = {
     "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "entry_examples": None, "structure": False, "whole": False,
     "prediction_seconds": 120.0, "prediction_examples": None, "draws": 2,
-    "out": "runs/compare", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
+    "out": "runs/digits", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,3 +128,27 @@ def test_the_line_on_compilation_is_said_once(capsys: pytest.CaptureFixture[str]
     say_compilation()
     logging.getLogger("umwelt.kernels").info("compiling")
     assert capsys.readouterr().out == "compiling\n"
+
+
+@pytest.mark.parametrize(("kernel", "widgets"), [(True, True), (True, False), (False, True)])
+def test_a_notebook_with_widgets_has_bars_of_its_own(
+    kernel: bool, widgets: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tqdm.auto decides which bar; without a kernel or without widgets there are lines, and no warning of tqdm."""
+    made: list[dict[str, Any]] = []
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+
+        def refresh(self) -> None: ...
+        def update(self, count: int) -> None: ...
+        def close(self) -> None: ...
+
+    shell = SimpleNamespace(config={"IPKernelApp": {}} if kernel else {})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if widgets else None)
+    with Stage("training", 3, "epochs") as stage:
+        stage.update()
+    assert [options["desc"] for options in made] == (["training"] if kernel and widgets else [])
