@@ -65,11 +65,8 @@ Array = np.ndarray[Any, Any]
 EPOCHS = (0, 1, 2, 4, 8)
 FRESH, SEED = 4, 1000  # fresh networks, none of them a trained one
 RATE, MOMENTUM, BATCH, ETA = 0.64, 0.9, 32, 0.05
-PROBES, STEPS, MANY = (
-    2,
-    80,
-    50_000,
-)  # one probe and fewer steps from so many weights on: their spectra are self-averaging
+PROBES, STEPS = 2, 80
+MANY = 100_000  # one probe and 60 steps from so many weights on: their spectra are self-averaging
 CONTROLS = 500_000  # weights up to which the controls are drawn
 GRID = energy_grid()
 BASE: dict[str, Any] = {"width": 64, "depth": 3, "factor": 1.0, "examples": 200, "labels": "true", "network": None}
