@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import copy
 import functools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from validation.compare import single
 from validation.compare.claims.theorems import bound_claims
 
 TESTS = Path(__file__).parent
+WIDTH = shutil.get_terminal_size().columns
+# Lines of a run are folded to the terminal; where tests look for words they are whole, and processes inherit that.
+os.environ["COLUMNS"] = "1000"
 # Idle threads of the compiled kernels must sleep, not spin: tests share their cores. Read when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -61,6 +65,13 @@ def bounds_once() -> Iterator[None]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, where a test does not look at them: the page is written without."""
     monkeypatch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest's own lines keep the width of the terminal."""
+    if config.pluginmanager.hasplugin("terminalreporter"):
+        config.get_terminal_writer().fullwidth = WIDTH
 
 
 COMPILING = ("backends", "simulator", "validation")

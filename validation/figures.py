@@ -15,6 +15,7 @@ from __future__ import annotations
 from validation.compare.figures.alignment import aligned_share
 from validation.compare.figures.coupling import coupling_sets
 from validation.compare.figures.entries import entry_concentration, entry_correlations, entry_laws, entry_means
+from validation.compare.figures.headline import headline
 from validation.compare.figures.laws import circuits, gradient_histograms, weight_histograms
 from validation.compare.figures.registry import FIGURES, figures_of, save_all
 from validation.compare.figures.spectrum import prediction_error, spectrum, spectrum_overlay
@@ -35,6 +36,7 @@ __all__ = [
     "figures_of",
     "gradient_histograms",
     "gram_spectra",
+    "headline",
     "order_parameter",
     "prediction_error",
     "risk_accuracy",

@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 import validation
@@ -228,7 +229,7 @@ def test_figures_that_cannot_be_saved_are_in_the_page(tmp_path: Path, capsys: py
     data = deepcopy(report("first epoch only"))
     finishing.finish(tmp_path, "report", data, lambda: {"symmetry": figures.symmetry}, render_html)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in html
+    assert "data:image/svg+xml;base64," in html
     assert "Figures missing" not in html
     assert list(json.loads((tmp_path / "report.json").read_bytes())["figures_missing"]) == ["symmetry"]
     assert "figures missing: symmetry (" in capsys.readouterr().err
@@ -449,7 +450,7 @@ def test_another_distribution_in_our_place(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_pages_and_lines_without_surrogates() -> None:
-    text = page("caf\udce9 \x00", "k", ["<p>a\nb\x1b</p>"])
+    text = page("caf\udce9 \x00", "k", [Markup("<p>a\nb\x1b</p>")])
     assert "caf\\xe9 \\x00" in text
     assert "<p>a\nb\\x1b</p>" in text
     stdout = SimpleNamespace(encoding="no-such-encoding", write=lambda line: lines.append(line), flush=lambda: None)

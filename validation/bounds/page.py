@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from validation.measurements.ensembles.claims import assembly_name, number
 from validation.measurements.ensembles.slopes import MUS
-from validation.report.markup import captioned, figures_section, page, settings, table, verdicts
+from validation.report.markup import (
+    Section,
+    badge,
+    captioned,
+    figures_section,
+    note,
+    page,
+    prose,
+    settings,
+    table,
+    titled,
+    verdicts,
+)
 from validation.report.source import Report
 from validation.statistics.estimate import Estimate
 
@@ -58,9 +68,9 @@ def caption(name: str, data: Report) -> str:
 
 def render_bounds(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = "".join(captioned(name, caption(name, data), png) for name, png in figures.items())
+    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [
-        f"<section><p class='lead'>{escape(_summary(data))}</p></section>",
+        Section("", [note(_summary(data), "lead")]),
         _checks(data),
         figures_section(shown, data),
         settings(data),
@@ -86,21 +96,21 @@ def _list(values: list[Any]) -> str:
     return ", ".join(map(str, values))
 
 
-def _checks(data: Report) -> str:
-    note = (
-        "<p class='note'>A theorem that fails is a bug, and the run says so with exit status 1. (20) and (21) come "
+def _checks(data: Report) -> Section:
+    words = (
+        "A theorem that fails is a bug, and the run says so with exit status 1. (20) and (21) come "
         "without constants: a slope is that of log(measured/bracket) over the grid, with an intercept for each µ, and "
         "a bound with one constant allows none above 0. The constant is measured/bracket at the smallest (n, L), the "
         "largest over µ; how many times it measured/bracket reaches on the grid is the column passed. Removed layers: "
-        "m = L // 2.</p>"
+        "m = L // 2."
     )
     checks = data["checks"]
     groups = {
         "Theorems": [c for c in checks if c["exact"]],
         "Exponents": [c for c in checks if not c["exact"] and not c["id"].startswith("eq2")],
     }
-    tables = "".join(verdicts(c, name) for name, c in groups.items()) + _brackets(data)
-    return "<section><h2>Verdicts</h2>" + note + tables + "</section>"
+    tables = [verdicts(c, name) for name, c in groups.items()]
+    return Section("Verdicts", [note(words), *tables, _brackets(data)])
 
 
 def _brackets(data: Report) -> str:
@@ -111,20 +121,14 @@ def _brackets(data: Report) -> str:
     counts = Counter(verdict[row["id"]] for row in data["slopes"])
     tally = ", ".join(f"{name}: {count}" for name, count in counts.items())
     title = "Bounds (20), on means, and (21), on mean squares"
-    return f"<h3>{title} <small>{escape(tally)}</small></h3>" + table(head, rows, "numbers", title)
+    return titled(title, tally) + table(head, rows, "numbers", title)
 
 
 def _bracket_row(name: str, fit: Report | None, verdict: str) -> list[str]:
     equation, _, *rest = name.split(".")
     weights = rest.pop() if rest and rest[-1] in WEIGHTS else ""
-    badge = f'<span class="verdict {"good" if verdict == "supported" else "bad"}">{escape(verdict)}</span>'
-    cells = [f"({equation[2:]})", _assembly(rest[0] if rest else "none"), WEIGHTS[weights]]
+    cells = [f"({equation[2:]})", prose(assembly_name(rest[0] if rest else "none")), WEIGHTS[weights]]
     if fit is None:
-        return [*cells, "mean exactly 0", "", "", "", badge]
+        return [*cells, "mean exactly 0", "", "", "", badge(verdict)]
     slopes = [number(Estimate(**fit[key])) for key in ("per_layer", "per_log_width")]
-    return [*cells, *slopes, f"{fit['constant']:.3g}", f"{fit['worst']:.3g}-fold", badge]
-
-
-def _assembly(kind: str) -> str:
-    """`assembly_name` with indices."""
-    return re.sub(r"W_\(?([\w-]+)\)?", lambda m: f"W<sub>{m[1].replace('-', '−')}</sub>", assembly_name(kind))
+    return [*cells, *slopes, f"{fit['constant']:.3g}", f"{fit['worst']:.3g}-fold", badge(verdict)]

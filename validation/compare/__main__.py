@@ -6,11 +6,12 @@ import argparse
 import sys
 
 from simulator.passes.losses import LOSSES
-from validation.report.text import table
+from validation.report.text import outcome
 from validation.run.command import EXIT_DIVERGED, EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
 from validation.run.plain_options import seed_list
 
+from .answer import answer
 from .job import compare
 from .options import Options
 from .report import Report
@@ -112,7 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _conclude(report: Report) -> int:
-    say(f"\n{table(report.data['claims'])}\n\nreport: {report.page}")
+    say(f"\n{answer(report.data)}.\n\n{outcome(report.data['claims'])}\n")
+    say(f"report: {report.page}", whole=True)
     if report.failed_facts:
         said = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from validation.errors import StorageError
-from validation.predictions.rung import MOMENT_RUNGS, named
 from validation.report.finished import as_html, as_text, counts
 from validation.run.storage import REPORT_SCHEMA, read_json
 from validation.statistics.claim import failed
-from validation.statistics.estimate import plus_minus, written
+from validation.statistics.estimate import written
+
+from .answer import answer
 
 NAMES = ("report.json", "seeds.json")
 
@@ -87,39 +88,17 @@ def headline(data: Mapping[str, Any]) -> list[str]:
     seeds = f", {len(data['seeds'])} seeds" if data.get("kind") == "seeds" else ""
     lines = [f"{data['network']['name']}{weights} on {data['dataset']['name']}, {data['loss']} loss{seeds}"]
     if not data["epochs"]:
-        return [*lines, "no epoch is recorded yet"]
+        return [*lines, answer(data)]
     if not data.get("complete", True):
         lines[0] += ", not complete"
     last = data["epochs"][-1]
     test = "" if last.get("test_accuracy") is None else f", test accuracy {_number(last['test_accuracy'])}"
     lines.append(f"epoch {last['epoch']}: risk {_number(last['risk'])}, accuracy {_number(last['accuracy'])}{test}")
-    return [*lines, _prediction(data["epochs"])]
+    return [*lines, answer(data)]
 
 
 def _number(value: Any) -> str:
     return written(value) if isinstance(value, Mapping) else f"{value:.4g}"
-
-
-def _prediction(epochs: list[dict[str, Any]]) -> str:
-    """The rung of the least L1 at the last epoch with a prediction; baselines, made of moments of H, where alone."""
-    epoch = next((e for e in reversed(epochs) if e["predictions"]), None)
-    if epoch is None:
-        return "H = 0 at every recorded epoch"
-    found = epoch["predictions"]
-    rungs = [rung for rung in found if rung not in MOMENT_RUNGS] or list(found)
-    distances = {rung: _distance(found[rung]) for rung in rungs}
-    best = min(rungs, key=lambda rung: distances[rung]["value"])
-    return f"epoch {epoch['epoch']}: the spectrum is predicted best by {named(best)}, L1 {_written(distances[best])}"
-
-
-def _distance(prediction: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(prediction["l1"], Mapping):  # a mean over seeds
-        return dict(prediction["l1"])
-    return {"value": prediction["l1"], "standard_error": prediction.get("l1_standard_error")}
-
-
-def _written(distance: Mapping[str, Any]) -> str:
-    return plus_minus(distance) if distance["standard_error"] else f"{distance['value']:.3g}"
 
 
 def _picture(data: Mapping[str, Any]) -> bytes | None:

@@ -37,6 +37,8 @@ from .options import QUICK_SPECTRUM_EXAMPLES, Options, build_network
 from .record import measure, silent_record, silent_since
 from .report import Report
 
+IN_A_LINE = 5  # distances, on a terminal of 80 columns
+
 
 def compare_one(**options: Any) -> Report:
     """One run of the main job: see `validation.compare`."""
@@ -277,13 +279,13 @@ def _measured(bench: Bench, run: RunDirectory, state: Checkpoint) -> dict[str, A
 
 
 def _say(record: dict[str, Any]) -> None:
-    errors = "  ".join(f"{rung} {p['l1']:.3f}" for rung, p in record["predictions"].items())
-    line = (
+    say(
         f"epoch {record['epoch']:4d}  risk {record['risk']:.4g}  accuracy {record['accuracy']:.4f}  "
-        f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  L1: {errors or '-'}  "
-        f"({record['seconds']:.0f} s)"
+        f"active {record['active_fraction']:.3f}  rms {record['spectrum']['rms']:.3g}  ({record['seconds']:.0f} s)"
     )
-    say(line)
+    distances = [f"{rung} {p['l1']:.3f}" for rung, p in record["predictions"].items()]
+    for first in range(0, len(distances), IN_A_LINE):
+        say(f"      L1  {'  '.join(text.ljust(10) for text in distances[first : first + IN_A_LINE])}".rstrip())
 
 
 def _say_silent(record: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.report.text import table
+from validation.report.text import outcome
 from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
 from validation.run.console import say
 
@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _conclude(report: ExactReport) -> int:
-    say(f"\n{table(report.data['checks'])}\n\nreport: {report.path / 'report.html'}")
+    say(f"\n{outcome(report.data['checks'])}\n")
+    say(f"report: {report.path / 'report.html'}", whole=True)
     if report.failed_checks:
         said = f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}"
         return stop(PROGRAM, said, EXIT_FACT_FAILED)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from validation.report.markup import captioned, figures_section, page, settings, verdicts
+from validation.report.markup import Section, captioned, figures_section, note, page, settings, verdicts
 from validation.report.source import Report
 
 from .cases import select
@@ -103,9 +102,9 @@ def _entropies(data: Report) -> str:
 
 def render_exact(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = "".join(captioned(name, caption(name, data), png) for name, png in figures.items())
+    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [
-        f"<section><p class='lead'>{escape(_summary(data))}</p></section>",
+        Section("", [note(_summary(data), "lead")]),
         _checks(data["checks"]),
         figures_section(shown, data),
         settings(data),
@@ -131,13 +130,13 @@ def _summary(data: Report) -> str:
     )
 
 
-def _checks(checks: Sequence[Report]) -> str:
-    note = (
-        "<p class='note'>Exact statements hold to rounding; one that fails is a bug, and the run says so with exit "
-        "status 1. Tests of Monte Carlo estimates may fail by chance, rarely.</p>"
+def _checks(checks: Sequence[Report]) -> Section:
+    words = (
+        "Exact statements hold to rounding; one that fails is a bug, and the run says so with exit "
+        "status 1. Tests of Monte Carlo estimates may fail by chance, rarely."
     )
     groups = {
         "Exact statements": [c for c in checks if c["exact"]],
         "Tests of estimates": [c for c in checks if not c["exact"]],
     }
-    return "<section><h2>Checks</h2>" + note + "".join(verdicts(c, name) for name, c in groups.items()) + "</section>"
+    return Section("Checks", [note(words), *(verdicts(c, name) for name, c in groups.items())])

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _conclude(report: LadderReport) -> int:
     from .page import text_table
 
-    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}")
+    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}", whole=True)
     return 0
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from validation.predictions.rung import OWN_RUNGS, RUNGS, SOLVED_RUNGS, named
-from validation.report.markup import captioned, figures_section, page, sentence, settings, table
+from validation.report.markup import Section, captioned, figures_section, note, page, sentence, settings, table
 from validation.report.source import Report
 
 from .cases import rung_error
@@ -99,9 +98,9 @@ def shown_case(data: Report) -> Report:
 def render_ladder(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     words = {"networks": data["options"]["networks"], "name": shown_case(data)["name"]}
-    shown = "".join(captioned(name, CAPTIONS[name].format(**words), png) for name, png in figures.items())
+    shown = [captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()]
     parts = [
-        f"<section><p class='lead'>{sentence(_summary(data))}</p></section>",
+        Section("", [note(sentence(_summary(data)), "lead")]),
         _section("Every rung, at initialisation", _CASES, ladder_rows(data)),
         _section("Convergence with width", _CONVERGENCE, convergence_rows(data)),
         _section("Through training", _TRAINING, training_rows(data)),
@@ -124,14 +123,11 @@ _TRAINING = (
 )
 
 
-def _section(title: str, note: str, rows: tuple[Sequence[str], Sequence[Sequence[str]]]) -> str:
-    if not rows[1]:
-        return ""
-    body = table(map(escape, rows[0]), [[escape(cell) for cell in row] for row in rows[1]], "numbers", title)
-    return f"<section><h2>{escape(title)}</h2><p class='note'>{escape(note)}</p>{body}</section>"
+def _section(title: str, words: str, rows: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Section | None:
+    return Section(title, [note(words), table(rows[0], rows[1], "numbers", title)]) if rows[1] else None
 
 
-def _left_out(data: Report) -> str:
+def _left_out(data: Report) -> Section | None:
     """Rungs without a number, each with its reason."""
     places: list[tuple[str, Mapping[str, Any]]] = []
     for case in data["cases"]:
@@ -140,11 +136,8 @@ def _left_out(data: Report) -> str:
         for record in case["records"]:
             name = f"{case['name']}, step {record['step']}"
             places += [(name, record["left_out"]), (name, (record["surrogate"] or {}).get("left_out", {}))]
-    rows = [[escape(name), escape(named(rung)), escape(why)]
-            for name, reasons in places for rung, why in reasons.items()]  # fmt: skip
-    if not rows:
-        return ""
-    return "<section><h2>Left out</h2>" + table(("network", "rung", "reason"), rows, "words", "Left out") + "</section>"
+    rows = [[name, named(rung), why] for name, reasons in places for rung, why in reasons.items()]
+    return Section("Left out", [table(("network", "rung", "reason"), rows, "words", "Left out")]) if rows else None
 
 
 def _summary(data: Report) -> str:

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _conclude(report: PhaseReport) -> int:
     from .page import text_table
 
-    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}")
+    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}", whole=True)
     if report.failed_facts:
         message = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
         return stop(PROGRAM, message, EXIT_FACT_FAILED)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
-from validation.report.markup import captioned, figures_section, page, sentence, settings, table
+from validation.report.markup import Section, captioned, figures_section, note, page, prose, sentence, settings, table
 from validation.report.source import Report
 from validation.statistics.estimate import written
 
@@ -71,18 +70,16 @@ def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     seeds = len(data["options"]["seeds"])
     words = {"networks": f"{seeds} networks" if seeds > 1 else "one network", "percent": 100 * (1 - SIGNIFICANCE)}
-    shown = "".join(captioned(name, CAPTION.format(**words), png) for name, png in figures.items())
-    head = [escape(name).replace("_min", "<sub>min</sub>").replace("_max", "<sub>max</sub>") for name in HEAD]
-    body = [[escape(cell) for cell in row] for row in rows(data)]
+    shown = [captioned(name, CAPTION.format(**words), picture) for name, picture in figures.items()]
+    everything = table(map(prose, HEAD), rows(data), "numbers", "The table")
     parts = [
-        f"<section><p class='lead'>{sentence(summary(data))}</p></section>",
+        Section("", [note(sentence(summary(data)), "lead")]),
         figures_section(shown, data, "The diagram"),
-        f"<section><h2>The edge</h2><p>{escape(_edge(data))}</p></section>",
-        f"<section><h2>The table</h2><p class='note'>{escape(_NOTE)}</p>"
-        + table(head, body, "numbers", "The table") + "</section>",
+        Section("The edge", [note(_edge(data), "")]),
+        Section("The table", [note(_NOTE), everything]),
         _left_out(data),
         settings(data),
-    ]  # fmt: skip
+    ]
     return page("The plasticity phase diagram", f"Umwelt {data['version']}", parts)
 
 
@@ -139,19 +136,17 @@ def _widths(edge: Sequence[Report]) -> str:
     )
 
 
-def _left_out(data: Report) -> str:
+def _left_out(data: Report) -> Section | None:
     """Networks without a prediction, with reasons, and how many predictions rest on some of the examples."""
     few = approximated(data["cells"])
-    note = ""
+    said = []
     if few:
         most = data["options"]["prediction_examples"]
-        note = (
-            f"<p class='note'>{few} predictions rest on {most} of the active examples, stretched to the second moment "
-            "of all.</p>"
-        )
+        words = f"{few} predictions rest on {most} of the active examples, stretched to the second moment of all."
+        said.append(note(words))
     body: Sequence[list[str]] = [
-        [str(c["width"]), f"{c['examples']:,}", str(c["seed"]), escape(why)] for c, why in left_out(data["cells"])
+        [str(c["width"]), f"{c['examples']:,}", str(c["seed"]), why] for c, why in left_out(data["cells"])
     ]
     if body:
-        note += table(("width", "examples", "seed", "reason"), body, "words", "Left out")
-    return f"<section><h2>Predictions approximated or left out</h2>{note}</section>" if note else ""
+        said.append(table(("width", "examples", "seed", "reason"), body, "words", "Left out"))
+    return Section("Predictions approximated or left out", said) if said else None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ STYLE: Any = {
     "axes.labelcolor": INK,
     "lines.markersize": 5,
     "lines.linewidth": 1.1,
+    "svg.hashsalt": "umwelt",  # names of an SVG's parts are hashes, and would be random without it
 }
 # A backend is never touched: figures are drawn on canvases of their own.
 RC: Any = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")} | STYLE
@@ -119,12 +122,40 @@ def save_figures(figures: Mapping[str, Draw], report: Source, folder: str | os.P
     return paths
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One figure, as pixels for a file and as lines for a page, where they stay sharp at any size and on paper."""
+
+    png: bytes
+    svg: bytes
+
+
 def picture(draw: Draw, report: Source) -> bytes:
     """A figure as PNG. Without matplotlib's version line the same report gives the same bytes."""
-    stream = io.BytesIO()
     with mpl.rc_context(RC):
-        draw(report).savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+        return _png(draw(report))
+
+
+def both(draw: Draw, report: Source) -> Picture:
+    """A figure as PNG and as SVG, laid out once; the same report gives the same bytes."""
+    with mpl.rc_context(RC):
+        fig = draw(report)
+        png = _png(fig)
+        fig.set_layout_engine("none")
+        return Picture(png, _svg(fig))
+
+
+def _png(fig: Figure) -> bytes:
+    stream = io.BytesIO()
+    fig.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()
+
+
+def _svg(fig: Figure) -> bytes:
+    """Without a date, and with coordinates to a hundredth of a point."""
+    stream = io.BytesIO()
+    fig.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), stream.getvalue())
 
 
 def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:

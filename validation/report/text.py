@@ -1,32 +1,36 @@
-"""A report as plain text: the table of claims that a command ends with."""
+"""A report as plain text: what a command ends with."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from validation.run.console import folded, terminal_width
 
-def table(claims: list[dict[str, Any]], width: int = 0) -> str:
-    """The final table: claim, place in the paper, measured, predicted or bound, verdict; cells wrap to fit `width`."""
-    import shutil
-    import textwrap
+Claims = Sequence[Mapping[str, Any]]
+KINDS = {True: "exact facts", False: "claims under test"}
 
-    width = width or max(100, shutil.get_terminal_size((140, 40)).columns)
-    head = ("claim", "place", "measured", "expected", "verdict")
-    rows = [
-        (f"{c['id']}: {c['claim']}", c["source"], str(c["measured"] or "-"), c["expected"], c["verdict"])
-        for c in claims
-    ]
-    fixed = [max(len(r[i]) for r in (head, *rows)) for i in (1, 4)]
-    free = width - sum(fixed) - 8
-    shares = [math.floor(free * part) for part in (0.38, 0.36, 0.26)]
-    widths = [shares[0], fixed[0], shares[1], shares[2], fixed[1]]
-    lines = []
-    for row in (head, *rows):
-        cells = [textwrap.wrap(text, w) or [""] for text, w in zip(row, widths, strict=True)]
-        for i in range(max(map(len, cells))):
-            parts = (c[i] if i < len(c) else "" for c in cells)
-            lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
-        if row is head:
-            lines.append("-" * width)
+
+def outcome(claims: Claims, width: int = 0) -> str:
+    """How many claims have each verdict, those that are not supported in full, the names of those not resolved.
+
+    No line is wider than `width`, by default the terminal's, unless a single word is.
+    """
+    width = width or terminal_width()
+    counted = [(KINDS[exact], [c for c in claims if c["exact"] is exact]) for exact in KINDS]
+    lines = [line for kind, made in counted if made for line in folded(f"{kind}: {tally(made)}", width, "    ")]
+    lost = [c for c in claims if c["verdict"] == "not supported"]
+    for claim in lost:
+        lines += ["", *folded(f"not supported: {claim['id']} ({claim['source']}), {claim['claim']}", width, "    ")]
+        lines += folded(f"    measured: {claim['measured'] or '-'}", width, "        ")
+        lines += folded(f"    expected: {claim['expected']}", width, "        ")
+    unresolved = [c["id"] for c in claims if c["verdict"] == "not resolved"]
+    if unresolved:
+        lines += ["", *folded(f"not resolved: {', '.join(unresolved)}", width, "    ")]
     return "\n".join(lines)
+
+
+def tally(claims: Iterable[Mapping[str, Any]]) -> str:
+    """How many claims have each verdict, in words."""
+    return ", ".join(f"{verdict}: {count}" for verdict, count in Counter(c["verdict"] for c in claims).items())

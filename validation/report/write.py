@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from validation.errors import StorageError
 from validation.run.command import Clock, one_line
 from validation.run.console import Stage, complain
 from validation.run.storage import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from .drawing import Picture
 
 Data = dict[str, Any]
 Figures = Callable[[], Mapping[str, Callable[[Any], Any]]]  # imports matplotlib when it is called
@@ -43,7 +46,7 @@ def finish(
         _time(data, clock)
     data["figures_missing"] = missing
     write_json(report, data)
-    write_bytes(folder / f"{name}.html", render(data, pictures).encode())
+    write_bytes(folder / f"{name}.html", render(data, {name: made.svg for name, made in pictures.items()}).encode())
     if unsaved := _save(folder / "figures", pictures):
         data["figures_missing"] = missing | unsaved
         write_json(report, data)
@@ -57,32 +60,33 @@ def _time(data: Data, clock: Clock | None) -> None:
         data["seconds"] = {stage: round(seconds, 2) for stage, seconds in clock.seconds.items()}
 
 
-def draw(figures: Figures, data: Data) -> tuple[dict[str, bytes], dict[str, str]]:
-    """PNG bytes of the figures that can be drawn, and the reasons of those that cannot, by name."""
-    pictures, missing = {}, {}
+def draw(figures: Figures, data: Data) -> tuple[dict[str, Picture], dict[str, str]]:
+    """The figures that can be drawn, and the reasons of those that cannot, by name."""
+    pictures: dict[str, Picture] = {}
+    missing: dict[str, str] = {}
     with Stage("drawing", unit="figures") as stage:
         try:
-            from .drawing import picture
+            from .drawing import both
 
             chosen = figures()
         except Exception as error:  # matplotlib is broken, or refuses a setting of the user's
             return {}, {EVERY: _reason(error)}
         for name, figure in chosen.items():
             try:
-                pictures[name] = picture(figure, data)
+                pictures[name] = both(figure, data)
             except Exception as error:  # a figure is not worth a run
                 missing[name] = _reason(error)
             stage.update()
     return pictures, missing
 
 
-def _save(folder: Path, pictures: Mapping[str, bytes]) -> dict[str, str]:
+def _save(folder: Path, pictures: Mapping[str, Picture]) -> dict[str, str]:
     """Write the files; the reasons of those that could not be written, by name."""
     unsaved = {}
-    for name, png in pictures.items():
+    for name, made in pictures.items():
         try:
             folder.mkdir(exist_ok=True)
-            write_bytes(folder / f"{name}.png", png)
+            write_bytes(folder / f"{name}.png", made.png)
         except (OSError, StorageError) as error:
             unsaved[name] = _reason(error)
     return unsaved

@@ -9,7 +9,9 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _told: set[str] = set()
 _open: list[Stage] = []  # the innermost last
+CONTINUED = "      "  # before what goes on from the line above
 BEAT, SILENCE, THINNED = 1.0, 2.0, 1.2  # seconds, seconds, ratio of the times of two lines far into a step
 
 
@@ -42,8 +45,30 @@ def _escape(match: re.Match[str]) -> str:
     return short or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
-def say(text: object = "") -> None:
-    """A line, or several, on stdout at once, above a progress bar where one is shown."""
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where there is none, COLUMNS where that is set."""
+    return max(shutil.get_terminal_size((80, 24)).columns, 20)
+
+
+def folded(line: str, width: int, indent: str = CONTINUED) -> list[str]:
+    """A line as lines of at most `width` columns; words such as paths and options stay whole, whatever their length."""
+    if len(line) <= width:
+        return [line]
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, expand_tabs=False, replace_whitespace=False,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def say(text: object = "", *, whole: bool = False) -> None:
+    """A line, or several, on stdout at once, above a progress bar where one is shown.
+
+    Lines wider than the terminal go on below, indented; `whole` ones, such as rows of a table, stay as they are.
+    """
+    if not whole:
+        width = terminal_width()
+        lines = printable_lines(str(text)).split("\n")
+        text = "\n".join(part for line in lines for part in folded(line, width))
     bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
     with contextlib.nullcontext() if bars is None or sys.stdout is None else bars.external_write_mode(file=sys.stdout):
         _put("stdout", text)

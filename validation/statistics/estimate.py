@@ -12,6 +12,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Mean = dict[str, Any]
 MOST_DECIMALS = 8
+NEGLIGIBLE = 1e4  # a value over its standard error, from which on the error is not shown
 
 
 def estimate(values: Sequence[float]) -> Mean | None:

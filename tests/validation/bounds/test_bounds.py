@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -285,7 +286,7 @@ def test_the_files_of_a_run(report: BoundsReport) -> None:
     for name in FIGURES:
         assert (report.path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     page = (report.path / "bounds.html").read_text()
-    assert page.count("data:image/png") == len(FIGURES)
+    assert page.count("data:image/svg+xml") == len(FIGURES)
     assert "∂<sup>" not in page
     assert "∂²T/∂W<sub>1</sub>∂W<sub>L−1</sub>" in page
 
@@ -329,11 +330,11 @@ def test_a_planted_bound_that_is_not_caught_is_exit_1(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_command_line_ends_with_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_command_line_ends_with_counts_and_the_page(tmp_path: Path) -> None:
     status, out, err = run("--quick", "--seed", "3", "--out", str(tmp_path))
     assert (status, err) == (0, "")
-    assert "planted: S2 with ¼" in out
+    counts = Counter(c["verdict"] for c in json.loads((tmp_path / "bounds.json").read_bytes())["checks"] if c["exact"])
+    assert out.count("\nexact facts: " + ", ".join(f"{verdict}: {count}" for verdict, count in counts.items())) == 1
     assert out.rstrip().endswith(f"report: {tmp_path / 'bounds.html'}")
 
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -26,6 +27,7 @@ import validation
 from support.cases import Array
 from support.places import ROOT
 from validation.compare.__main__ import main
+from validation.compare.answer import answer
 from validation.compare.claims.facts import FACTS
 from validation.compare.options import OptionError, Options
 from validation.compare.record import silent_record, silent_since
@@ -33,6 +35,7 @@ from validation.compare.report import Report
 from validation.compare.seeds import digest, joint
 from validation.compare.single import prepare
 from validation.errors import StorageError
+from validation.report.text import KINDS
 from validation.run.storage import json_checksum, write_json
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
@@ -185,7 +188,7 @@ def test_files_of_the_run(finished: tuple[Path, str]) -> None:
     assert len(pictures) >= 5
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") >= len(pictures)
+    assert page.count("data:image/svg+xml;base64,") >= len(pictures)
     checkpoints = sorted(p.name for p in (folder / "checkpoints").iterdir())
     assert checkpoints == ["epoch-0000.npz", "epoch-0001.npz", "epoch-0003.npz", "forecast.npz"]
     for name in checkpoints[:-1]:
@@ -195,16 +198,21 @@ def test_files_of_the_run(finished: tuple[Path, str]) -> None:
 
 
 def test_what_is_printed(finished: tuple[Path, str]) -> None:
-    """First the data, then a line for each record, at the end the table of claims and where the page is."""
+    """First the data, then a line for each record, at the end the answer, counts, failures, and where the page is."""
     folder, out = finished
     lines = [line for line in out.splitlines() if "reading the data" not in line]  # a slow machine says so
     assert lines[0] == f"data: {read(folder)['dataset']['source']}"
     assert "digits" in lines[0]
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["0", "1", "3"]
-    head = next(i for i, line in enumerate(lines) if line.startswith("claim "))
-    assert lines[head].split() == ["claim", "place", "measured", "expected", "verdict"]
-    shown = "\n".join(lines[head:])
-    assert all(f"\n{c['id']}:" in shown for c in read(folder)["claims"])
+    claims = read(folder)["claims"]
+    place = lines.index(f"{answer(read(folder))}.")
+    counts = Counter((c["exact"], c["verdict"]) for c in claims)
+    for (exact, verdict), count in counts.items():
+        (line,) = (line for line in lines[place:] if line.startswith(KINDS[exact]))
+        assert f"{verdict}: {count}" in line
+    for claim in claims:
+        named = any(line.startswith(f"not supported: {claim['id']} (") for line in lines[place:])
+        assert named == (claim["verdict"] == "not supported")
     assert lines[-1] == f"report: {folder / 'report.html'}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from copy import deepcopy
@@ -24,6 +25,7 @@ from matplotlib.transforms import Bbox
 
 from support.synthetic_report import CASES, EIGENVALUES, ETA, report
 from validation import figures
+from validation.compare.answer import standings
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS
 from validation.compare.figures import laws as symmetry_figures
@@ -123,6 +125,36 @@ def test_a_spectrum_has_a_panel_per_epoch_and_one_of_ratios_below(case: str) -> 
             box = text.get_window_extent()
             assert ax.bbox.x0 <= box.x0 < box.x1 <= ax.bbox.x1
             assert not any(box.contains(*point) for curve in curves[-1:] for point in curve)
+
+
+def test_the_headline_draws_the_measurement_the_best_rung_and_the_best_baseline() -> None:
+    """At the last epoch with a prediction; the last measured spectrum alone where nothing was predicted."""
+    epoch = active("digits")[-1]
+    best, *rest = standings(epoch)
+    baseline = next(one for one in rest if one.baseline)
+    (ax,) = drawn("digits", "headline").axes
+    assert ax.get_title().startswith(f"epoch {epoch['epoch']}, ")
+    lines = {str(line.get_label()): line for line in ax.lines}
+    named = {one.rung: f"{one.rung}, {RUNGS[one.rung].title}" for one in (best, baseline)}
+    assert set(lines) == {"measured", named[best.rung], f"{named[baseline.rung]} (baseline)"}
+    assert lines[named[best.rung]].get_color() == drawing.RUNG_STYLES[best.rung][0]
+    law, energies = epoch["spectrum"], np.asarray(lines["measured"].get_xdata(), dtype=float)
+    density, _ = spectra.density_of(law, energies, ETA, report("digits")["network"]["n_weights"])
+    np.testing.assert_allclose(lines["measured"].get_ydata(), density, rtol=1e-9)
+    (alone,) = drawn("no predictions", "headline").axes
+    assert [line.get_label() for line in alone.lines] == ["measured"]
+
+
+def test_a_picture_is_pixels_and_lines_and_the_same_every_time() -> None:
+    """The page's SVG keeps lines and letters as paths: sharp on paper, no pixels in it, and no fonts."""
+    first, second = (drawing.both(figures.risk_accuracy, report("no predictions")) for _ in range(2))
+    assert first == second
+    assert first.png.startswith(PNG)
+    assert b"<path" in first.svg
+    assert not [tag for tag in (b"<image", b"<text", b"<dc:date") if tag in first.svg]
+    coordinates = b" ".join(re.findall(rb' d="([^"]*)"', first.svg))
+    assert not re.search(rb"\.\d{3}", coordinates)
+    assert first.png == drawing.picture(figures.risk_accuracy, report("no predictions"))
 
 
 def titled(fig: Figure) -> list[Axes]:
@@ -244,7 +276,7 @@ def test_the_running_risk_dips_into_the_strip_where_it_is_0() -> None:
 def test_recomputed_densities_are_the_stored_ones(case: str) -> None:
     for epoch in active(case):
         law = epoch["spectrum"]
-        density, error = spectra._density(law, np.asarray(law["energies"]), ETA, EIGENVALUES)
+        density, error = spectra.density_of(law, np.asarray(law["energies"]), ETA, EIGENVALUES)
         np.testing.assert_allclose(density, law["density"], rtol=1e-12)
         np.testing.assert_allclose(error, np.nan_to_num(np.array(law["standard_error"], dtype=float)), rtol=1e-12)
 

@@ -15,6 +15,7 @@ import pytest
 import validation
 from support.places import ROOT
 from validation import Report, load_report
+from validation.compare.answer import answer
 from validation.compare.report import headline
 from validation.errors import StorageError
 from validation.run.storage import write_json
@@ -60,9 +61,13 @@ def test_a_notebook_shows_lines_and_picture(report: Report) -> None:
 
 def test_reports_without_predictions_and_of_several_seeds(report: Report) -> None:
     data = report.data
-    assert headline(data | {"epochs": []})[-1] == "no epoch is recorded yet"
+    assert headline(data | {"epochs": []})[-1] == answer(data | {"epochs": []}) == "No epoch is recorded yet"
     silent = data["epochs"][0] | {"predictions": {}}
-    assert headline(data | {"epochs": [silent], "complete": False})[-1] == "H = 0 at every recorded epoch"
+    assert (
+        headline(data | {"epochs": [silent], "complete": False})[-1] == "No prediction was made at the recorded epochs"
+    )
+    silent |= {"spectrum": silent["spectrum"] | {"rms": 0.0}}
+    assert headline(data | {"epochs": [silent]})[-1] == "H = 0 at every recorded epoch"
     mean = {"value": 0.25, "standard_error": 0.01, "networks": 3}
     of_seeds = {"l1": mean, "w1": mean}
     record = data["epochs"][0] | {
@@ -72,6 +77,8 @@ def test_reports_without_predictions_and_of_several_seeds(report: Report) -> Non
         "predictions": {"RE": of_seeds},
     }
     seeds = data | {"kind": "seeds", "seeds": [0, 1, 2], "epochs": [record]}
+    flat = {"epoch": 1, "risk": mean, "accuracy": mean, "test_accuracy": None, "predictions": {}, "rms": None}
+    assert headline(seeds | {"epochs": [flat]})[-1] == "H = 0 at every recorded epoch"
     lines = headline(seeds)
     assert lines[0].endswith("hinge loss, 3 seeds")
     assert "risk 0.250 ± 0.010" in lines[1]

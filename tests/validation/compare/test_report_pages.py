@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from support.page import Page
 from support.places import ROOT
 from support.synthetic_report import CASES, CLAIMS, report
+from validation.compare.answer import answer, failures
 from validation.compare.captions.run import CAPTIONS, caption
 from validation.compare.pages.report import render_html
-from validation.report.markup import CSS, captioned, number, prose, sentence, with_options
+from validation.report.markup import Section, captioned, number, page, prose, sentence, style, verdicts, with_options
+from validation.report.theory import PAPER, TOPICS, anchor, documentation, topic_of
 from validation.statistics.estimate import plus_minus
 
 PNG = b"\x89PNG\r\n\x1a\n"
+SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -27,24 +32,112 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(case: str) -> None:
     html = render_html(report(case), dict.fromkeys(CAPTIONS, PNG))
     page = Page(html)
     assert html.count("data:image/png;base64,") == len(CAPTIONS)
-    assert not [outside for outside in ("http", "url(", "@import") if outside in html]
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a"}
-    sources = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href") if key in attrs]
+    assert not re.search("&lt;(sup|sub|code|span)", html)  # numbers are markup, and escaped once
+    assert not [outside for outside in ("http", "url(", "@import") if outside in html.replace(PAPER, "")]
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
+    sources = [attrs["src"] or "" for _, attrs in page.tags if "src" in attrs]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert {tag for tag, attrs in page.tags if "href" in attrs} == {"a"}
     assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
     assert ("Not finished." in page.text) == (not report(case)["complete"])
 
 
+@every_case
+def test_every_link_leads_somewhere_and_every_section_stands_in_the_contents(case: str) -> None:
+    page = Page(render_html(report(case), dict.fromkeys(CAPTIONS, SVG)))
+    names = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(set(names)) == len(names)
+    links = [attrs["href"] or "" for tag, attrs in page.tags if tag == "a"]
+    assert {link for link in links if not link.startswith("#")} == {PAPER}
+    assert {link[1:] for link in links if link.startswith("#")} <= set(names)
+    assert {"#figures", "#verdicts", "#theory", "#recorded-epochs"} <= set(links)
+    assert all(f"#{topic.target}" in links for topic in TOPICS if topic.name in ("facts", "circuits", "spectrum"))
+
+
+def test_the_page_begins_with_the_answer_its_picture_and_where_it_fails() -> None:
+    """The order of the page: before the first table with a claim there are all figures."""
+    data = deepcopy(report("digits"))
+    data["epochs"][-2]["predictions"]["RK"] |= {"l1": 0.4}
+    html = render_html(data, dict.fromkeys(("spectrum", "headline"), SVG))
+    said = f"{answer(data)}."
+    assert "At epoch 20 the Hessian spectrum is predicted best by" in said
+    assert said in Page(html).text
+    places = [html.index(part) for part in (
+        said, 'id="headline"', 'class="words standings"', "<nav", 'id="where-it-fails"', 'id="figures"',
+        'id="spectrum"',
+        'id="verdicts"', 'id="theory"', 'id="recorded-epochs"',
+    )]  # fmt: skip
+    assert places == sorted(places)
+    (beyond,) = (text for text in failures(data) if text.startswith("Beyond L1 0.1 at epoch 20: "))
+    assert "RK (Gram matrices of the layers), L1 0.4" in beyond
+    assert beyond in Page(html).text
+    assert "fig4b" in html[html.index('id="where-it-fails"') : html.index('id="figures"')]
+
+
+def test_baselines_are_called_so_and_never_failed_claims() -> None:
+    data = deepcopy(report("digits"))
+    html = render_html(data)
+    start = html.index('class="words standings"')
+    rows = html[start : html.index("</table>", start)].split("<tr>")[2:]
+    assert [("baseline" in row, "R0" in row or "R1" in row or "R2" in row) for row in rows] == [
+        (False, False)] * (len(rows) - 3) + [(True, True)] * 3  # fmt: skip
+    assert "L1 R0<br><small>baseline</small>" in html
+    for epoch in data["epochs"]:
+        epoch["predictions"] = {r: p for r, p in epoch["predictions"].items() if r == "R0"}
+    assert "R0 (semicircle), L1" in answer(data)
+    assert "a baseline, which makes no claim" in answer(data)
+    assert not [text for text in failures(data) if "Beyond" in text]
+
+
 def test_the_page_holds_every_claim_and_its_verdict() -> None:
+    """Counts first, then what is not supported, then all behind a fold."""
     page = Page(render_html(report("digits")))
     tally = "supported: 2, not supported: 1, not applicable: 1"
     facts, claims = page.text.split(tally)
     for claim in CLAIMS:
-        assert claim[0] in (facts if claim[0][0] in "ESM" else claims)
-        assert claim[2] in page.text
+        assert claim[0] in (facts.split("All 8 claims")[1] if claim[0][0] in "ESM" else claims)
+        assert prose(claim[2]).striptags() in page.text
     assert "relative error ≤ 3.2×10−15" in page.text
-    verdicts = [attrs["class"] for tag, attrs in page.tags if tag == "span"]
-    assert (verdicts.count("verdict bad"), verdicts.count("verdict good")) == (1, 6)
+    assert "Exact factsClaims under test\nholds4–supported–2not supported–1not applicable–1" in page.text
+    before, _, _ = page.text.partition("All 8 claims")
+    assert "The order parameter is a decade below the risk." in before
+    assert "The spectrum is symmetric." not in before
+    badges = Counter(attrs.get("class") for tag, attrs in page.tags if tag == "span")
+    rows = Counter(claim[-1] for claim in CLAIMS)
+    # Counts have one badge for each verdict; what is not supported stands alone and among all claims.
+    assert badges["verdict bad"] == 1 + 2 * rows["not supported"]
+    assert badges["verdict none"] == 1 + rows["not applicable"] + 3  # and three baselines
+
+
+def test_a_claim_links_to_its_theory_in_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every topic names a heading that is there; a published documentation is linked, where one is known."""
+    for topic in TOPICS:
+        lines = (ROOT / "docs" / f"{topic.page}.md").read_text().splitlines()
+        assert topic.heading in [line.lstrip("# ") for line in lines if line.startswith("#")]
+    of = {"E1": "facts", "EM.tight": "learning", "eq20.k1": "brackets", "fig8a.prediction.R4w": "linearised",
+          "fig8a.prediction.REp8": "sampled", "fig8a.prediction.R7m": "before", "fig8b.risk": "training",
+          "structure.outliers": "facts", "M4.assemblies": "moments", "MC.marginal": "temperature"}  # fmt: skip
+    topics = {claim: topic_of(claim) for claim in of}
+    assert {claim: topic.name for claim, topic in topics.items() if topic is not None} == of
+    assert topic_of("unheard of") is None
+    assert anchor("The paper's brackets") == "the-paper-s-brackets"
+    assert documentation(TOPICS[0]) is None
+    known = SimpleNamespace(get_all=lambda _: ["Paper, https://a", "Documentation, https://docs.example/en/"])
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: known)
+    place = "https://docs.example/en/theory/hessian.html#exact-facts"
+    assert documentation(TOPICS[0]) == place
+    assert f'<a href="{place}">' in render_html(report("digits"))
+
+
+def test_sections_fold_and_their_links_open_them() -> None:
+    """The target of a link stands inside the fold: browsers open what hides it."""
+    html = page(
+        "T", "k", [Section("", ["a"]), Section("Full tables", ["b"], folded=True), None, Section("Short", ["c"])]
+    )
+    assert '<a href="#full-tables">Full tables</a><a href="#short">Short</a>' in html
+    assert re.search(r'<details><summary><h2>Full tables</h2></summary><div id="full-tables">b</div></details>', html)
+    assert "details:not([open]){display:none}" in style()
+    assert "<nav" not in page("T", "k", [Section("Short", ["c"])])
 
 
 def test_the_page_tells_what_was_run_and_what_was_left_out() -> None:
@@ -95,6 +188,8 @@ def test_names_from_outside_cannot_become_markup() -> None:
     page = Page(render_html(data, {"spectrum": PNG, hostile: PNG}))
     assert not any(tag == "script" for tag, _ in page.tags)
     assert page.text.count(hostile) > 15
+    assert hostile not in verdicts(data["claims"], hostile)
+    assert hostile not in captioned(hostile, hostile, SVG)
 
 
 def test_a_page_without_epochs_says_so() -> None:
@@ -203,7 +298,7 @@ def test_one_probe_has_the_standard_error_that_random_signs_allow() -> None:
 
 
 def test_the_summary_says_nothing_twice() -> None:
-    summary = render_html(report("digits")).partition("<h2>")[0]
+    summary = render_html(report("digits")).partition('id="figures"')[0]
     for words in ("0, 2, 4, 6, 8", "1,437", "360", "scikit-learn"):
         assert summary.count(words) == 1
 
@@ -221,7 +316,7 @@ def test_the_summary_says_nothing_twice() -> None:
         (-2.5e10, "−2.5×10<sup>10</sup>"),
         (1e-5, "10<sup>−5</sup>"),
         ("a < b", "a &lt; b"),
-        ([1, "x"], "[1, &quot;x&quot;]"),
+        ([1, "x"], "[1, &#34;x&#34;]"),
     ],
 )
 def test_numbers_read_well(value: object, shown: str) -> None:
@@ -246,8 +341,12 @@ def test_names_that_run_leftwards_keep_their_labels() -> None:
         (1e-12, "10<sup>−12</sup>"),
         ("λ_min < 0", "λ<sub>min</sub> &lt; 0"),
         ("⟨W_l, ∇_l R⟩ and θ_l", "⟨W<sub>l</sub>, ∇<sub>l</sub> R⟩ and θ<sub>l</sub>"),
-        ("E||x_{l-1}||², n_l s_l²", "E||x<sub>l-1</sub>||², n<sub>l</sub> s<sub>l</sub>²"),
-        ("∂²T/∂W_1∂W_(L-1), δ^kΨ", "∂²T/∂W<sub>1</sub>∂W<sub>L-1</sub>, δ<sup>k</sup>Ψ"),
+        ("E||x_{l-1}||², n_l s_l²", "E‖x<sub>l−1</sub>‖², n<sub>l</sub> s<sub>l</sub>²"),
+        ("∂²T/∂W_1∂W_(L-1), δ^kΨ", "∂²T/∂W<sub>1</sub>∂W<sub>L−1</sub>, δ<sup>k</sup>Ψ"),
+        ("w_ab → -w_ab, (z_+)²", "w<sub>ab</sub> → −w<sub>ab</sub>, (z<sub>+</sub>)²"),
+        ("H θ = (L-1) ∇R, s(11ᵀ - I)", "H θ = (L−1) ∇R, s(11ᵀ − I)"),
+        ("-0.007 ± 0.014, n^(-1/2)", "−0.007 ± 0.014, n<sup>−1/2</sup>"),
+        ("S1-S3 of --quick, mini-batches", "S1-S3 of --quick, mini-batches"),
         ("N^1.13, N^(1.6 ± 0.1)", "N<sup>1.13</sup>, N<sup>1.6 ± 0.1</sup>"),
         ("weights_0 of image_e-3 and a1e-5b", "weights_0 of image_e-3 and a1e-5b"),
     ],
@@ -262,7 +361,7 @@ def test_a_tap_enlarges_a_figure_without_a_script() -> None:
     assert re.search(
         r'<label class="zoom"><input type="checkbox" aria-label="enlarge"><img alt="A title \(fig. 1\).', html
     )
-    narrow = CSS.partition("@media screen and (max-width:40rem)")[2].partition("@media print")[0]
+    narrow = style().partition("@media screen and (max-width:40rem)")[2].partition("@media print")[0]
     assert ".zoom input:checked+img{width:" in narrow
 
 

@@ -499,7 +499,7 @@ def test_the_job_measures_entries_when_asked(tmp_path: Path, capsys: pytest.Capt
     saved = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
     assert saved == set(figures.FIGURES) - set(STRUCTURE_FIGURES)
     html = (tmp_path / "run" / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == len(saved)
+    assert html.count("data:image/svg+xml;base64,") == len(saved)
     assert "Coupling sets (fig. 7c)" in html
     capsys.readouterr()
 

@@ -18,6 +18,11 @@ from .whole import WHOLE_CAPTIONS
 UNCERTAIN = 0.1  # the L1 that a prediction must stay below: a measurement less sure than that tests nothing
 FORECAST = " Shaded: predicted before training by freshly drawn networks, from the least of them to the largest."
 CAPTIONS = {
+    "headline": (
+        "The answer in one picture. The measured Hessian spectrum (black), the best prediction of it and the best "
+        "baseline, at the last epoch with a prediction. Densities are smoothed with {eta} rms. L1 is the area between "
+        "two densities within 4 rms: 0 where they are equal, at most 2."
+    ),
     "risk_accuracy": (
         "Risk and accuracy (fig. 8b). Markers: all {examples} training examples at the recorded epochs{test}. "
         "Thin line: mean over the mini-batches of each epoch, taken while the weights move and drawn at the "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from validation.predictions.rung import MOMENT_RUNGS, RUNGS, in_order, title_of
 from validation.statistics.claim import Claim, Record
-from validation.statistics.decide import UNRESOLVED, all_of, l1_at_most
+from validation.statistics.decide import UNRESOLVED, Held, all_of, l1_at_most
 
 FACTOR = 2.0  # between predicted and measured risk, up to which a forecast is supported
 CLOSE = 0.1  # L1 up to which a prediction is supported
@@ -43,12 +43,21 @@ def _doublings(told: Sequence[float], measured: float) -> tuple[float, float]:
     return math.log2(float(np.mean(told)) / measured), float(np.std(np.log2(told), ddof=1))
 
 
+def within(rung: str, distances: Iterable[tuple[float, float | None]]) -> Held:
+    """Whether every L1, given with its standard error, is at most `CLOSE`.
+
+    One network cannot refute a law of the average network: it differs from the average by an unknown amount.
+    """
+    held = all_of(l1_at_most(distance, CLOSE, error) for distance, error in distances)
+    return UNRESOLVED if held is False and _average(rung) else held
+
+
+def _average(rung: str) -> bool:
+    return rung in RUNGS and RUNGS[rung].average
+
+
 def _prediction(rung: str, made: Sequence[Record]) -> Claim:
-    """One network cannot refute a law of the average network: it differs from the average by an unknown amount."""
-    held = all_of(l1_at_most(p["l1"], CLOSE, p["l1_standard_error"]) for p in made)
-    average = rung in RUNGS and RUNGS[rung].average
-    if average and held is False:
-        held = UNRESOLVED
+    held, average = within(rung, [(p["l1"], p["l1_standard_error"]) for p in made]), _average(rung)
     distances, errors = ([p[name] for p in made] for name in ("l1", "l1_standard_error"))
     known = all(error is not None for error in errors)
     return Claim(

@@ -11,6 +11,7 @@ from validation.report.source import Source, content
 
 from .alignment import aligned_share
 from .entries import ENTRY_FIGURES
+from .headline import headline
 from .laws import circuits, gradient_histograms, weight_histograms
 from .spectrum import prediction_error, spectrum, spectrum_overlay
 from .structure import STRUCTURE_FIGURES, with_structure
@@ -19,14 +20,15 @@ from .training import order_parameter, risk_accuracy, symmetry
 from .whole import SUM_FIGURES, WHOLE_FIGURES, with_sum, with_whole
 
 FIGURES: dict[str, Draw] = {
-    "risk_accuracy": risk_accuracy,
-    "order_parameter": order_parameter,
+    "headline": headline,
     "spectrum": spectrum,
+    "prediction_error": prediction_error,
     "tails": tails,
     **STRUCTURE_FIGURES,
     **WHOLE_FIGURES,
     "spectrum_overlay": spectrum_overlay,
-    "prediction_error": prediction_error,
+    "risk_accuracy": risk_accuracy,
+    "order_parameter": order_parameter,
     "symmetry": symmetry,
     "weight_histograms": weight_histograms,
     "circuits": circuits,

@@ -75,17 +75,17 @@ def spectrum(report: Report) -> Figure:
 
 def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
     law, predictions = epoch["spectrum"], epoch["predictions"]
-    _energy_axis(ax, reach)
+    energy_axis(ax, reach)
     ax.set_yscale("log")
     ax.tick_params(labelbottom=False)
     ax.set_title(f"epoch {epoch['epoch']}   (risk {epoch['risk']:.2g}, rms {law['rms']:.2g})")
-    energies = _energies(law, 0.01, eta, law["tail_energies"][-1])
-    density, error = _density(law, energies, eta, size)
+    energies = energies_of(law, 0.01, eta, law["tail_energies"][-1])
+    density, error = density_of(law, energies, eta, size)
     lower = np.maximum(density - error, density / 20)  # the log axis has no room for 0
     ax.fill_between(energies, lower, density + error, color="#bdbdbd", lw=0)
     for rung, prediction in sorted(predictions.items()):
         colour, style, _ = RUNG_STYLES.get(rung, UNKNOWN_RUNG)
-        ax.plot(*_predicted(law, prediction, energies, eta), color=colour, ls=style, lw=1.2)
+        ax.plot(*predicted(law, prediction, energies, eta), color=colour, ls=style, lw=1.2)
         if prediction.get("spread"):
             middle, spread = (np.asarray(prediction[name]) for name in ("density", "spread"))
             ends = np.maximum(middle - spread, middle / 20), middle + spread
@@ -94,7 +94,7 @@ def _spectrum_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float
     _distances(ax, predictions)
 
 
-def _energy_axis(ax: Axes, reach: float) -> None:
+def energy_axis(ax: Axes, reach: float) -> None:
     ax.set_xscale("asinh", linear_width=0.2)
     symmetric_ticks(ax, [t for t in (0.2, 1, 4, 16, 64, 256, 1024) if t < reach], reach)
 
@@ -118,11 +118,11 @@ def _distances(ax: Axes, predictions: Report) -> None:
         ax.annotate("L1", (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", fontsize=7)
 
 
-def _predicted(law: Report, prediction: Report, energies: Array, eta: float) -> tuple[Array, Array]:
+def predicted(law: Report, prediction: Report, energies: Array, eta: float) -> tuple[Array, Array]:
     """(energies, density) of a prediction, as far as it is known."""
     if "alpha" in prediction:
         drawn = {**law, "alpha": prediction["alpha"], "beta": prediction["beta"]}
-        return energies, _density(drawn, energies, eta, None)[0]
+        return energies, density_of(drawn, energies, eta, None)[0]
     inner, density = np.asarray(law["energies"]), np.asarray(prediction["density"])
     if "tail_density" not in prediction:
         return inner, density
@@ -133,9 +133,9 @@ def _predicted(law: Report, prediction: Report, energies: Array, eta: float) -> 
 def _ratio_panel(ax: Axes, epoch: Report, eta: float, size: int, reach: float) -> None:
     """Predicted over measured density, with the measurement's own standard error."""
     law = epoch["spectrum"]
-    _energy_axis(ax, reach)
+    energy_axis(ax, reach)
     energies = np.asarray(law["energies"])
-    density, error = _density(law, energies, eta, size)
+    density, error = density_of(law, energies, eta, size)
     share = error / density
     ax.fill_between(energies, np.maximum(1 - share, 1e-3), 1 + share, color="#bdbdbd", lw=0)
     for rung, prediction in sorted(epoch["predictions"].items()):
@@ -171,8 +171,8 @@ def spectrum_overlay(report: Report) -> Figure:
     for epoch, colour in zip(epochs, colours, strict=True):
         law = epoch["spectrum"]
         if law["rms"] > 0:
-            energies = _energies(law, linear / law["rms"] / 100, eta, 0.0)
-            density = _density(law, energies, eta, report["network"]["n_weights"])[0] / law["rms"]
+            energies = energies_of(law, linear / law["rms"] / 100, eta, 0.0)
+            density = density_of(law, energies, eta, report["network"]["n_weights"])[0] / law["rms"]
             label = f"{epoch['epoch']}   ({epoch['risk']:.2g})"
             ax.plot(energies * law["rms"], density, color=colour, lw=0.9, label=label)
     reach = 1.4 * max([linear, *(max(-law["minimum"], law["maximum"]) for law in laws)])
@@ -244,14 +244,14 @@ def _limits(law: Report) -> tuple[float, float]:
     return float(asymmetry), np.nan if error is None else float(error)
 
 
-def _density(law: Report, energies: Array, eta: float, size: int | None) -> tuple[Array, Array]:
+def density_of(law: Report, energies: Array, eta: float, size: int | None) -> tuple[Array, Array]:
     """Density of Lanczos recurrences and its standard error; energies and eta in units of the rms."""
     rule = SpectralDensity.from_recurrence(law["alpha"], law["beta"], size)
     density, error = rule.terminated_density(energies * law["rms"], eta * law["rms"])
     return density * law["rms"], error * law["rms"]
 
 
-def _energies(law: Report, first: float, eta: float, least: float) -> Array:
+def energies_of(law: Report, first: float, eta: float, least: float) -> Array:
     """Energies in units of the rms, out to a little beyond the extreme nodes and at least to `least`.
 
     Logarithmic from ±`first`, and finer around every node, where a single eigenvalue makes a spike of width

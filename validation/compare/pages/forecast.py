@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from operator import itemgetter
 
 import numpy as np
 
 from validation.predictions.rung import in_order
-from validation.report.markup import number, table, with_options
+from validation.report.markup import Section, note, number, table, with_error, with_options
 from validation.report.source import Report
 
 MEASURED = {"risk": "risk", "accuracy": "accuracy", "test_accuracy": "test", "active_fraction": "active",
             "order_parameter": "order parameter"}  # fmt: skip
 
 
-def forecast_section(data: Report) -> str:
+def forecast_section(data: Report) -> Section | None:
     """A row per recorded epoch: every quantity as measured, and as fresh networks predict it; or why nothing was."""
     said = data.get("forecast")
     if said is None or not data["epochs"]:
-        return ""
+        return None
     if said["left_out"] is not None:
         reason = with_options(said["left_out"])
-        return f"<section><h2>Before training</h2><p>Training was not predicted: {reason}.</p></section>"
+        return Section("Before training", [note("Training was not predicted: " + reason + ".")], folded=True)
     records = sorted([*data["epochs"], *data.get("silent", [])], key=itemgetter("epoch"))
     records = [record for record in records if record.get("forecast")]
     if not records:
-        return ""
+        return None
     rungs = in_order(records[0]["forecast"])
     names = [name for name in MEASURED if name in records[0]["forecast"][rungs[0]]]
-    head = ("epoch", "by", *(escape(MEASURED[name]) for name in names))
+    head = ("epoch", "by", *(MEASURED[name] for name in names))
     rows = [row for record in records for row in _rows(record, names, rungs)]
-    note = (
-        f"<p class='note'>Rung R7. The outputs of {said['networks']} freshly drawn networks of the same shape follow "
+    words = (
+        f"Rung R7. The outputs of {said['networks']} freshly drawn networks of the same shape follow "
         "their tangent kernels through the same batches, momentum and learning rates. Nothing of the trained network "
         "enters. Predicted: mean and standard deviation over these networks; the trained network differs from the mean "
         "as each of them does. R7 leaves out the motion of the kernel, which is what a network learns of features; R7m "
         "reads the kernels again after each of the first epochs and at every recorded one, at the weights to which the "
-        "prediction has led.</p>"
+        "prediction has led."
     )
-    return f"<section><h2>Before training</h2>{note}{table(head, rows, 'numbers', 'Before training')}</section>"
+    shown = table(head, rows, "numbers", "Before training")
+    return Section("Before training", [note(words), shown], folded=True)
 
 
 def _rows(record: Report, names: Sequence[str], rungs: Sequence[str]) -> list[list[str]]:
@@ -52,4 +52,4 @@ def _rows(record: Report, names: Sequence[str], rungs: Sequence[str]) -> list[li
 def _mean(values: Sequence[float]) -> str:
     told = np.asarray(values, dtype=float)
     spread = float(told.std(ddof=1)) if told.size > 1 else None
-    return f"{number(float(told.mean()), 3)} ± {number(spread, 2)}"
+    return with_error(float(told.mean()), spread)

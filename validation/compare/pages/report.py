@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
+from validation.compare.pages.answer import answer_section, failures_section, theory_section, verdicts_section
 from validation.compare.pages.forecast import forecast_section
 from validation.compare.pages.spectrum import bulk_section, spectrum_table, tails_section
 from validation.compare.pages.structure import structure_section
 from validation.compare.pages.whole import whole_section
 from validation.predictions.rung import named
 from validation.report.markup import (
+    Section,
     captioned,
     figures_section,
+    link,
+    note,
     number,
+    numbers,
     page,
     sentence,
     settings,
     table,
-    verdicts,
+    titled,
     with_options,
 )
 from validation.report.source import Report, Source, content
+from validation.report.theory import PAPER
 
 
 def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None = None) -> str:
-    """The whole report as one page that refers to nothing outside itself and runs no script.
+    """The whole report as one page that loads nothing from outside itself and runs no script.
 
-    `figures` maps names to PNG bytes or to paths of PNG files; they come in its order, captioned where
-    `CAPTIONS` knows the name. A report with few epochs, or none, gives a shorter page. Raises `OSError` for a
-    figure that cannot be read.
+    It begins with the answer, its picture and where the prediction fails; full tables are folded. `figures` maps names
+    to SVG or PNG bytes or to paths of such files; they come in its order, captioned where `CAPTIONS` knows the name. A
+    report with few epochs, or none, gives a shorter page. Raises `OSError` for a figure that cannot be read.
     """
     data = content(report)
-    title = f"{data['network']['name']} on {data['dataset']['name']}"
+    pictures = {
+        name: source if isinstance(source, bytes) else Path(source).read_bytes()
+        for name, source in (figures or {}).items()
+    }
     parts = [
-        _summary(data),
-        _verdicts(data),
-        _figures(data, figures or {}),
+        answer_section(data, pictures.pop("headline", None)),
+        failures_section(data),
+        _run(data),
+        figures_section([captioned(name, _words(name, data), picture) for name, picture in pictures.items()], data),
+        verdicts_section(data),
+        theory_section(data),
         _epochs(data),
         forecast_section(data),
         bulk_section(data),
@@ -52,10 +63,15 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _left_out(data),
         settings(data),
     ]
+    title = f"{data['network']['name']} on {data['dataset']['name']}"
     return page(title, f"Umwelt {data.get('version', '')}", parts)
 
 
-def _summary(data: Report) -> str:
+def _words(name: str, data: Report) -> str:
+    return caption(name, data) if name in CAPTIONS | ENTRY_CAPTIONS and data["epochs"] else name
+
+
+def _run(data: Report) -> Section:
     """What was run, in words; counts and classes of the data stand in the sentence of their source."""
     network, training, backend = data["network"], data["training"], data["backend"]
     text = (
@@ -71,12 +87,9 @@ def _summary(data: Report) -> str:
             " From the first recorded epoch, {first}, to the last, {last}, the risk goes from {risk_first} to "
             "{risk_last} and the accuracy from {accuracy_first} to {accuracy_last}."
         ).format_map(facts(data))
-    banner = ""
-    if not data.get("complete", True):
-        done = ", ".join(str(e["epoch"]) for e in data["epochs"]) or "none"
-        banner = f"<p class='banner'><strong>Not finished.</strong> Recorded epochs: {escape(done)}.</p>"
     source = f"Data: {str(data['dataset']['source']).rstrip('.')}."
-    return f"<section>{banner}<p class='lead'>{escape(text)}</p><p class='note'>{sentence(source)}</p></section>"
+    paper = sentence("The claims are those of ") + link("arXiv:2201.07934", PAPER) + "."
+    return Section("The run", [note(sentence(text), "lead"), note(sentence(source)), note(paper)])
 
 
 def _drops(training: Report) -> str:
@@ -92,47 +105,20 @@ def _start(network: Report) -> str:
     return f"at epoch 0 those of the file {file['file']} (SHA-256 {file['sha256']}), {file['order']}"
 
 
-def _verdicts(data: Report) -> str:
-    claims = data.get("claims", [])
-    groups: dict[str, list[Report]] = {"Exact facts": [], "Claims under test": []}
-    for claim in claims:
-        groups["Exact facts" if claim["exact"] else "Claims under test"].append(claim)
-    if not claims:
-        return "<section><h2>Verdicts</h2><p>No claim has been judged yet.</p></section>"
-    tables = [verdicts(members, name) for name, members in groups.items()]
-    note = (
-        "<p class='note'>Exact facts hold to rounding or within their tolerance; one that fails is a bug. Claims under "
-        "test are those of the paper, and that its spectrum follows from what a rung knows. Not resolved: the standard "
-        "error of what was measured is too large to decide.</p>"
-    )
-    return "<section><h2>Verdicts</h2>" + note + "".join(tables) + "</section>"
-
-
-def _figures(data: Report, figures: Mapping[str, str | Path | bytes]) -> str:
-    shown = []
-    for name, source in figures.items():
-        png = source if isinstance(source, bytes) else Path(source).read_bytes()
-        words = caption(name, data) if name in CAPTIONS | ENTRY_CAPTIONS and data["epochs"] else name
-        shown.append(captioned(name, words, png))
-    return figures_section("".join(shown), data)
-
-
-def _epochs(data: Report) -> str:
+def _epochs(data: Report) -> Section | None:
     """Two tables with a row per recorded epoch: of the training, and of the spectrum with its predictions."""
     if not data["epochs"]:
-        return ""
+        return None
     silent = data.get("silent", [])
     seen = sorted([*data["epochs"], *silent], key=itemgetter("epoch"))
     training = ("epoch", "risk", "accuracy", "test", "active", "order parameter", "growth", "dead layers")
-    return (
-        "<section><h2>Recorded epochs</h2><h3>Training</h3>"
-        "<p class='note'>Active: share of examples with a non-zero loss gradient. Order parameter: squared "
-        "norm of the gradient. Growth: smallest and largest factor by which a layer changes the size of the "
-        f"signals; 1 is the edge of chaos.{_not_again(silent)}</p>"
-        + table(training, map(_training_row, seen), "numbers", "Training")
-        + spectrum_table(data)
-        + "</section>"
+    words = (
+        "Active: share of examples with a non-zero loss gradient. Order parameter: squared norm of the gradient. "
+        "Growth: smallest and largest factor by which a layer changes the size of the signals; 1 is the edge of chaos."
+        f"{_not_again(silent)}"
     )
+    rows = table(training, map(_training_row, seen), "numbers", "Training")
+    return Section("Recorded epochs", [titled("Training"), note(words), rows, spectrum_table(data)], folded=True)
 
 
 def _not_again(silent: Sequence[Report]) -> str:
@@ -152,30 +138,31 @@ def _training_row(epoch: Report) -> list[str]:
     return [*(number(epoch[key]) for key in keys), spread, number(epoch.get("dead_layers"))]
 
 
-def _symmetry_tests(data: Report) -> str:
+def _symmetry_tests(data: Report) -> Section | None:
     """A row per kind of law: how often symmetry is rejected, beside the size of what is broken."""
     found = data["symmetry_tests"]
     if not found["tests"]:
-        return ""
-    note = (
-        "<p class='note'>D = sup<sub>t</sub> |F(t) − (1 − F(−t))| against its null law (given |x| the signs are fair "
-        f"coins). Rejected: at false discovery rate {100 * found['level']:g} % over all {len(found['tests'])} tests "
-        f"({escape(found['method'])}). The p-values take the entries of a sample for independent, as circuits drawn "
-        "from one network are, and trained weights and gradient entries are not. Large samples reject whatever the "
-        "size: claims are judged on the broken symmetry, ½∫|p(w)−p(−w)|dw, less its value for a symmetrised sample.</p>"
+        return None
+    words = (
+        "D = sup_t |F(t) - (1 - F(-t))| against its null law (given |x| the signs are fair coins). Rejected: at false "
+        f"discovery rate {100 * found['level']:g} % over all {len(found['tests'])} tests ({found['method']}). The "
+        "p-values take the entries of a sample for independent, as circuits drawn from one network are, and trained "
+        "weights and gradient entries are not. Large samples reject whatever the size: claims are judged on the broken "
+        "symmetry, ½∫|p(w)-p(-w)|dw, less its value for a symmetrised sample."
     )
     head = ("law", "tests", "rejected", "D", "smallest adjusted p", "broken symmetry less null")
     rows = [_kind_row(kind, summary) for kind, summary in found["kinds"].items()]
-    return f"<section><h2>Tests of symmetry</h2>{note}{table(head, rows, 'numbers', 'Tests of symmetry')}</section>"
+    shown = table(head, rows, "numbers", "Tests of symmetry")
+    return Section("Tests of symmetry", [note(words), shown], folded=True)
 
 
 def _kind_row(kind: str, summary: Report) -> list[str]:
-    statistic, excess = (" to ".join(number(end, 2) for end in summary[key]) for key in ("statistic", "excess"))
+    statistic, excess = (numbers(*summary[key], digits=2, between=" to ") for key in ("statistic", "excess"))
     counts = (number(summary[key]) for key in ("tests", "rejected"))
-    return [escape(kind), *counts, statistic, number(summary["smallest_adjusted"]), excess]
+    return [kind, *counts, statistic, number(summary["smallest_adjusted"]), excess]
 
 
-def _approximated(data: Report) -> str:
+def _approximated(data: Report) -> Section | None:
     """Predictions made affordable, with what was left out."""
     said = [
         (rung, word, epoch["epoch"])
@@ -186,7 +173,7 @@ def _approximated(data: Report) -> str:
     return _by_rung("Predictions approximated", "approximation", said)
 
 
-def _left_out(data: Report) -> str:
+def _left_out(data: Report) -> Section | None:
     """Predictions that were not made, with the reason."""
     said = (
         [
@@ -210,15 +197,10 @@ def _left_out(data: Report) -> str:
     return _by_rung("Predictions left out", "reason", said)
 
 
-def _by_rung(title: str, what: str, said: Sequence[tuple[str, str, object]]) -> str:
+def _by_rung(title: str, what: str, said: Iterable[tuple[str, str, object]]) -> Section | None:
     """A table of what is said of (rung, words, epoch), epochs with the same words together."""
     together: dict[tuple[str, str], list[str]] = {}
     for rung, words, epoch in said:
         together.setdefault((rung, words), []).append(str(epoch))
-    rows = [
-        [escape(named(rung)), escape(", ".join(at)), with_options(words)]
-        for (rung, words), at in sorted(together.items())
-    ]
-    if not rows:
-        return ""
-    return f"<section><h2>{title}</h2>{table(('rung', 'epochs', what), rows, 'words', title)}</section>"
+    rows = [[named(rung), ", ".join(at), with_options(words)] for (rung, words), at in sorted(together.items())]
+    return Section(title, [table(("rung", "epochs", what), rows, "words", title)], folded=True) if rows else None

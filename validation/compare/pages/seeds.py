@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
-from validation.predictions.rung import title_of
-from validation.report.markup import captioned, figures_section, number, page, sentence, settings, table, verdicts
+from validation.compare.answer import answer
+from validation.compare.pages.answer import theory_section
+from validation.compare.pages.spectrum import rung_head
+from validation.predictions.rung import in_order, title_of
+from validation.report.markup import (
+    Section,
+    banner,
+    captioned,
+    code,
+    figures_section,
+    note,
+    number,
+    page,
+    prose,
+    sentence,
+    settings,
+    table,
+    titled,
+    verdicts,
+)
 from validation.report.source import Report
 from validation.statistics.estimate import written
 
@@ -27,49 +44,51 @@ COLUMNS = (
 def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
     """The joint report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     count = len(data["seeds"])
-    shown = "".join(captioned(name, CAPTION.format(count=count), png) for name, png in figures.items())
-    head = [escape(name).replace("_min", "<sub>min</sub>").replace("_max", "<sub>max</sub>") for name in HEAD]
+    shown = [captioned(name, CAPTION.format(count=count), picture) for name, picture in figures.items()]
+    means = "Means over seeds ± standard errors. Eigenvalues, shares and symmetry: over the networks with H ≠ 0."
+    epochs = table(map(prose, HEAD), [_row(e) for e in data["epochs"]], "numbers", "Recorded epochs")
+    claims = [verdicts(data["claims"], "Claims"), _against(data)]
     parts = [
-        f"<section>{_diverged(data)}<p class='lead'>{sentence(_summary(data))}</p></section>",
-        f"<section><h2>Verdicts</h2>{verdicts(data['claims'], 'Claims')}{_against(data)}</section>",
+        Section("", [_diverged(data), note(f"{answer(data)}.", "answer"), note(sentence(_summary(data)))]),
         figures_section(shown, data),
-        "<section><h2>Recorded epochs</h2><p class='note'>Means over seeds ± standard errors. Eigenvalues, shares and "
-        "symmetry: over the networks with H ≠ 0.</p>"
-        + table(head, [_row(e) for e in data["epochs"]], "numbers", "Recorded epochs") + "</section>",
+        Section("Verdicts", claims),
+        theory_section(data),
+        Section("Recorded epochs", [note(means), epochs], folded=True),
         _predictions(data),
         settings(data),
-    ]  # fmt: skip
+    ]
     title = f"{data['network']['name']} on {data['dataset']['name']}, {count} seeds"
     return page(title, f"Umwelt {data['version']}", parts)
 
 
 def _row(epoch: Report) -> list[str]:
-    return [str(epoch["epoch"]), *(escape(written(epoch[key], digits)) for key, digits in COLUMNS)]
+    return [str(epoch["epoch"]), *(written(epoch[key], digits) for key, digits in COLUMNS)]
 
 
-def _predictions(data: Report) -> str:
-    rungs = sorted({rung for e in data["epochs"] for rung in e["predictions"]})
+def _predictions(data: Report) -> Section | None:
+    rungs = in_order({rung for e in data["epochs"] for rung in e["predictions"]})
     if not rungs:
-        return ""
+        return None
     body = [
         [str(e["epoch"]), *(written(e["predictions"].get(rung, {}).get("l1"), ".3f") for rung in rungs)]
         for e in data["epochs"]
     ]
-    head = ["epoch", *(f"{rung}<br><small>{escape(title_of(rung))}</small>" for rung in rungs)]
-    return "<section><h2>L1 of the predictions</h2>" + table(head, body, "numbers", "L1") + "</section>"
+    head = ["epoch", *(rung_head(rung) for rung in rungs)]
+    named = note(", ".join(f"{rung}: {title_of(rung)}" for rung in rungs) + ".")
+    return Section("L1 of the predictions", [named, table(head, body, "numbers", "L1")], folded=True)
 
 
 def _against(data: Report) -> str:
-    rows = [[f"<code>{escape(c['id'])}</code>", number(example)] for c in data["claims"] for example in c["against"]]
+    rows = [[code(c["id"]), number(example)] for c in data["claims"] for example in c["against"]]
     if not rows:
         return ""
-    return "<h3>Seeds that speak against a claim</h3>" + table(("id", "measured"), rows, "words", "Against")
+    return titled("Seeds that speak against a claim") + table(("id", "measured"), rows, "words", "Against")
 
 
 def _diverged(data: Report) -> str:
     if not data["diverged"]:
         return ""
-    return f"<p class='banner'><strong>Left out, training diverged:</strong> {escape(data['diverged'])}.</p>"
+    return banner("Left out, training diverged:", f"{data['diverged']}.")
 
 
 def _summary(data: Report) -> str:

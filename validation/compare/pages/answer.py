@@ -1,0 +1,138 @@
+"""What a page begins with: the answer with its picture, where the prediction fails; then verdicts and their theory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from validation.compare.answer import answer, answered, failures, standings, written
+from validation.compare.captions.run import UNCERTAIN, caption
+from validation.compare.claims.predictions import CLOSE
+from validation.compare.report import headline
+from validation.predictions.rung import MOMENT_RUNGS, title_of
+from validation.report.markup import (
+    Section,
+    badge,
+    banner,
+    beside,
+    captioned,
+    code,
+    fold,
+    items,
+    link,
+    note,
+    number,
+    prose,
+    sentence,
+    table,
+    verdicts,
+)
+from validation.report.source import Report
+from validation.report.theory import Topic, documentation, topics_of
+from validation.statistics.claim import failed
+
+NOTHING = "Nothing that was tested of the best prediction fails."
+
+
+def answer_section(data: Report, picture: bytes | None) -> Section:
+    """The sentence of the answer, its picture, and how near every rung comes."""
+    warnings = []
+    if not data.get("complete", True):
+        done = ", ".join(str(e["epoch"]) for e in data["epochs"]) or "none"
+        warnings.append(banner("Not finished.", f"Recorded epochs: {done}."))
+    if wrong := failed(data["claims"]):
+        warnings.append(banner("Exact facts failed.", f"This is a bug: {', '.join(wrong)}."))
+    shown = captioned("headline", caption("headline", data), picture) if picture and data["epochs"] else ""
+    table_of = _standings(data)
+    both = beside(shown, table_of) if shown and table_of else Markup(shown or table_of)
+    where = "; ".join(headline(data)[:-1])
+    return Section("", [*warnings, note(prose(f"{answer(data)}."), "answer"), both, note(sentence(f"{where}."))])
+
+
+def _standings(data: Report) -> Markup:
+    epoch = answered(data)
+    if epoch is None:
+        return Markup()
+    rows = [
+        [Markup("{} <small>{}</small>").format(code(one.rung), title_of(one.rung)),
+         prose(written(one.distance)), badge(one.verdict)]
+        for one in standings(epoch)
+    ]  # fmt: skip
+    title = f"L1 at epoch {epoch['epoch']}"
+    return table(("rung", title, f"≤ {CLOSE:g}"), rows, "words standings", title)
+
+
+def failures_section(data: Report) -> Section | None:
+    """What the best prediction gets wrong, and how many claims are not supported."""
+    if not data["epochs"]:
+        return None
+    found: list[str] = list(failures(data))
+    uncertain = [e for e in data["epochs"] if (e["spectrum"]["l1_standard_error"] or 0.0) > UNCERTAIN]
+    if uncertain:
+        at = ", ".join(str(e["epoch"]) for e in uncertain)
+        found.append(f"The measurement at epochs {at} is too uncertain to test a prediction: a standard error above "
+                     f"{UNCERTAIN:g}.")  # fmt: skip
+    if not found and answered(data) is not None:
+        found = [NOTHING]
+    lost = [c for c in data["claims"] if c["verdict"] == "not supported"]
+    if lost:
+        names = Markup(", ").join(code(c["id"]) for c in lost)
+        said = Markup("{} of {} claims are not supported: {}. ").format(len(lost), len(data["claims"]), names)
+        found.append(said + link("See the verdicts.", "#verdicts"))
+    return Section("Where it fails", [items(found)]) if found else None
+
+
+def verdicts_section(data: Report) -> Section:
+    """Counts, then what is not supported; every claim behind a fold."""
+    claims = data["claims"]
+    if not claims:
+        return Section("Verdicts", [note("No claim has been judged yet.", "")])
+    groups = {
+        "Exact facts": [c for c in claims if c["exact"]],
+        "Claims under test": [c for c in claims if not c["exact"]],
+    }
+    words = (
+        "Exact facts hold to rounding or within their tolerance; one that fails is a bug. Claims under test are those "
+        "of the paper, and that its spectrum follows from what a rung knows. Not resolved: the standard error of what "
+        f"was measured is too large to decide. {', '.join(MOMENT_RUNGS)} are baselines, given moments of the Hessian "
+        "itself, and make no claim."
+    )
+    lost, open_ones = ([c for c in claims if c["verdict"] == verdict] for verdict in ("not supported", "not resolved"))
+    folds = [fold(f"Not resolved: {len(open_ones)}", verdicts(open_ones, "Not resolved"))] if open_ones else []
+    folds.append(fold(f"All {len(claims)} claims", *(verdicts(members, name) for name, members in groups.items())))
+    return Section("Verdicts", [_counts(groups), note(words), verdicts(lost, "Not supported"), *folds])
+
+
+def _counts(groups: dict[str, list[Report]]) -> Markup:
+    """How many of each group have each verdict."""
+    order = ("holds", "supported", "not supported", "not resolved", "not applicable")
+    counts = [Counter(c["verdict"] for c in members) for members in groups.values()]
+    rows = [
+        [badge(verdict), *(number(count[verdict] or None) for count in counts)]
+        for verdict in order
+        if any(count[verdict] for count in counts)
+    ]
+    return table(("", *groups), rows, "counts", "Numbers of verdicts")
+
+
+def theory_section(data: Report) -> Section | None:
+    """A note on every part of the theory that a claim rests on; claims link to it."""
+    topics = topics_of(claim["id"] for claim in data["claims"])
+    if not topics:
+        return None
+    return Section(
+        "Theory", [table(("part", "what it says", "claims"), map(_topic, topics.items()), "words theory", "Theory")]
+    )
+
+
+def _topic(entry: tuple[Topic, Sequence[str]]) -> list[Markup]:
+    topic, claims = entry
+    place, where = documentation(topic), f"docs/{topic.page}.md"
+    title = Markup('<span id="{}">{}</span>').format(topic.target, link(topic.title, place) if place else topic.title)
+    return [
+        title + Markup("<br><small>{}</small>").format(code(where)),
+        prose(topic.states),
+        Markup(", ").join(map(code, claims)),
+    ]
