@@ -216,7 +216,11 @@ def _add_tails(record: dict[str, Any], rung: str, law: Continuation, n: int) -> 
 def _keep_tail(record: dict[str, Any], rung: str, transform: Callable[[Array], Array], eta: float) -> None:
     """The density at ``tail_energies``, the same on either side, for figures. `transform`: z -> g, in rms."""
     energies = np.array(record["spectrum"]["tail_energies"])
-    drawn = np.asarray(transform(energies + 1j * eta)).imag / np.pi
+    try:
+        drawn = np.asarray(transform(energies + 1j * eta)).imag / np.pi
+    except (ConvergenceError, ValueError) as error:  # the density within 4 rms is there all the same
+        record["predictions"][rung].setdefault("tails_left_out", str(error))
+        return
     record["predictions"][rung]["tail_density"] = np.maximum(drawn, 0.0).tolist()
 
 

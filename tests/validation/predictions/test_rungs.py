@@ -89,6 +89,21 @@ def test_tails_are_those_of_the_spectrum(perceptron: tuple[Network, Any, Any, An
             assert abs(n * share["value"] - found) <= 5 * n * share["standard_error"] + 1e-9
 
 
+def test_a_density_stays_where_its_tail_is_not_solved() -> None:
+    """One of the two, never both: a rung that is in the predictions is not left out."""
+    record = {
+        "spectrum": {"tail_energies": [0.0, 5.0]}, "predictions": {"R2": {"l1": 0.1}}, "left_out": {},
+    }  # fmt: skip
+
+    def stuck(z: Any) -> Any:
+        raise ConvergenceError("the Dyson equation has residual 1e-9")
+
+    rungs._keep_tail(record, "R2", stuck, 0.05)
+    assert record["predictions"]["R2"] == {"l1": 0.1, "tails_left_out": "the Dyson equation has residual 1e-9"}
+    rungs._keep_tail(record, "R2", lambda z: 1j * np.ones(2), 0.05)
+    assert len(record["predictions"]["R2"]["tail_density"]) == 2
+
+
 def test_outliers_of_the_mean_directions_are_predicted() -> None:
     """R3 at initialisation: activations have a mean, along which weights are coupled more: a band far from the bulk.
 
