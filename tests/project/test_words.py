@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^\s*(?:[-*+]|\d+\.|>|:)\s+|^#+\s+")
 # Words of the longest sentence of every page. A limit may fall and never rises; the aim is 30.
 AIM = 30
 LIMITS = {
+    "docs/paper/claims.md": 57,  # words of reports
     "CONTRIBUTING.md": 34,
     "docs/entries.md": 55,
     "docs/extending.md": 40,
