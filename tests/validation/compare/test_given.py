@@ -33,7 +33,7 @@ def test_arrays_network_and_weights(tmp_path: Path, capsys: pytest.CaptureFixtur
     weights = NETWORK.init(3)
     options: dict[str, Any] = SMALL | {"network": NETWORK, "weights": weights, "out": tmp_path / "run"}
     report = validation.compare(data=(X, Y), **options)
-    first, second, *_ = capsys.readouterr().out.splitlines()
+    first, _, second, *_ = capsys.readouterr().out.splitlines()
     assert first.endswith("label -1: down; +1: up (of the two label values the smaller is -1), inputs as they are")
     assert second.startswith("weights: the list of arrays in memory (SHA-256 ")
     right = evaluate(NETWORK, weights, X, np.where(Y == "up", 1.0, -1.0), backend="numpy")

@@ -68,7 +68,7 @@ def test_epochs_0_only_measures(file: Path, tmp_path: Path) -> None:
     status, out, err = run(*line(**SMALL, weights=file, epochs=0, out=tmp_path / "run"))
     assert (status, err) == (0, "")
     order = "layers 0.weight, 2.weight, 4.weight, by their shapes"
-    assert out.splitlines()[1] == f"weights: {file} (SHA-256 {file_digest(file)}), {order}"
+    assert out.splitlines()[2] == f"weights: {file} (SHA-256 {file_digest(file)}), {order}"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["network"]["weights"] == {"file": str(file), "sha256": file_digest(file), "order": order}
     assert report["network"]["init"] is None
@@ -185,7 +185,7 @@ def test_a_file_that_does_not_say_its_order(tmp_path: Path) -> None:
     status, out, err = run(*options, "--weights-names", ",".join(names))
     assert (status, err) == (0, "")
     order = f"layers {', '.join(names)}, as named"
-    assert out.splitlines()[1].endswith(order)
+    assert out.splitlines()[2].endswith(order)
     assert order in (tmp_path / "run" / "report.html").read_text()
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["network"]["weights"]["order"] == order

@@ -30,6 +30,7 @@ from validation.compare.claims.entries import judge_entries
 from validation.compare.claims.judge import judge
 from validation.compare.figures.entries import ENTRY_FIGURES
 from validation.compare.figures.structure import STRUCTURE_FIGURES
+from validation.compare.figures.whole import WHOLE_FIGURES
 from validation.measurements.entries.bootstrap import BOUND, averages, cluster_error, concentration, resampling_weights
 from validation.measurements.entries.coupling import (
     SIGN_BOUND,
@@ -497,7 +498,7 @@ def test_the_job_measures_entries_when_asked(tmp_path: Path, capsys: pytest.Capt
     assert [e["second"] for e in first["laws"]["entries"]] == [e["second"] for e in last["laws"]["entries"]]
     assert {"fig6a.labels", "fig7c.covariance", "theorem.flatness"} <= {c["id"] for c in done.data["claims"]}
     saved = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
-    assert saved == set(figures.FIGURES) - set(STRUCTURE_FIGURES)
+    assert saved == set(figures.FIGURES) - set(STRUCTURE_FIGURES) - set(WHOLE_FIGURES)
     html = (tmp_path / "run" / "report.html").read_text()
     assert html.count("data:image/svg+xml;base64,") == len(saved)
     assert "Coupling sets (fig. 7c)" in html
