@@ -26,7 +26,7 @@ from support.strict_namespace import strict
 from support.synthetic_report import report
 from validation import figures
 from validation.compare.captions.run import caption
-from validation.compare.claims.entries import judge_entries
+from validation.compare.claims.entries import _reach, judge_entries
 from validation.compare.claims.judge import judge
 from validation.compare.figures.entries import ENTRY_FIGURES
 from validation.compare.figures.structure import STRUCTURE_FIGURES
@@ -403,6 +403,11 @@ def test_verdicts_have_their_errors(
         entries |= {name: value, **dict.fromkeys(errors, error)}
 
     assert verdicts(change)[claim] == verdict
+
+
+def test_what_could_be_found_is_no_correlation_above_1() -> None:
+    assert _reach(0.3, "covariance") == _reach(0.3, "third") == "found from a correlation of 0.3 on"
+    assert "not even a correlation of 1" in _reach(4.9, "covariance")
 
 
 @pytest.mark.parametrize(

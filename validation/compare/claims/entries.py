@@ -182,7 +182,7 @@ def _coupling(known: Sequence[Record], kind: str) -> Claim:
     error = row["standard_error"]
     relative = error / row["share"] if error is not None and row["share"] > 0 else error
     counted = at_most(row["ratio"], SPARSE, None if relative is None else row["ratio"] * relative)
-    measured = f"{_size(row)}; found from a correlation of {row['detectable']:.2g} on{note}"
+    measured = f"{_size(row)}; {_reach(row['detectable'], kind)}{note}"
     return _claim(
         f"fig7c.{kind}",
         text,
@@ -190,6 +190,13 @@ def _coupling(known: Sequence[Record], kind: str) -> Claim:
         expected,
         all_of([if_detectable(row, counted), False if least > SPARSE else None]),
     )
+
+
+def _reach(least: float, kind: str) -> str:
+    """What could be found; no correlation exceeds 1, while other cross-cumulants may."""
+    if kind == "covariance" and least > 1.0:
+        return "with so few active examples not even a correlation of 1 is found"
+    return f"found from a correlation of {least:.2g} on"
 
 
 def _size(row: Record) -> str:
