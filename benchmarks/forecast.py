@@ -1,6 +1,6 @@
 """How far rungs R7 and R7m reach: training predicted from freshly drawn networks, case by case.
 
-    python benchmarks/forecast.py [--data FOLDER|ZIP] [--networks 5] [--only "width 256"] [--out FILE]
+    python benchmarks/forecast.py [--data FOLDER|ZIP] [--networks 5] [--steps 80] [--only "width 256"] [--out FILE]
 
 Perceptrons 64-n-...-n-1 on the digits, or on images averaged over blocks; convolutional networks on the digits, and
 vgg12 on whole images; batches of 32, momentum 0.9. The learning rate is `RATE`/n times a factor, so that the outputs of
@@ -65,7 +65,8 @@ Array = np.ndarray[Any, Any]
 EPOCHS = (0, 1, 2, 4, 8)
 FRESH, SEED = 4, 1000  # fresh networks, none of them a trained one
 RATE, MOMENTUM, BATCH, ETA = 0.64, 0.9, 32, 0.05
-PROBES, STEPS = 2, 80
+PROBES = 2
+settings = {"steps": 80}  # of Lanczos; --steps
 MANY = 100_000  # one probe and 60 steps from so many weights on: their spectra are self-averaging
 CONTROLS = 500_000  # weights up to which the controls are drawn
 GRID = energy_grid()
@@ -111,9 +112,9 @@ def foretold_motion(network: Network, x: Array, law: Linearised, motion: Motion)
 
 
 def law_of(operators: Sequence[HessianOperator]) -> list[SpectralDensity]:
-    """Measured spectra, probe by probe."""
+    """Measured spectra, with `PROBES` probes and the steps of --steps, or fewer where there are many weights."""
     many = operators[0].network.n_weights > MANY
-    probes, steps = (1, 60) if many else (PROBES, STEPS)
+    probes, steps = (1, 60) if many else (PROBES, settings["steps"])
     return [spectral_density(one, probes, steps, seed=k) for k, one in enumerate(operators)]
 
 
@@ -280,9 +281,11 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--data", default="digits", help="digits (default), or an image folder or zip")
     p.add_argument("--networks", type=int, default=5)
+    p.add_argument("--steps", type=int, default=80, help="Lanczos steps (default 80)")
     p.add_argument("--only", help="cases whose name holds this")
     p.add_argument("--out", type=Path, default=Path("benchmarks/results/forecast.json"))
     chosen = p.parse_args()
+    settings["steps"] = chosen.steps
     data = load_dataset(chosen.data, examples=1000, spectrum_examples=200, seed=0)
     kept: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
     kind = "digits" if chosen.data == "digits" else "images"
