@@ -37,7 +37,7 @@ def sampled_rungs(
             continue
         begun = time.perf_counter()
         ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend)
-        drawn = _drawn(bench, ensemble, rung, epoch, stages, progress)
+        drawn = drawn_from(bench, ensemble, rung, epoch, stages, progress)
         described = describe_sampled(record["spectrum"], drawn, bench.options.eta, bench.network.n_weights)
         record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}
         stages.keep()
@@ -99,21 +99,30 @@ def structure(bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stag
         if case.value in [one[case.key] for one in made]:
             continue
         ensemble = ensemble_of(case.rung, network, weights, x, c, bench.backend, **case.options)
-        drawn = _drawn(bench, ensemble, case.name, epoch, stages, progress)
+        drawn = drawn_from(bench, ensemble, case.name, epoch, stages, progress)
         eta, n = bench.options.eta, network.n_weights
         made.append(describe_case(case, record["spectrum"], drawn, eta, ensemble.n_known, n))
         stages.keep()
         stages.forget(case.name)
 
 
-def _drawn(
-    bench: Bench, ensemble: Ensemble, name: str, epoch: int, stages: Stages, progress: Progress
+def drawn_from(
+    bench: Bench,
+    ensemble: Ensemble,
+    name: str,
+    epoch: int,
+    stages: Stages,
+    progress: Progress,
+    words: tuple[str, str] | None = None,
 ) -> EnsembleDensity:
-    """The draws of an ensemble, one probe each; `InsufficientMemoryError` before they begin."""
+    """The draws of an ensemble, one probe each; `InsufficientMemoryError` before they begin.
+
+    The stage has a `name`; ``words``: what is drawn, where it is not the name, and what to do where memory is short.
+    """
     options = bench.options
     seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
     run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
-    return _run(bench, run, ensemble.operator, name, epoch, stages, progress)
+    return _run(bench, run, ensemble.operator, name, epoch, stages, progress, words)
 
 
 def _run(
@@ -124,11 +133,12 @@ def _run(
     epoch: int,
     stages: Stages,
     progress: Progress,
+    words: tuple[str, str] | None = None,
 ) -> EnsembleDensity:
     """Draws with one probe each of operators of the size of `operator`, whose memory is checked first."""
     need = spectrum_bytes(operator, Lanczos(operator, 1, bench.density_steps()))
-    remedy = "use fewer --spectrum-examples or --steps, or a smaller --network"
-    bench.memory.check(f"{name} at epoch {epoch}", need, remedy)
+    what, remedy = words or (name, "use fewer --spectrum-examples or --steps, or a smaller --network")
+    bench.memory.check(f"{what} at epoch {epoch}", need, remedy)
     stages.run(name, run, progress)
     return run.result()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator import EnsembleLanczos, HessianOperator, Lanczos, SpectralDensity
+from simulator import HessianOperator, Lanczos, SpectralDensity
 from simulator.streams import Streams
 from validation.measurements.spectrum import describe_spectrum
 from validation.measurements.whole import (
@@ -21,11 +21,12 @@ from validation.measurements.whole import (
     gradients,
     whole_facts,
 )
-from validation.predictions.sampled import describe_sampled
-from validation.predictions.whole import WHOLE_RUNGS, describe_sums, whole_ensemble
+from validation.predictions.sampled import describe_sampled, ensemble_of
+from validation.predictions.whole import WHOLE_RUNGS, describe_sums
 from validation.run.stages import Stages
 
 from .bench import Bench
+from .draws import drawn_from
 from .estimates import forecast_bytes, kernel_seconds, product_bytes, spectrum_bytes
 
 Array = np.ndarray[Any, Any]
@@ -109,13 +110,10 @@ def _predict(
     for rung in WHOLE_RUNGS:
         if rung in made["predictions"]:
             continue
-        ensemble = whole_ensemble(rung, bench.network, weights, x, c, found.curvature, bench.backend)
-        seed = int(Streams(options.seed)("sampled rungs", epoch).integers(2**63))
-        run = EnsembleLanczos(ensemble, options.draws or 1, 1, bench.density_steps(), seed)
-        need = spectrum_bytes(ensemble.operator, Lanczos(ensemble.operator, 1, bench.density_steps()))
-        bench.memory.check(f"{rung} of H + G at epoch {epoch}", need, REMEDY)
-        stages.run(f"whole-{rung}", run, progress)
-        drawn = run.result()
+        # G consists of signals x_{l-1} δ_l^T alone: the network's own where they stay (RE, REp8), a draw's own in RK.
+        ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend, curvature=found.curvature)
+        words = f"{rung} of H + G", REMEDY
+        drawn = drawn_from(bench, ensemble, f"whole-{rung}", epoch, stages, progress, words)
         made["predictions"][rung] = describe_sampled(made["spectrum"], drawn, options.eta, bench.network.n_weights)
         stages.keep()
         stages.forget(f"whole-{rung}")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from backends import Backend
-from simulator import Ensemble, GramSpectrum, Network, SpectralDensity
+from simulator import GramSpectrum, SpectralDensity
 from theory import ConvergenceError, free_sum
 from validation.statistics.bulk import SIZES, log_density
 from validation.statistics.distances import l1_distance, trapezoid_weights, w1_distance
 from validation.statistics.extremes import SIDES
-
-from .sampled import ensemble_of
 
 Array = np.ndarray[Any, Any]
 Transform = Callable[[Array], Array]
@@ -27,23 +24,6 @@ SUMS = {
     "free": "free sum of the measured H and of G",
 }
 """What is known of either part without a draw: the first two leave one out, the third knows both spectra only."""
-
-
-def whole_ensemble(
-    rung: str,
-    network: Network,
-    weights: Sequence[Array],
-    x: Array,
-    c: Array,
-    curvature: Array,
-    backend: str | Backend | None,
-) -> Ensemble:
-    """The ensemble of a sampled rung with the Gauss-Newton part that its signals make.
-
-    G consists of signals x_{l-1} δ_l^T alone. Where they stay as measured (RE, REp8) every draw has the network's own
-    G; where they are drawn again (RK) every draw has its own.
-    """
-    return ensemble_of(rung, network, weights, x, c, backend, curvature=curvature)
 
 
 def describe_sums(

@@ -20,7 +20,8 @@ from validation.measurements.whole import (
     has_curvature,
     whole_facts,
 )
-from validation.predictions.whole import describe_sums, whole_ensemble
+from validation.predictions.sampled import ensemble_of
+from validation.predictions.whole import describe_sums
 from validation.statistics.bulk import log_density
 from validation.statistics.distances import spectral_grid
 from validation.statistics.extremes import SIDES
@@ -171,8 +172,8 @@ def test_draws_have_the_measured_gauss_newton_part(case: Case) -> None:
     operator = HessianOperator(*case.problem, "logistic", backend=NUMPY)
     found = gradients(*case.problem, "logistic", NUMPY)
     args = (case.network, case.weights, case.x, operator.c)
-    both = whole_ensemble("RE", *args, found.curvature, NUMPY).draw(0, 3).dense()
-    bare = whole_ensemble("RE", *args, np.zeros_like(found.curvature), NUMPY).draw(0, 3).dense()
+    both = ensemble_of("RE", *args, NUMPY, curvature=found.curvature).draw(0, 3).dense()
+    bare = ensemble_of("RE", *args, NUMPY, curvature=np.zeros_like(found.curvature)).draw(0, 3).dense()
     g = dense(case, "gauss_newton", "logistic")
     assert np.abs(both - bare - g).max() < 1e-12 * np.abs(both).max()
     assert np.abs(bare - dense(case, "residual", "logistic")).max() > 0.01 * np.abs(bare).max()
