@@ -59,8 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 an exact fact failed, 2 usage or cluster, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    kept = f"finished cells are kept, go on with --resume --out {chosen['out']}"
-    return PHASE.main(lambda: phase(**chosen), kept)
+    return PHASE.main(lambda: phase(**chosen), "finished cells are kept, go on with --resume --out {folder}")
 
 
 if __name__ == "__main__":
