@@ -51,6 +51,7 @@ from simulator.lanczos.iteration import Lanczos, spectral_density
 from simulator.maxent.feasibility import InfeasibleError
 from simulator.maxent.hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from simulator.maxent.law import MaxEntropyLaw, solve_maxent
+from simulator.maxent.scales import LearnedScale, chain_signals, couplings, learn_scales
 from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
@@ -95,6 +96,7 @@ __all__ = [
     "HessianOperator",
     "InfeasibleError",
     "Lanczos",
+    "LearnedScale",
     "LivePaths",
     "MarginalEstimate",
     "MaxEntropyLaw",
@@ -106,9 +108,11 @@ __all__ = [
     "SpectralDensity",
     "TrainingDivergedError",
     "TrainingResult",
+    "chain_signals",
     "circuit_moments",
     "circuit_values",
     "count_paths",
+    "couplings",
     "entry_values",
     "enumerate_circuits",
     "enumerate_paths",
@@ -132,6 +136,7 @@ __all__ = [
     "hessian_entries",
     "hierarchical_logits",
     "kernel_spectrum",
+    "learn_scales",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",

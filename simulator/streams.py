@@ -68,6 +68,7 @@ PURPOSES = {
     "exact": "`validation.exact`",
     "bounds": "`validation.bounds`",
     "ladder": "`validation.ladder`",
+    "maxent": "`validation.maxent`, by part",
     "phase data": "examples of a cell of the phase diagram, by width and number of examples",
     "phase weights": "weights of a cell",
     "phase batches": "batches of a cell",

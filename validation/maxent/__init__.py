@@ -1,0 +1,1 @@
+"""`python -m validation.maxent`: a network learned scale by scale, from couplings to weights."""
