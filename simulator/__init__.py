@@ -51,7 +51,7 @@ from simulator.lanczos.iteration import Lanczos, spectral_density
 from simulator.maxent.feasibility import InfeasibleError
 from simulator.maxent.hierarchy import expand_multipliers, fit_hierarchy, hierarchical_logits, tensor_logits
 from simulator.maxent.law import MaxEntropyLaw, solve_maxent
-from simulator.maxent.scales import LearnedScale, chain_signals, couplings, learn_scales
+from simulator.maxent.scales import LearnedScale, learn_scales
 from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
@@ -108,11 +108,9 @@ __all__ = [
     "SpectralDensity",
     "TrainingDivergedError",
     "TrainingResult",
-    "chain_signals",
     "circuit_moments",
     "circuit_values",
     "count_paths",
-    "couplings",
     "entry_values",
     "enumerate_circuits",
     "enumerate_paths",

@@ -33,9 +33,11 @@ from support.places import ROOT
 from validation.bounds.job import bounds
 from validation.exact.job import run_exact
 from validation.ladder.job import ladder
+from validation.maxent.job import maxent
 from validation.measurements.entries.record import entry_statistics
 from validation.measurements.moments import hessian_moments
 from validation.phase.cell import measure_cell
+from validation.scales.cell import measure_cell as measure_scales
 
 NETWORK = mlp([6, 5, 4, 1])
 Draw = tuple[str, tuple[int, ...], Any]
@@ -166,6 +168,10 @@ def test_probes_know_nothing_of_rademacher_weights() -> None:
     assert abs(np.mean(ratios) - 1.0) < 4.0 * np.std(ratios) / np.sqrt(len(ratios))
 
 
+SCALES_CELL = {
+    "network": "mlp:6x5", "examples": 60, "measured_examples": 40, "record": (0, 2), "circuits": 200, "entries": 60,
+    "first": 20,
+}  # fmt: skip
 COMMANDS: dict[str, Callable[[str], object]] = {
     "compare": lambda out: validation.compare(
         data="digits", network="mlp:6x6", examples=60, quick=True, entries=True, entry_examples=40, epochs=1,
@@ -176,6 +182,8 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "ladder": lambda out: ladder(
         data="digits", widths=(6,), depths=(3,), examples=20, networks=2, train=(0, 5), draws=2, out=out
     ),
+    "maxent": lambda out: maxent(quick=True, out=out),
+    "scales": lambda out: [measure_scales(SCALES_CELL, seed) for seed in (0, 1)],
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
 }  # fmt: skip
 AGAIN = {
@@ -204,7 +212,7 @@ AGAIN = {
 """Streams that a run makes more than once on purpose."""
 
 
-SLOW = ("compare", "bounds", "exact", "ladder")
+SLOW = ("compare", "bounds", "exact", "ladder", "maxent")
 
 
 @pytest.mark.parametrize(

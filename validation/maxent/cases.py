@@ -79,7 +79,7 @@ def planted_worlds(sizes: Sizes, seed: np.random.Generator) -> Record:
         tensors = [expand_multipliers(chain, s) for s in range(1, len(PLANTED))]
         noise: list[Array] = [t if t.ndim == 2 else _of_norm(rng.standard_normal(t.shape), t) for t in tensors]
         curve = []
-        for mixture in MIXTURES:
+        for mixture, starts in zip(MIXTURES, spawn_streams(rng, len(MIXTURES)), strict=True):
             planted = [t if t.ndim == 2 else t + mixture * n for t, n in zip(tensors, noise, strict=True)]
             observed, weight = every_event(inputs, planted)
             scales = learn_scales(observed, weight)[1]
@@ -90,7 +90,7 @@ def planted_worlds(sizes: Sizes, seed: np.random.Generator) -> Record:
                                      for k, s in enumerate(scales)]  # fmt: skip
             if mixture == 0.0:
                 errors["weights"] += [_relative(s.weights, w) for s, w in zip(scales, chain, strict=True)]
-            nearest = fit_hierarchy(planted[-1], seed=0).weights
+            nearest = fit_hierarchy(planted[-1], seed=starts).weights
             curve.append({
                 "mixture": mixture, "loss": [s.loss for s in scales],
                 "least_squares": _nearest_loss(nearest, planted[-1], observed, weight),

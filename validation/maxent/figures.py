@@ -44,7 +44,7 @@ def _scales(ax: Axes, digits: Report) -> None:
         values = [s[key] for s in scales]
         ax.bar(at + shift, values, 0.25, color=colour, label=key)
         for x, value in zip(at + shift, values, strict=True):
-            ax.text(x, value + 0.08, f"{value:.2f}", ha="center", va="bottom", fontsize=6.5)
+            ax.text(x, value + 0.08, f"{value:.2f}", ha="center", va="bottom", fontsize=5.6)
     ax.set_xticks(at, [f"scale {k + 1}" for k in at])
     ax.set(ylabel="entropy of the events, nats", title="digits")
     ax.grid(visible=False, axis="x")

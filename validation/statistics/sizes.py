@@ -63,7 +63,7 @@ def size_law(values: Array, weights: Array | None = None) -> SizeLaw | None:
 
     >>> law = size_law(np.array([1.0, -2.0, 0.0, 4.0]))
     >>> law.zeros, round(law.signed, 3), round(law.scale, 3)
-    (0.25, 0.429, 2.639)
+    (0.25, 0.429, 2.828)
     """
     v = np.asarray(values, dtype=np.float64).reshape(-1)
     mass = np.ones(v.size) if weights is None else np.asarray(weights, dtype=np.float64).reshape(-1)
