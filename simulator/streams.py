@@ -73,6 +73,13 @@ PURPOSES = {
     "phase batches": "batches of a cell",
     "phase records": "everything measured in a cell",
     "phase forecast": "the fresh network by which R7 predicts a cell",
+    "phase labels": "random labels of a cell",
+    "capacity data": "the order of the examples of a search for the capacity",
+    "capacity labels": "their random labels",
+    "capacity weights": "fresh weights, by depth, width, number of examples and start",
+    "capacity batches": "batches, in the same way",
+    "capacity forecast": "the fresh network of a prediction, by depth and width",
+    "capacity rung": "the weights of its rung, in the same way and by number of active examples",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }
