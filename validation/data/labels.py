@@ -12,7 +12,8 @@ def labels_of(kind: str, y: NDArray[np.float64], rng: np.random.Generator) -> ND
     """The labels y (m,) themselves ("true"), or independent fair draws of -1 and +1 in their place ("random").
 
     >>> import numpy as np
-    >>> labels_of("true", np.array([1.0, -1.0]), np.random.default_rng(0)).tolist()
+    >>> from simulator.streams import Streams
+    >>> labels_of("true", np.array([1.0, -1.0]), Streams(0)("capacity labels")).tolist()
     [1.0, -1.0]
     """
     return y if kind == "true" else rng.choice([-1.0, 1.0], len(y))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from backends import get_backend
 from simulator import HessianOperator, evaluate, mlp, output_gradient
 from simulator.streams import Streams
+from theory import inertia
 from validation.capacity import cell as capacity_cell
 from validation.capacity.__main__ import main
 from validation.capacity.cell import CellOptions, Record, measure_cell, search
@@ -135,6 +136,18 @@ def test_with_two_layers_the_stability_edge_is_the_number_of_neurons() -> None:
         told = forecast(mlp([5, width, 1]), x, y, Streams(7), (2, width), NUMPY)
         assert told["stability"] == width
         assert all(negative == min(width, negative) for _, negative in told["negative"])
+
+
+@given(st.integers(1, 6), st.lists(st.integers(1, 7), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_no_more_negative_eigenvalues_than_weights_beside_the_largest_layer(
+    inputs: int, hidden: list[int], seed: int
+) -> None:
+    """By E1 the Hessian is 0 on a layer, so that its index leaves out as many directions as the layer has weights."""
+    network, rng = mlp([inputs, *hidden, 1]), np.random.default_rng(seed)
+    x, y = rng.standard_normal((9, inputs)), rng.choice([-1.0, 1.0], 9)
+    dense = HessianOperator(network, network.init(seed), x, y, backend=NUMPY).dense()
+    found = inertia(np.linalg.eigvalsh(dense))
+    assert max(found.negative, found.positive) <= network.n_weights - max(network.layer_sizes)
 
 
 @pytest.mark.parametrize("widths", [(4, 6, 1), (4, 5, 6, 1)])
