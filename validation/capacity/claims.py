@@ -19,6 +19,7 @@ THEORY = "hinge jamming"
 PROPORTIONAL = 0.1  # how far an exponent may be from 1
 QUARTER = math.log(1.25)  # how far a predicted edge may be from the measured one
 FINITE = 0.05  # active constraints for each weight that count as a jump
+GAUSSIAN = 8e-4  # the share of a Gaussian within 0.001 of 0
 FLAT = 0.01  # the share of negative eigenvalues that a minimum may have
 
 
@@ -34,6 +35,7 @@ def check_all(cells: Sequence[Record], rows: Sequence[Record], scaling: Sequence
         _losses(rows),
         _jump([r for r in random if r["active"] is not None]),
         _minima([r for r in smooth if r["index"] is not None]),
+        _kinks([r for r in smooth if r["kinks"] is not None]),
         _stable([r for r in smooth if r["slack"] is not None]),
         _counted([r for r in smooth if r["counting"] is not None]),
         _bound([r for r in rows if r["loss"] == SMOOTH and of_capacity(r) and r["stability"] is not None]),
@@ -124,6 +126,14 @@ def _minima(rows: Sequence[Record]) -> Claim:
     return _means(
         "capacity.minima", "beyond the edge training ends in minima: H + G has no negative eigenvalue",
         rows, "index", f"share ≤ {FLAT:g} at every depth", lambda v, e: at_most(v, FLAT, e),
+    )  # fmt: skip
+
+
+def _kinks(rows: Sequence[Record]) -> Claim:
+    return _means(
+        "capacity.kinks", "beyond the edge training ends at kinks: gates of active examples gather where they switch",
+        rows, "kinks", f"share ≥ {2 * GAUSSIAN:g} at every depth, twice a Gaussian's",
+        lambda v, e: at_least(v, 2 * GAUSSIAN, e),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from .summary import of_capacity
 from .training import SMOOTH
 
 COLOURS = {"random": "#D55E00", "true": "#0072B2"}
+HINGE = "#8c8c8c"  # random labels, stochastic gradient descent
 MARKERS = ("o", "s", "D", "^", "v", "P")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 COUNTING: dict[str, Any] = {"color": INK, "lw": 1.2, "ls": (0, (4, 2))}
@@ -53,6 +54,7 @@ def capacity(report: Report) -> Figure:
     _ratios(ratios, report)
     depths = depths_of(report)
     keys = [Line2D([], [], color=c, marker="o", ms=4, ls="none", label=f"{k} labels") for k, c in COLOURS.items()]
+    keys += [Line2D([], [], color=HINGE, marker="o", ms=4, ls="none", label="random labels, hinge")]
     keys += [_depth_key(depths, depth) for depth in depths]
     keys += [Line2D([], [], label="2 × rank, before training", **COUNTING)]
     keys += [Line2D([], [], label="k*, before training", **STABILITY)]
@@ -77,7 +79,7 @@ def _shares(ax: Axes, report: Report) -> None:
             continue
         n, found = row["weights"], row["edge"]
         law = Edge(found["value"], found["width"], None, None)
-        loads = np.geomspace(0.2, 6.0, 200)
+        loads = np.geomspace(0.8, 4.0, 200)
         colour, dash = _shade(row["width"], widths), DASHES[depths.index(row["depth"]) % len(DASHES)]
         ax.plot(loads, law.share(loads * n), color=colour, ls=dash, lw=1.1)
         here = [c for c in _cells(report) if (c["depth"], c["width"]) == (row["depth"], row["width"])]
@@ -85,7 +87,7 @@ def _shares(ax: Axes, report: Report) -> None:
         ax.plot(ends, 1.0 - (np.arange(len(ends)) + 0.5) / len(ends), ls="none", color=colour, ms=3,
                 marker=_marker(depths, row["depth"]))  # fmt: skip
     ax.axhline(0.5, **GUIDE)
-    ax.set(xscale="log", xlim=(0.3, 5.0), ylim=(-0.03, 1.03), xlabel="examples / weights", ylabel="share that fits all")
+    ax.set(xscale="log", xlim=(0.8, 4.0), ylim=(-0.03, 1.03), xlabel="examples / weights", ylabel="share that fits all")
     plain_log_ticks(ax, fine=3, horizontal=True)
 
 
@@ -100,6 +102,11 @@ def _edges(ax: Axes, report: Report) -> None:
                             mfc=colour if of_capacity(row) else "none")  # fmt: skip
             elif row["not_reached"]:
                 ax.plot(row["weights"], row["most"], marker="^", mfc="none", color=colour, ms=6, ls="none")
+    for row in report["rows"]:
+        if (row["loss"], row["labels"]) == ("hinge", "random") and of_capacity(row):
+            error = 2 * row["edge"]["standard_error"]
+            marker = _marker(depths, row["depth"])
+            ax.errorbar(row["weights"], row["edge"]["value"], error, color=HINGE, marker=marker, ms=4)
     for depth in depths:
         known = _smooth(report, "random", depth) or _smooth(report, "true", depth)
         for key, factor, style in (("counting", 2.0, COUNTING), ("stability", 1.0, STABILITY)):
@@ -120,7 +127,7 @@ def _ratios(ax: Axes, report: Report) -> None:
                 ax.errorbar(row["weights"], row["edge"]["value"] / told, error, color=COLOURS["random"], ms=4,
                             marker=_marker(depths, row["depth"]), mfc=None if fill else "none")  # fmt: skip
     ax.axhline(1.0, **GUIDE)
-    ax.set(xscale="log", yscale="log", xlabel="weights N", ylabel="P* / told (filled: 2 × rank; hollow: k*)")
+    ax.set(xscale="log", yscale="log", xlabel="weights N", ylabel="P* / predicted")
     plain_log_ticks(ax, fine=3)
     plain_log_ticks(ax, fine=3, horizontal=True)
 
@@ -145,7 +152,8 @@ def constraints(report: Report) -> Figure:
         k, negative = np.array(cell["forecast"]["negative"] or np.zeros((0, 2))).T
         told.plot(k / n, negative / n, ls="none", marker=marker, ms=2.5, color=colour)
     jump.axvline(1.0, **GUIDE)
-    jump.set(xlabel="examples / edge of the network", ylabel="active examples / weights", xlim=(0.4, 2.6))
+    jump.set(xlabel="examples / edge of the network", ylabel="active examples / weights", xlim=(0.4, 2.1),
+             ylim=(-0.1, 2.6))  # fmt: skip
     for ax, limit in ((index, 1.2), (told, 1.0)):
         ax.plot([0, limit], [0, limit], **GUIDE)
         ax.set(xlim=(-0.03, limit), ylim=(-0.02, 0.65))

@@ -218,7 +218,7 @@ def made(labels: str, depth: int, width: int, seed: int, edge: float, loss: str 
             return {"examples": m, "outcome": "zero", "risk": 0.0, "active": 0, "lost": 0}
         return {
             "examples": m, "outcome": "stuck", "risk": 0.1, "lost": 0, "active": int(0.3 * n), "wrong": 3,
-            "kinks": 0.001, "negative": int(0.2 * n), "positive": int(0.2 * n), "index": 0, "order_parameter": 0.0,
+            "kinks": 0.01, "negative": int(0.2 * n), "positive": int(0.2 * n), "index": 0, "order_parameter": 0.0,
         }  # fmt: skip
 
     trials, fitted, unfitted = search(attempt, n, most, 0.05)
