@@ -23,12 +23,12 @@ from .summary import of_capacity
 
 CAPTIONS = {
     "capacity": (
-        "The edge of capacity; squared hinge, where the hinge is not named. Left: the share of {networks} that fit all "
-        "of their examples, random labels, with the fitted edge; one colour for each width, from {narrow} (dark) to "
-        "{wide}. Middle: the edge against the number of weights, with two standard errors; triangles: every network "
-        "fitted all {most:,} examples; hollow: most networks lost examples to dead gates. Dashed: twice the rank of the gradients of "
-        "fresh networks; dotted: their stability edge k*; both were computed before training. Right: the measured "
-        "edge of random labels over twice the rank (filled) and over k* (hollow)."
+        "The edge of capacity; squared hinge, where the hinge is not named. Left: the share of {networks} that fit "
+        "all of their examples, random labels, with the fitted edge; one colour for each width, from {narrow} (dark) "
+        "to {wide}. Middle: the edge against the number of weights, with two standard errors; triangles: every "
+        "network fitted all {most:,} examples; hollow: most networks lost examples to dead gates. Dashed: twice the "
+        "rank of the gradients of fresh networks; dotted: their stability edge k*; both were computed before "
+        "training. Right: the measured edge of random labels over twice the rank (filled) and over k* (hollow)."
     ),
     "constraints": (
         "What is active beyond the edge, squared hinge, random labels. Left: active examples over weights against the "
@@ -110,10 +110,10 @@ def render_capacity(data: Report, figures: Mapping[str, bytes]) -> str:
 _NOTE = (
     "P*: where half of the networks fit all examples (risk 0), by a logistic law in ln P fitted to every trial, with "
     "its standard error. Beyond: networks that fitted every example there is. Lost: networks whose last number of "
-    "examples was not fitted because dead gates lost some. k* and twice the rank are predictions from fresh networks. The "
-    "last four columns: at the smallest number of examples that was not fitted, over networks that lost none; N_- counts "
-    "negative eigenvalues of H, the index those of H + G. Kinks: of the gates of active examples, the share within "
-    "0.001 of the layer's rms of switching, where a Gaussian has 0.0008."
+    "examples was not fitted because dead gates lost some. k* and twice the rank are predictions from fresh "
+    "networks. The last four columns: at the smallest number of examples that was not fitted, over networks that "
+    "lost none; N_- counts negative eigenvalues of H, the index those of H + G. Kinks: of the gates of active "
+    "examples, the share within 0.001 of the layer's rms of switching, where a Gaussian has 0.0008."
 )
 _SCALING = (
     "Over widths whose edge is known and is not one of lost examples. The width of the edge is that of the logistic "
