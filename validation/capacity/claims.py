@@ -89,7 +89,7 @@ def _labels(rows: Sequence[Record]) -> Claim:
     """Where true labels are fitted to the last example their edge is beyond all of them."""
     decided, said = [], []
     for true, random in _paired([r for r in rows if r["loss"] == SMOOTH], "labels", "true", "random"):
-        if random["edge"] is None or random["edge"]["log_error"] is None:
+        if not of_capacity(random):
             continue
         place = f"depth {true['depth']}, width {true['width']}"
         low = random["edge"]
@@ -97,7 +97,7 @@ def _labels(rows: Sequence[Record]) -> Claim:
             log = math.log(true["most"] / low["value"])
             decided.append(at_least(log, 0.0, low["log_error"]))
             said.append(f"{place}: > {math.exp(log):.2f}")
-        elif true["edge"] is not None and true["edge"]["log_error"] is not None:
+        elif of_capacity(true):
             log, error = _log_ratio(true["edge"], low)
             decided.append(at_least(log, 0.0, error))
             said.append(f"{place}: {_factor(log, error)}")

@@ -63,7 +63,7 @@ def capacity(report: Report) -> Figure:
 
 
 def _depth_key(depths: Sequence[int], depth: int) -> Line2D:
-    return Line2D([], [], color="grey", marker=_marker(depths, depth), ms=4, ls="none", label=f"depth {depth}")
+    return Line2D([], [], color=INK, marker=_marker(depths, depth), ms=4, ls="none", label=f"depth {depth}")
 
 
 def _marker(depths: Sequence[int], depth: int) -> str:
