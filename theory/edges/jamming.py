@@ -30,11 +30,13 @@ class Inertia:
     positive: int
 
 
-def inertia(eigenvalues: ArrayLike) -> Inertia:
+def inertia(eigenvalues: ArrayLike, scale: float | None = None) -> Inertia:
     """The inertia of a symmetric matrix (N, N) from all of its eigenvalues (N,).
 
-    Zero is at most N times the rounding of double precision times the largest |λ|. Raises `ValueError` for eigenvalues
-    that are not one row of finite numbers.
+    Zero is at most N times the rounding of double precision times ``scale``, by default the largest |λ|. Weyl's
+    inequality between two matrices survives the rounding where the scale is that of the sum.
+
+    Raises `ValueError` for eigenvalues that are not one row of finite numbers.
 
     >>> from theory import inertia
     >>> inertia([-1.0, 0.0, 1e-17, 2.0, 3.0])
@@ -43,7 +45,8 @@ def inertia(eigenvalues: ArrayLike) -> Inertia:
     values = np.asarray(eigenvalues, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(f"eigenvalues have shape {values.shape}: expected (N,) finite numbers, give all of a matrix")
-    least = values.size * np.finfo(np.float64).eps * np.abs(values).max(initial=0.0)
+    largest = float(np.abs(values).max(initial=0.0)) if scale is None else scale
+    least = values.size * np.finfo(np.float64).eps * largest
     negative, positive = int(np.sum(values < -least)), int(np.sum(values > least))
     return Inertia(negative, values.size - negative - positive, positive)
 

@@ -24,6 +24,7 @@ from .training import SMOOTH, Attempt, Schedule, rescaled, train_once
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
 LEAST = 2  # examples
+CLEARLY = 10.0  # an eigenvalue of H is one that is so many times above the rounding of H + G
 KINK = 1e-3  # a Gaussian z is so near 0 with probability 8e-4
 OUTCOMES = ("zero", "stuck", "lost", "diverged")
 
@@ -174,12 +175,11 @@ def _indices(network: Network, weights: Any, x: Array, y: Array, loss: str, back
     """Inertia of the residual part H and the index of H + G; empty where the network is too large for all of it."""
     if network.n_weights > MOST_DENSE:
         return {}
-    parts = {}
-    for part in ("residual", "full"):
+    values = {}
+    for part in ("residual", "full") if loss == SMOOTH else ("residual",):  # G = 0 for the hinge
         operator = HessianOperator(network, weights, x, y, loss, part, backend=backend)
-        parts[part] = inertia(np.linalg.eigvalsh(operator.dense()))
-        if loss != SMOOTH:  # G = 0
-            parts["full"] = parts[part]
-            break
-    own = parts["residual"]
-    return {"negative": own.negative, "positive": own.positive, "index": parts["full"].negative}
+        values[part] = np.linalg.eigvalsh(operator.dense())
+    scale = max(float(np.abs(spectrum).max(initial=0.0)) for spectrum in values.values())
+    # What is negative in H beyond the rounding of H + G is negative in it too, up to the rank of G (Weyl).
+    own, whole = inertia(values["residual"], CLEARLY * scale), inertia(values.get("full", values["residual"]), scale)
+    return {"negative": own.negative, "positive": own.positive, "index": whole.negative}

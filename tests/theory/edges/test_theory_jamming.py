@@ -25,6 +25,23 @@ def test_weyl_bounds_the_negative_eigenvalues_of_a_stable_sum(size: int, rank: i
     assert inertia(spectrum(h)).negative <= whole.negative + min(rank, size)
 
 
+@given(st.integers(2, 12), st.integers(0, 3), st.floats(-18, 0), st.integers(0, 2**32 - 1))
+def test_with_one_scale_weyl_holds_for_a_part_that_is_nearly_zero(
+    size: int, rank: int, power: float, seed: int
+) -> None:
+    """A residual part within the rounding of the sum has eigenvalues of its own, which the sum cannot show."""
+    rng = np.random.default_rng(seed)
+    h = rng.standard_normal((size, size))
+    h = 10.0**power * (h + h.T)
+    u = rng.standard_normal((size, rank))
+    own, whole = spectrum(h), spectrum(h + u @ u.T)
+    scale = max(np.abs(own).max(), np.abs(whole).max())
+    assert inertia(own, 10 * scale).negative <= inertia(whole, scale).negative + rank
+    assert inertia([-1e-17, 1.0]).negative == 0
+    assert inertia([-1e-17, 1e-17]).negative == 1
+    assert inertia([-1e-17, 1e-17], 1.0).negative == 0
+
+
 @given(st.integers(1, 10), st.integers(0, 4), st.integers(0, 2**32 - 1))
 def test_a_congruence_keeps_the_inertia(size: int, zeros: int, seed: int) -> None:
     """Sylvester's law, with zeros that rounding makes small numbers."""

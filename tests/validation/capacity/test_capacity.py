@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import get_backend
-from simulator import HessianOperator, evaluate, mlp, output_gradient
+from simulator import HessianOperator, evaluate, mlp, output, output_gradient
 from simulator.streams import Streams
 from theory import inertia
 from validation.capacity import cell as capacity_cell
@@ -91,6 +91,20 @@ def test_at_the_minimum_of_a_contradiction_the_constraints_are_those_two() -> No
     dense = np.linalg.eigvalsh(HessianOperator(network, made.weights, x, y, SMOOTH, "residual").dense())
     assert found["negative"] <= found["index"] + found["active"]
     assert found["negative"] == int(np.sum(dense < -1e-10 * np.abs(dense).max()))
+
+
+def test_the_inertia_of_a_residual_part_within_the_rounding_of_the_whole_is_zero() -> None:
+    """A constraint that is violated by 1e-14 alone: H has eigenvalues of that size, and G of 1."""
+    rng, network = np.random.default_rng(5), mlp([6, 8, 1])
+    weights, x = network.init(2), rng.standard_normal((20, 6))
+    t = output(network, weights, x, NUMPY)
+    weights[-1] /= np.abs(t[0])
+    x[1:] *= 2 * np.abs(t[0] / t[1:])[:, None]
+    weights[-1] *= 1.0 - 1e-14
+    y = np.sign(t)
+    found = capacity_cell._indices(network, weights, x, y, SMOOTH, NUMPY)
+    assert int(np.sum(y * output(network, weights, x, NUMPY) < 1.0)) == 1
+    assert found == {"negative": 0, "positive": 0, "index": 0}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
