@@ -44,6 +44,7 @@ PARTS = {
     "Signals and circuits: theorems and moments": ("M", "S"),
     "Bounds (20) and (21)": "eq",
     "Exact facts of the Hessian": "E",
+    "The edge of capacity": "capacity",
 }
 
 

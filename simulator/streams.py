@@ -78,6 +78,13 @@ PURPOSES = {
     "scales weights": "its weights",
     "scales batches": "its batches",
     "scales records": "everything measured of it, by epoch",
+    "phase labels": "random labels of a cell",
+    "capacity data": "the order of the examples of a search for the capacity",
+    "capacity labels": "their random labels",
+    "capacity weights": "fresh weights, by depth, width, number of examples and start",
+    "capacity batches": "batches, in the same way",
+    "capacity forecast": "the fresh network of a prediction, by depth and width",
+    "capacity rung": "the weights of its rung, in the same way and by number of active examples",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

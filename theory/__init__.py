@@ -12,6 +12,7 @@ Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), t
 """
 
 from theory.edges.free_sum import free_sum
+from theory.edges.jamming import Inertia, inertia, stability_edge
 from theory.edges.outliers import axis_resolvent, outliers, spectral_edge
 from theory.edges.spikes import Spikes, isotropic_spikes
 from theory.edges.tails import continued, expected_positions, mass_beyond
@@ -64,6 +65,7 @@ __all__ = [
     "EntryCovariance",
     "FixedPoint",
     "FunctionCovariance",
+    "Inertia",
     "KrausCovariance",
     "KroneckerCovariance",
     "LadderLaw",
@@ -85,6 +87,7 @@ __all__ = [
     "expected_positions",
     "free_sum",
     "gate_flip_probability",
+    "inertia",
     "infinite_width_kernel",
     "isotropic_spikes",
     "linearised_law",
@@ -108,4 +111,5 @@ __all__ = [
     "solve_matrix_dyson",
     "solve_vector_dyson",
     "spectral_edge",
+    "stability_edge",
 ]

@@ -22,7 +22,7 @@ BLOCKS = 65_535  # along the second and third side of a grid
 PARTS = 256  # blocks of an inner product: a number of its own, so that sums do not depend on the device
 PLACES = 2**31 - 1  # within an image, or a row of an array
 AXES = 4  # of arrays that `copy_strided` knows
-LOSSES = ("hinge", "perceptron", "logistic", "squared")  # in the order of `loss_value` in arrays.cu
+LOSSES = ("hinge", "perceptron", "logistic", "squared", "squared_hinge")  # in the order of `loss_value` in arrays.cu
 
 
 def collapse(shape: Sequence[int], *strides: Sequence[int]) -> tuple[tuple[int, ...], ...] | None:

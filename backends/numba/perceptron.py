@@ -10,8 +10,8 @@ import numpy as np
 
 from .jit import njit
 
-HINGE, LOGISTIC, SQUARED = range(3)
-LOSSES = {"hinge": HINGE, "logistic": LOGISTIC, "squared": SQUARED}
+HINGE, LOGISTIC, SQUARED, SQUARED_HINGE = range(4)
+LOSSES = {"hinge": HINGE, "logistic": LOGISTIC, "squared": SQUARED, "squared_hinge": SQUARED_HINGE}
 
 
 @njit(cache=True)
@@ -60,6 +60,8 @@ def _value_and_slope(loss, u, one):  # type: ignore[no-untyped-def]
         decay = np.exp(-abs(u))
         slope = -(decay if u > zero else one) / (one + decay)
         return np.float64(np.log1p(decay) + (-u if u < zero else zero)), slope
+    if loss == SQUARED_HINGE and u >= one:
+        return np.float64(zero), zero
     away = np.float64(u) - 1.0  # its square may leave single precision
     return away * away / 2.0, u - one
 

@@ -44,6 +44,18 @@ def _perceptron_slope(xp: Any, u: Array) -> Array:
     return xp.where(u < 0, -xp.ones_like(u), xp.zeros_like(u))
 
 
+def _squared_hinge(xp: Any, u: Array) -> Array:
+    return _hinge(xp, u) ** 2 / 2
+
+
+def _squared_hinge_slope(xp: Any, u: Array) -> Array:
+    return -_hinge(xp, u)
+
+
+def _squared_hinge_curvature(xp: Any, u: Array) -> Array:
+    return xp.where(u < 1, xp.ones_like(u), xp.zeros_like(u))
+
+
 def _logistic(xp: Any, u: Array) -> Array:
     return xp.log1p(xp.exp(-xp.abs(u))) + xp.where(u < 0, -u, xp.zeros_like(u))
 
@@ -77,12 +89,16 @@ LOSSES = {
         Loss("perceptron", _perceptron, _perceptron_slope, _no_curvature),
         Loss("logistic", _logistic, _logistic_slope, _logistic_curvature),
         Loss("squared", _squared, _squared_slope, _squared_curvature),
+        Loss("squared_hinge", _squared_hinge, _squared_hinge_slope, _squared_hinge_curvature),
     )
 }
 
 
 def get_loss(name: str) -> Loss:
-    """hinge max(0, 1-u), perceptron max(0, -u), logistic log(1+e^{-u}) or squared ½(1-u)²."""
+    """The loss of that name.
+
+    hinge max(0, 1-u), perceptron max(0, -u), logistic log(1+e^{-u}), squared ½(1-u)², squared_hinge ½ max(0, 1-u)².
+    """
     if name not in LOSSES:
         raise ValueError(f"loss {name!r} is unknown: use one of {', '.join(LOSSES)}")
     return LOSSES[name]

@@ -31,6 +31,7 @@ PROGRAMS = {
     "exact": "exact.job._compute",
     "bounds": "bounds.job._compute",
     "ladder": "ladder.job._compute",
+    "capacity": "capacity.job._cells",
 }
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,
@@ -40,7 +41,7 @@ WORDS = [
     "numpy", "numba", "cupy", "jax", "float16", "float32", "hinge", "logistic", "mlp:", "mlp:8", "mlp:8x", "mlp:0",
     "mlp:-3", "mlp:8x8x8", "mlp:" + "9" * 30, "mlp:1e3", "vgg12", "vgg12:0", "vgg12:nan", "vgg12:1e9", "seq:",
     "seq:conv8", "seq:dense8,pool", "seq:pool,dense4", "seq:conv0,dense1", "R5", "R5,R6", "R9", "w.pt", "w.npz",
-    "broken.pt", "folder",
+    "true", "random,true", "broken.pt", "folder",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.places import ROOT
+from umwelt_dnn.__main__ import commands
 
 PACKAGES = ("backends", "simulator", "theory", "validation")
 MAY_IMPORT = {
@@ -83,7 +84,7 @@ def test_theory_takes_arrays_never_a_backend() -> None:
 MOST_FILES = 14  # of code, in one folder
 FLOORS = (  # of validation: a room imports from those above it
     "errors", "run", "data", "interchange", "statistics", "measurements", "predictions", "report",
-    ("compare", "exact", "bounds", "ladder", "phase", "scales", "maxent"), "figures",
+    tuple(commands()), "figures",
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from simulator import (
 from simulator.shown import short, short_repr
 from support.cases import DENSE
 from support.places import ROOT
+from umwelt_dnn.__main__ import commands
 from validation.data import Dataset, load_dataset
 from validation.report.experiment import Experiment
 
@@ -146,6 +147,7 @@ def test_matplotlib_comes_with_the_first_plot() -> None:
 def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     """A headline, how many checks have each verdict, the page; in a notebook the same above a figure of the run."""
     from validation.bounds.job import BoundsReport
+    from validation.capacity.job import CapacityReport
     from validation.exact.job import ExactReport
     from validation.ladder.job import LadderReport
     from validation.phase.job import PhaseReport
@@ -155,7 +157,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks}
     data["cells"] = [{"records": [{"exact": {"S2": {"value": 1.0, "tolerance": 0.0}}}]}] * 10_000
     (tmp_path / "figures").mkdir()
-    for kind in (BoundsReport, ExactReport, LadderReport, PhaseReport):
+    for kind in (BoundsReport, CapacityReport, ExactReport, LadderReport, PhaseReport):
         report = kind(data, tmp_path)
         lines = [line.strip() for line in repr(report).splitlines()]
         assert lines == [
@@ -167,7 +169,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
         assert f'alt="{kind.PICTURE[1]}" src="data:image/png;base64,iVBORw=="' in report._repr_html_()
 
 
-@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "phase", "scales", "maxent"])
+@pytest.mark.parametrize("command", [name for name in commands() if name != "compare"])
 def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> None:
     job = importlib.import_module(f"validation.{command}.job")
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")

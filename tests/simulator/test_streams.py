@@ -31,6 +31,7 @@ from simulator import (
 from simulator.streams import PURPOSES, Streams, spawn_streams
 from support.places import ROOT
 from validation.bounds.job import bounds
+from validation.capacity.cell import measure_cell as search_capacity
 from validation.exact.job import run_exact
 from validation.ladder.job import ladder
 from validation.maxent.job import maxent
@@ -184,6 +185,11 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     ),
     "maxent": lambda out: maxent(quick=True, out=out),
     "scales": lambda out: [measure_scales(SCALES_CELL, seed) for seed in (0, 1)],
+    "capacity": lambda out: [
+        search_capacity({"data": "digits", "examples": 120, "inputs": 5, "starts": 3, "iterations": 200, "updates": 40},
+                        "hinge", "random", depth, width, 0)
+        for depth, width in ((2, 12), (3, 4))
+    ],
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
 }  # fmt: skip
 AGAIN = {
@@ -207,6 +213,8 @@ AGAIN = {
     "parts": "parts of those above",
     "forecast examples": "the same test examples at every reading of the kernels",
     "forecast probes": "both rungs on the same probes",
+    "capacity data": "every search of a seed has the same order of examples",
+    "capacity labels": "and the same random labels",
     "phase batches": "the batches that are predicted are those that are visited",
 }
 """Streams that a run makes more than once on purpose."""

@@ -13,7 +13,7 @@ from simulator import AvgPool, Conv, Dense, MaxPool, Network, sequential
 from support.oracle import Oracle, Step
 
 Array = np.ndarray[Any, Any]
-LOSSES = ("hinge", "perceptron", "logistic", "squared")
+LOSSES = ("hinge", "perceptron", "logistic", "squared", "squared_hinge")
 BACKENDS = ("numpy", "numba")
 LAYERS = {"conv": Conv, "pool": MaxPool, "avg": AvgPool, "dense": Dense}
 

@@ -91,6 +91,7 @@ LOSSES: dict[str, Callable[[Array], Array]] = {
     "perceptron": lambda u: anp.maximum(0.0, -u),
     "logistic": lambda u: anp.logaddexp(0.0, -u),
     "squared": lambda u: 0.5 * (1.0 - u) ** 2,
+    "squared_hinge": lambda u: 0.5 * anp.maximum(0.0, 1.0 - u) ** 2,
 }
 
 

@@ -53,3 +53,23 @@ def check_finite(x: FloatArray, name: str) -> None:
     raise DataError(
         f"{name} has the value {x[index]} at index {index}, expected finite numbers; repair or remove that example."
     )
+
+
+def principal_components(x: FloatArray, count: int) -> FloatArray:
+    """The first `count` principal components of inputs x (m, ...), over their overall standard deviation: (m, count).
+
+    The inputs are centred first. The sign of a component is that which makes its largest loading positive, so that it
+    does not depend on the library. Raises `DataError` where the inputs do not have so many.
+    """
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    flat -= flat.mean(axis=0)
+    covariance = flat.T @ flat / len(flat)
+    values, vectors = np.linalg.eigh(covariance)
+    known = int(np.sum(values > len(values) * np.finfo(np.float64).eps * values.max(initial=0.0)))
+    if not 1 <= count <= known:
+        raise DataError(f"principal components are {count}, but the inputs have {known}; choose 1 to {known}.")
+    leading = vectors[:, ::-1][:, :count]
+    leading = leading * np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(count)])
+    found = flat @ leading
+    made: FloatArray = (found / found.std()).astype(x.dtype)
+    return made

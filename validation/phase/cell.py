@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from simulator import HessianOperator, Network, TrainingDivergedError, evaluate,
 from simulator.streams import Streams, spawn_streams
 from theory import Continuation, ConvergenceError
 from validation.data import Dataset, load_dataset
+from validation.data.labels import labels_of
 from validation.measurements.facts import check_facts
 from validation.measurements.spectrum import describe_spectrum
 from validation.predictions.linearised import Schedule, linearised_epochs, linearised_networks
@@ -40,6 +41,7 @@ class CellOptions(PlainOptions):
     data: str = "digits"
     data_root: str = "data"
     classes: str | None = None
+    labels: str = "true"
     updates: int = 6000
     batch_size: int = 64
     learning_rate: float = 0.01
@@ -69,6 +71,7 @@ def measure_cell(options: dict[str, Any], width: int, examples: int, seed: int) 
     data = load_dataset(
         chosen.data, chosen.data_root, chosen.classes, examples, 1, seed=data_rng, dtype="float64"
     )  # fmt: skip
+    data = replace(data, y=labels_of(chosen.labels, data.y, streams("phase labels", width, examples)))
     backend = get_backend(chosen.backend, "float64")
     network = mlp([int(np.prod(data.x.shape[1:])), *[width] * (chosen.depth - 1), 1])
     cell: Record = {"width": width, "examples": examples, "seed": seed, "weights": network.n_weights}

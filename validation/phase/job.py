@@ -13,6 +13,7 @@ from typing import Any
 
 from backends import get_backend
 from validation.data import load_dataset
+from validation.data.labels import LABELS
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
@@ -67,6 +68,8 @@ class PhaseOptions(CellOptions):
             if not values or any(v < least for v in values) or len(set(values)) < len(values):
                 text = ",".join(map(str, values))
                 raise OptionError(f"--{name} {text}: expected different integers >= {least}, at least one")
+        if self.labels not in LABELS:
+            raise OptionError(f"--labels {self.labels!r}: expected one of {', '.join(LABELS)}")
         for name in ("learning_rate", "eta", "prediction_seconds"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")

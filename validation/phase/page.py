@@ -112,7 +112,8 @@ def summary(data: Report) -> str:
     return (
         f"Perceptrons of {options['depth']} layers, hinge loss, at most {options['updates']:,} updates of "
         f"{options['batch_size']} examples at rate {options['learning_rate']:g}, momentum {options['momentum']:g}; "
-        f"{data['dataset']}. Most networks reach risk 0 in {n['zero']} of {n['cells']} cells; the asymmetry of the "
+        f"{data['dataset']}; {options['labels']} labels. "
+        f"Most networks reach risk 0 in {n['zero']} of {n['cells']} cells; the asymmetry of the "
         f"spectrum is beyond its standard error in {n['asymmetric']} of {n['tested']} "
         f"({SIGNIFICANCE * n['tested']:.1f} would be by chance). {len(data['cells'])} networks took "
         f"{took['cells_cpu']:.0f} s of processor time. Backend {data['backend']['name']} ({data['backend']['dtype']})."

@@ -96,6 +96,7 @@ __device__ __forceinline__ double loss_value(int kind, double u) {
     if (kind == 0) return u >= 1 ? 0.0 : 1 - u;                                      // hinge
     if (kind == 1) return u >= 0 ? 0.0 : -u;                                         // perceptron
     if (kind == 2) return log1p(exp(u < 0 ? u : -u)) + (u < 0 ? -u : 0.0);           // logistic
+    if (kind == 4 && u >= 1) return 0.0;                                             // squared hinge
     return (1 - u) * (1 - u) / 2;                                                    // squared
 }
 
@@ -103,6 +104,7 @@ __device__ __forceinline__ scalar loss_slope(int kind, scalar u) {
     if (kind == 0) return u < 1 ? scalar(-1) : scalar(0);
     if (kind == 1) return u < 0 ? scalar(-1) : scalar(0);
     if (kind == 3) return u - 1;
+    if (kind == 4) return u >= 1 ? scalar(0) : u - 1;
     const scalar decay = exp(u < 0 ? u : -u);
     return -(u > 0 ? decay : scalar(1)) / (1 + decay);
 }

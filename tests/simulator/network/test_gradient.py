@@ -65,7 +65,7 @@ def test_inactive_examples_do_not_matter(loss: str, backend: str) -> None:
     assert 0 < on.sum() < len(on)
     alone = network.flatten(gradient(network, weights, x[on], y[on], loss, backend)) * on.mean()
     whole = network.flatten(gradient(network, weights, x, y, loss, backend))
-    if loss in ("hinge", "perceptron"):
+    if loss in ("hinge", "perceptron", "squared_hinge"):
         assert_close(whole, alone, 1e-13)
     else:
         assert np.linalg.norm(whole - alone) > 1e-6 * np.linalg.norm(whole)
@@ -92,6 +92,7 @@ def test_extreme_margins_do_not_overflow(loss: str, backend: str) -> None:
         "hinge": (1001 / 2, 500.0),
         "perceptron": (1000 / 2, 500.0),
         "logistic": (1000 / 2, 500.0),
+        "squared_hinge": (1001**2 / 4, 1001 * 1000 / 2),
         "squared": ((999**2 + 1001**2) / 4, (999 * 1000 + 1001 * 1000) / 2),
     }
     assert_close([value, slope], closed[loss], 1e-12)

@@ -53,7 +53,7 @@ def test_e3_euler(case: Case, loss: str, backend: str) -> None:
     assert_close(operator @ case.theta, (case.network.depth - 1) * slope, 1e-12, case.network.depth * scale)
 
 
-@given(any_case, st.sampled_from(["logistic", "squared"]), backends)
+@given(any_case, st.sampled_from(["logistic", "squared", "squared_hinge"]), backends)
 def test_e3_of_the_full_hessian(case: Case, loss: str, backend: str) -> None:
     """H_full θ = (L-1) ∇R + (L/m) Σ ℓ''_i T_i ∇T_i, its last term from autograd's Jacobian."""
     depth, oracle = case.network.depth, case.oracle(loss)

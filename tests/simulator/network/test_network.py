@@ -237,7 +237,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"y": np.ones((5, 1))}, r"y has shape \(5, 1\)"),
     ({"y": [0, 1, 1, 0, 1]}, "label 0 is not usable: labels are -1 or [+]1"),
     ({"y": [1, 1, 1, np.nan, 1]}, "label nan is not usable"),
-    ({"loss": "l1"}, "loss 'l1' is unknown: use one of hinge, perceptron, logistic, squared"),
+    ({"loss": "l1"}, "loss 'l1' is unknown: use one of hinge, perceptron, logistic, squared, squared_hinge"),
     ({"backend": "fast"}, "backend 'fast' is unknown"),
 ]
 ENTRY_POINTS: dict[str, Callable[..., object]] = {

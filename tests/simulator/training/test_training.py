@@ -132,7 +132,7 @@ def test_training_lowers_the_risk_and_float32_follows(backend: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflow is what is being provoked
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared", "squared_hinge"])
 @pytest.mark.parametrize("learning_rate", [1e30, 1e80])
 def test_divergence_names_the_epoch(learning_rate: float, loss: str, dtype: str, backend: str) -> None:
     """The epoch of the error is the one after the last finite state."""
@@ -149,7 +149,7 @@ def test_divergence_names_the_epoch(learning_rate: float, loss: str, dtype: str,
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared", "squared_hinge"])
 def test_an_output_that_is_not_a_number_is_divergence(loss: str, backend: str) -> None:
     """T = ∞ - ∞ from finite weights: neither a risk of 0 nor a reason to go on."""
     network = mlp([1, 1, 2, 1])

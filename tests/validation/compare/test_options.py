@@ -137,7 +137,11 @@ def test_default_records_end_with_the_last_epoch(epochs: int, record: tuple[int,
         ("weights_names", ("a",), "--weights-names ('a',): it is for --weights, give the file"),
         ("weights_key", "model", "--weights-key 'model': it is for --weights, give the file"),
         ("dtype", "float16", "--dtype 'float16': expected float64 or float32"),
-        ("loss", "mse", "--loss: loss 'mse' is unknown: use one of hinge, perceptron, logistic, squared"),
+        (
+            "loss",
+            "mse",
+            "--loss: loss 'mse' is unknown: use one of hinge, perceptron, logistic, squared, squared_hinge",
+        ),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(option: str, value: Any, message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backends import get_backend
 from simulator import GramSpectrum, HessianOperator, SpectralDensity, gram_spectrum, spectral_density
-from support.cases import CASES, Case
+from support.cases import CASES, LOSSES, Case
 from validation.measurements import whole as module
 from validation.measurements.whole import (
     class_shares,
@@ -155,7 +155,7 @@ def test_no_curvature_no_outliers() -> None:
     assert made["largest"] == []
     assert made["left_out"] == "G = 0: the loss has no curvature"
     assert describe_gradients(gradients(*CHOSEN[0].problem, "hinge", NUMPY))["gauss_newton"]["trace"] == 0.0
-    assert [has_curvature(loss) for loss in ("hinge", "perceptron", "logistic", "squared")] == [False] * 2 + [True] * 2
+    assert [has_curvature(loss) for loss in LOSSES] == [False] * 2 + [True] * 3
 
 
 def test_the_chance_of_a_random_direction_is_its_scatter() -> None:

@@ -80,6 +80,14 @@ def test_a_cell_is_a_function_of_its_arguments() -> None:
     assert len({c["start"] for c in (cell, *others)}) == 4
 
 
+def test_random_labels_know_nothing_of_the_data() -> None:
+    """The same inputs and weights with other labels; streams of the other purposes do not move."""
+    true, random = (measure_cell(SMALL | {"labels": kind, "updates": 60}, 8, 60, 0) for kind in ("true", "random"))
+    assert true["start"] != random["start"]
+    assert true["accuracy"] > random["accuracy"]
+    assert timeless(measure_cell(SMALL | {"updates": 60}, 8, 60, 0)) == timeless(true)
+
+
 def test_the_stages_of_a_network_that_reaches_zero() -> None:
     cell = measure_cell(SMALL, 16, 30, 0)
     assert (cell["outcome"], cell["risk"], cell["accuracy"]) == ("zero", 0.0, 1.0)
@@ -319,6 +327,7 @@ def test_seeds() -> None:
         ({"probes": 1}, "--probes 1: expected an integer >= 2"),
         ({"depth": 1}, "--depth 1"),
         ({"updates": 0}, "--updates 0"),
+        ({"labels": "false"}, "--labels 'false': expected one of true, random"),
         ({"momentum": 1.0}, "--momentum 1.0"),
         ({"eta": float("inf")}, "--eta inf"),
     ],

@@ -1,0 +1,1 @@
+"""`python -m validation.capacity`: the largest number of examples that a network fits."""
