@@ -28,6 +28,7 @@ PURPOSES = {
     "em gates": "gates of a Monte Carlo E-step in `expectation_maximization`",
     "output gates": "gates of `output` at a temperature",
     "marginal gates": "gates of `monte_carlo_marginal`",
+    "thermal gates": "gates and choices of pools of `sample_thermodynamics`",
     # of circuits and entries
     "paths": "`sample_paths`",
     "circuit paths": "paths of `sample_circuits`",
