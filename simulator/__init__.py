@@ -68,7 +68,7 @@ from simulator.passes.risk import (
 )
 from simulator.passes.tangent_kernel import tangent_kernel
 from simulator.thermal.sampling import SampledThermodynamics, sample_thermodynamics
-from simulator.thermal.search import GateSearch, search_gates
+from simulator.thermal.search import GateSearch, ReluGates, relu_gates, search_gates
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
@@ -106,6 +106,7 @@ __all__ = [
     "MaxPool",
     "Network",
     "OrderParameterPairs",
+    "ReluGates",
     "SampledCircuits",
     "SampledThermodynamics",
     "SignEnsemble",
@@ -151,6 +152,7 @@ __all__ = [
     "output_gradient",
     "path_magnitudes",
     "path_weights",
+    "relu_gates",
     "risk",
     "sample_circuits",
     "sample_live_paths",

@@ -74,6 +74,7 @@ PURPOSES = {
     "phase batches": "batches of a cell",
     "phase records": "everything measured in a cell",
     "phase forecast": "the fresh network by which R7 predicts a cell",
+    "gates draws": "gates that `validation.gates` draws, by network, epoch and temperature",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

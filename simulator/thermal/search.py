@@ -54,6 +54,49 @@ class GateSearch:
         return beyond
 
 
+@shown
+@dataclass(frozen=True)
+class ReluGates:
+    """The gates of forward propagation: ``log_joint`` log µ(y, h|x), (m,), and ``largest_rise``.
+
+    The latter is the most that any other decision of one gate, or of one window, would raise the log-probability of its
+    own stage given the stages below. It is never above 0: forward propagation maximises the law of every layer (7).
+    """
+
+    log_joint: HostArray
+    largest_rise: float
+
+
+def relu_gates(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    y: Any,
+    temperature: float,
+    backend: str | Backend | None = None,
+) -> ReluGates:
+    """log µ(y, h|x) at the ReLU gates: the evidence bound at a law that is certain of them (temperature > 0).
+
+    >>> import numpy as np
+    >>> from simulator import mlp, relu_gates
+    >>> seen = relu_gates(mlp([1, 1, 1]), [np.array([[2.0]]), np.array([[0.0]])], [[1.0]], [1.0], 1.0)
+    >>> bool(np.isclose(seen.log_joint[0], -np.log1p(np.exp(-2.0)) - np.log(2.0))), seen.largest_rise
+    (True, -2.0)
+    """
+    ops = get_backend(backend)
+    if check_temperature(temperature) == 0.0:
+        raise ValueError("temperature 0 leaves one configuration, the ReLU gates: use a temperature > 0")
+    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
+    labels, largest, values = check_labels(y, x.shape[0]), -np.inf, []
+    with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
+        for part in batches(x.shape[0], ops.batch_size):
+            passed = walk(network, w, ops.asarray(x[part]), ops, likeliest(ops))
+            values.append(ops.to_numpy(log_joint(ops, passed, ops.asarray(labels[part]), temperature)))
+            own = (promise(ops, law, f, d, ops.xp.full_like(f, 1 / temperature)) for law, f, d in passed.stages())
+            largest = max([largest, *(float(ops.xp.max(gain)) for gain in own)])
+    return ReluGates(np.concatenate(values), largest)
+
+
 def search_gates(
     network: Network,
     weights: Sequence[Any],
