@@ -1,9 +1,10 @@
 """A search for gates more probable than those of forward propagation, given the input and the label.
 
-It starts at the ReLU gates and climbs log µ(y, d|x). First come flips of many decisions at once, those that the slopes
-promise most of, accepted where the exact value rises and halved where it does not. In networks with few decisions every
-single flip is then tried exactly, until none raises the value. What is found is a lower bound of the maximum: a
-search shows that the ReLU gates are *not* the most probable ones, and never that they are.
+It starts at the ReLU gates and climbs log µ(y, d|x): flips of many decisions at once, those that the slopes promise
+most of, taken where the exact value rises and halved where it does not, down to single ones. A promise is an upper
+bound of what the decisions of one stage can gain (F5). Where none is left, no other decisions of one layer, or one
+pool, are more probable. What is found is a lower bound of the maximum: a search shows that the ReLU gates are *not* the
+most probable ones, and never that they are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ from simulator.shown import shown
 from .laws import Choices, Law
 from .walk import Walk, given, likeliest, log_joint, slopes, walk
 
-MOST_SINGLE = 2048  # decisions of a network in which every single flip is tried
-ROWS = 1 << 14  # passes of single flips at a time
-PATIENCE = 30  # single moves in a row that a climb may try in vain
+FEW, PATIENCE = 2048, 30  # single moves in a row that a climb may try in vain: all of so few sites, else so many
 LEAST = 1e-9  # of |log µ|, what a rise must exceed: rounding of a sum of many logarithms
 
 
@@ -35,17 +34,14 @@ LEAST = 1e-9  # of |log µ|, what a rise must exceed: rounding of a sum of many 
 @dataclass(frozen=True)
 class GateSearch:
     """For every example (m,): ``relu`` = log µ(y, h|x) at the ReLU gates, ``found`` the largest value that was found,
-    ``flips`` the decisions in which the two differ.
-
-    ``climbed`` (m,): whether the search ended because no move was left, and not because `most_steps` were used up.
-    ``single``: whether no single flip raises what was found; otherwise it is known of the most promising move only.
+    ``flips`` the decisions in which the two differ. ``climbed``: whether no flip of a single gate raises what was
+    found, nor the most promising other site of a window; elsewhere the search gave up, or `most_steps` were used up.
     """
 
     relu: HostArray
     found: HostArray
     flips: HostArray
     climbed: HostArray
-    single: bool
 
     @property
     def refuted(self) -> HostArray:
@@ -57,13 +53,15 @@ class GateSearch:
 @shown
 @dataclass(frozen=True)
 class ReluGates:
-    """The gates of forward propagation: ``log_joint`` log µ(y, h|x), (m,), and ``largest_rise``.
+    """The gates of forward propagation: ``log_joint`` log µ(y, h|x), (m,), and what they are a maximum of.
 
-    The latter is the most that any other decision of one gate, or of one window, would raise the log-probability of its
-    own stage given the stages below. It is never above 0: forward propagation maximises the law of every layer (7).
+    ``stable`` (m,): whether (F5) shows that no other decisions of one layer, or of one pool, raise it.
+    ``largest_rise`` is the most that another decision of one gate, or of one window, would raise the log-probability of
+    its own stage given the stages below. It is never above 0: forward propagation maximises the law of every layer (7).
     """
 
     log_joint: HostArray
+    stable: HostArray
     largest_rise: float
 
 
@@ -87,14 +85,21 @@ def relu_gates(
     if check_temperature(temperature) == 0.0:
         raise ValueError("temperature 0 leaves one configuration, the ReLU gates: use a temperature > 0")
     w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
-    labels, largest, values = check_labels(y, x.shape[0]), -np.inf, []
+    labels, largest, values, stable = check_labels(y, x.shape[0]), -np.inf, [], []
     with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
         for part in batches(x.shape[0], ops.batch_size):
-            passed = walk(network, w, ops.asarray(x[part]), ops, likeliest(ops))
-            values.append(ops.to_numpy(log_joint(ops, passed, ops.asarray(labels[part]), temperature)))
-            own = (promise(ops, law, f, d, ops.xp.full_like(f, 1 / temperature)) for law, f, d in passed.stages())
+            passed, label = walk(network, w, ops.asarray(x[part]), ops, likeliest(ops)), ops.asarray(labels[part])
+            values.append(ops.to_numpy(log_joint(ops, passed, label, temperature)))
+            own = [promise(ops, law, f, d, ops.xp.full_like(f, 1 / temperature)) for law, f, d in passed.stages()]
             largest = max([largest, *(float(ops.xp.max(gain)) for gain in own)])
-    return ReluGates(np.concatenate(values), largest)
+            most = [_most(ops, gain) for gain in promises(network, w, ops, passed, label, temperature)]
+            stable.append(np.max(most, axis=0, initial=-np.inf) <= 0.0 if most else np.ones(label.shape[0], bool))
+    return ReluGates(np.concatenate(values), np.concatenate(stable), largest)
+
+
+def _most(ops: Backend, gain: Array) -> HostArray:
+    """The largest number of every example, (m,)."""
+    return ops.to_numpy(ops.xp.max(ops.xp.reshape(gain, (gain.shape[0], -1)), axis=1))
 
 
 def search_gates(
@@ -109,7 +114,7 @@ def search_gates(
     """Climb from the ReLU gates to more probable ones given (x, y), at a temperature > 0.
 
     Every value is exact: log µ(y, h|x) = Σ_l log µ_l(h_l|h_<l, x) + log σ(y T(x, h)), pools that choose included (F4).
-    Networks without such pools and with at most 2,048 gates end where no single flip raises it (``single``).
+    In networks of at most 2,048 gates and sites of pools every single move that has a promise is tried.
 
     >>> import numpy as np
     >>> from simulator import mlp, search_gates
@@ -129,7 +134,7 @@ def search_gates(
             climb = _Climb(network, w, ops.asarray(x[part]), ops.asarray(labels[part]), temperature, ops)
             parts.append(climb.run(most))
     relu, found, flips, climbed = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return GateSearch(relu, found, flips, climbed, climb.single)
+    return GateSearch(relu, found, flips, climbed)
 
 
 class _Climb:
@@ -143,14 +148,10 @@ class _Climb:
         self.decisions, self.value = list(passed.decisions), self._values(passed, y)
         self.gains = self._promised(passed)
         self._start = self.value.copy()
-        sizes = [int(np.prod(d.shape[1:])) for d in self._relu]
-        self.single = sum(sizes) <= MOST_SINGLE and not any(isinstance(law, Choices) for law in self._laws)
 
     def run(self, most: int) -> tuple[HostArray, ...]:
         """(relu, found, flips, climbed), (m,) each."""
         climbed = self._climb(most)
-        if self.single:
-            climbed = self._exhaust(most)
         pairs = zip(self._relu, self.decisions, strict=True)
         differ = [(self._host(a) != self._host(b)).sum(axis=1) for a, b in pairs]
         flips = sum(n // 2 if isinstance(law, Choices) else n for law, n in zip(self._laws, differ, strict=True))
@@ -164,10 +165,7 @@ class _Climb:
         return self._ops.to_numpy(array).reshape(array.shape[0], -1)
 
     def _promised(self, passed: Walk) -> list[Array]:
-        """What the move of every site is worth to first order; -inf where there is none."""
-        above = slopes(self._network, self._w, self._ops, passed, self._y, self._temperature)
-        stages = zip(passed.stages(), above, strict=True)
-        return [promise(self._ops, law, f, d, 1 / self._temperature + slope) for (law, f, d), slope in stages]
+        return promises(self._network, self._w, self._ops, passed, self._y, self._temperature)
 
     def _ordered(self) -> HostArray:
         """The gains above 0 of every example, largest first, (m, sites); 0 behind them."""
@@ -176,16 +174,17 @@ class _Climb:
         return descending
 
     def _climb(self, most: int) -> HostArray:
-        """The best n moves at once, n doubled where that raises the value and halved where not; (m,), who ended.
+        """The best n moves at once, n doubled where that raises the value and halved where not.
 
-        Where the best single move fails the next ones are tried, `PATIENCE` of them.
+        Where the best single move fails the next ones are tried. (m,): where all of them failed, or none was left.
         """
         rows = np.arange(self.value.size)
         ordered = self._ordered()
         promising, last = (ordered > 0).sum(axis=1), ordered.shape[1] - 1
+        patience = FEW if ordered.shape[1] <= FEW else PATIENCE
         first, count = np.zeros_like(promising), promising.copy()  # the moves that are tried, by their order
         for _ in range(most):
-            live = (count > 0) & (first < np.minimum(promising, PATIENCE))
+            live = (count > 0) & (first < np.minimum(promising, patience))
             if not live.any():
                 break
             highest = ordered[rows, np.minimum(first, last)]
@@ -199,7 +198,7 @@ class _Climb:
                 promising = (ordered > 0).sum(axis=1)
             first = np.where(better, 0, first + (live & (count == 1)))
             count = np.where(better, np.minimum(2 * count, promising), np.maximum(count // 2, 1))
-        return np.asarray((promising == 0) | (first >= np.minimum(promising, PATIENCE)))
+        return np.asarray(first >= promising)
 
     def _moved(self, least: HostArray, most: HostArray) -> list[Array]:
         """The decisions after all moves that promise something between these bounds, (m,)."""
@@ -218,50 +217,21 @@ class _Climb:
                 chosen = self._ops.asarray(rows.reshape(-1, *[1] * (old.ndim - 1)), "bool")
                 own[stage] = self._ops.xp.where(chosen, fresh, old)
 
-    def _exhaust(self, most: int) -> HostArray:
-        """Take the best of all single flips of every example, until none raises the value; (m,), who ended."""
-        flat = np.concatenate([self._host(d) for d in self.decisions], axis=1)
-        live = np.ones(self.value.size, dtype=bool)
-        for _ in range(most):
-            if not live.any():
-                break
-            rows = np.flatnonzero(live)
-            best, value = self._best_flips(flat, rows)
-            better = value > self.value[rows] + LEAST * np.abs(self.value[rows])
-            taken = rows[better]
-            flat[taken, best[better]] ^= True
-            self.value[taken] = value[better]
-            live[rows[~better]] = False
-        self.decisions = self._apart(flat)
-        return ~live
 
-    def _best_flips(self, flat: HostArray, rows: HostArray) -> tuple[HostArray, HostArray]:
-        """(the flip that leads to the largest value, that value) of some examples, by trying all, exactly."""
-        gates = flat.shape[1]
-        best, found = [], []
-        for part in batches(rows.size, max(1, ROWS // gates)):
-            at = rows[part]
-            trial = np.repeat(flat[at], gates, axis=0) ^ np.tile(np.eye(gates, dtype=bool), (at.size, 1))
-            index = self._ops.asarray(np.repeat(at, gates), "int64")
-            x, y = (self._ops.xp.take(a, index, axis=0) for a in (self._x, self._y))
-            passed = walk(self._network, self._w, x, self._ops, given(self._apart(trial)))
-            values = self._values(passed, y).reshape(at.size, gates)
-            best.append(values.argmax(axis=1))
-            found.append(values.max(axis=1))
-        return np.concatenate(best), np.concatenate(found)
-
-    def _apart(self, flat: HostArray) -> list[Array]:
-        """Decisions side by side, (rows, sites), as those of every stage."""
-        shapes = [tuple(d.shape[1:]) for d in self._relu]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-        parts = zip(np.split(flat, ends, axis=1), shapes, strict=True)
-        return [self._ops.asarray(part.reshape(-1, *shape), "bool") for part, shape in parts]
+def promises(
+    network: Network, weights: Sequence[Array], ops: Backend, passed: Walk, y: Array, temperature: float
+) -> list[Array]:
+    """`promise` of every site of every stage."""
+    above = slopes(network, weights, ops, passed, y, temperature)
+    stages = zip(passed.stages(), above, strict=True)
+    return [promise(ops, law, f, d, 1 / temperature + slope) for (law, f, d), slope in stages]
 
 
 def promise(ops: Backend, law: Law, f: Array, d: Array, worth: Array) -> Array:
-    """First-order change of log µ(y, d|x) by each move: a gate flips, a window chooses another site; -inf for no move.
+    """What each move may raise log µ(y, d|x) by: a gate flips, a window chooses another site; -inf for no move.
 
-    ``worth`` is 1/T plus the slope (F5). Of a window only the site that promises most is a move.
+    It is (1 - 2h) z · worth, and (x_new - x_now) · worth for a window, ``worth`` being 1/T plus the slope: the rise to
+    first order, and an upper bound of it (F5). Of a window only the site that promises most is a move.
     """
     xp = ops.xp
     signs = 1 - 2 * xp.astype(d, f.dtype)

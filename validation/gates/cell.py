@@ -115,6 +115,7 @@ def _at(
     record: Record = {
         "temperature": temperature,
         "sampled": _sampled(sample, y) | {"relu": relu.log_joint.tolist()},
+        "stable": relu.stable.tolist(),
         "largest_rise": relu.largest_rise,
         "identity": _identity(sample),
         "drift": _drift(sample),
@@ -170,7 +171,6 @@ def _searched(search: GateSearch) -> Record:
         "rise": (search.found - search.relu).tolist(),
         "flips": search.flips.tolist(),
         "climbed": int(search.climbed.sum()),
-        "single": search.single,
     }
 
 

@@ -125,6 +125,10 @@ def _most_probable(name: str, epochs: Sequence[tuple[int, Record]], exact: bool)
     refuted = [at_least(s["value"], 0.5, s["standard_error"]) for _, s in seen]
     held = False if any(one is True for one in refuted) else UNRESOLVED
     told = _course(seen, "share for which a search found more probable gates")
+    stable = _course(
+        [(epoch, entry["stable"]) for epoch, entry in epochs], "share where no other gates of one layer are"
+    )
+    told = f"{told}; {stable}"
     return Claim(name, FORWARD, text, told, "share ≤ 0.5; a search can only refute", held)
 
 

@@ -38,7 +38,18 @@ CAPTIONS = {
         "the examples."
     ),
 }
-HEAD = ("epoch", "T", "most probable", "refuted", "ReLU below", "forward below", "energy", "entropy", "free energy")
+HEAD = (
+    "epoch",
+    "T",
+    "most probable",
+    "refuted",
+    "stable",
+    "ReLU below",
+    "forward below",
+    "energy",
+    "entropy",
+    "free energy",
+)
 
 
 def caption(name: str, data: Report) -> str:
@@ -56,7 +67,7 @@ def rows(told: Report) -> list[list[str]]:
     ]
 
 
-COLUMNS = ("most_probable", "refuted", "relu_gap", "forward_gap", "energy", "entropy", "free_energy")
+COLUMNS = ("most_probable", "refuted", "stable", "relu_gap", "forward_gap", "energy", "entropy", "free_energy")
 
 
 def _written(estimate: Mapping[str, Any] | None) -> str:
@@ -92,8 +103,8 @@ def _summary(data: Report) -> str:
 def _verdicts(checks: Sequence[Report]) -> Section:
     words = (
         "Ids that end in .exact are of the network that is summed over all gates. T = 1 is the law (6) with the "
-        "weights as they are. A claim is judged at every temperature by itself, with errors over the examples of one network. "
-        "A search can show that the ReLU gates are not the most probable ones, and never that they are."
+        "weights as they are. A claim is judged at every temperature by itself, with errors over the examples of one "
+        "network. A search can show that the ReLU gates are not the most probable ones, and never that they are."
     )
     groups = {"Exact facts": True, "Claims under test": False}
     tables = [verdicts([c for c in checks if c["exact"] is exact], name) for name, exact in groups.items()]
@@ -102,8 +113,9 @@ def _verdicts(checks: Sequence[Report]) -> Section:
 
 _TABLE = (
     "Most probable: share of the examples whose ReLU gates are the most probable ones given (x, y), by sums. Refuted: "
-    "share of the searched examples for which more probable gates were found. Below: nats below log µ(y|x) of the "
-    "bound at the ReLU gates and at the forward law. Energy, entropy and free energy are sums over all gates of an example."
+    "share of the searched examples for which more probable gates were found. Stable: share whose ReLU gates no other "
+    "gates of one layer exceed. Below: nats below log µ(y|x) of the bound at the ReLU gates and at the forward law. "
+    "Energy, entropy and free energy are sums over all gates of an example."
 )
 
 

@@ -73,7 +73,7 @@ def _entry(entry: Cell) -> Record:
         "rise": mean(search["rise"]),
         "flips": mean(search["flips"]),
         "climbed": search["climbed"],
-        "single": search["single"],
+        "stable": share(entry["stable"]),
         "stages": entry["stages"],
         "drift": entry["drift"],
     }
