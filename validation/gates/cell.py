@@ -15,6 +15,7 @@ from simulator import (
     GateSearch,
     Network,
     SampledThermodynamics,
+    TrainingDivergedError,
     evaluate,
     exact_thermodynamics,
     relu_gates,
@@ -30,7 +31,8 @@ from .chain import chain_error
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
-CHAINED = 3  # examples on which every prefix of gates is walked
+MOST_RISK = 1e12  # beyond it squares of energies and differences of logarithms have no digits left
+CHAINED = 2  # examples on which every prefix of gates is walked
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,13 @@ def measure_cell(
     """The record of a network after an epoch; `exact`: with sums over all gates. Plain numbers only.
 
     Statistics of the gates are of the rows `data.spectrum`, a number for every example. ``temperatures`` has an entry
-    for every temperature; `searched` of the rows are searched.
+    for every temperature; `searched` of the rows are searched. Raises `TrainingDivergedError`.
     """
     begun = time.process_time()
-    seen = evaluate(network, weights, data.x, data.y, options.loss, ops)
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = evaluate(network, weights, data.x, data.y, options.loss, ops)
+    if not seen.risk < MOST_RISK:
+        raise TrainingDivergedError(epoch, options.learning_rate)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     streams = Streams(options.seed)
     place = ("small", "network").index(role)
@@ -140,7 +145,7 @@ def _sampled(sample: SampledThermodynamics, y: Array) -> Record:
         "entropy": sample.entropy.sum(axis=2).mean(axis=0),
         "free_energy": sample.free_energy.sum(axis=2).mean(axis=0),
         "forward_bound": label.mean(axis=0),
-        "log_marginal": np.log(np.exp(label).mean(axis=0)),
+        "log_marginal": np.logaddexp.reduce(label, axis=0) - np.log(label.shape[0]),
     }
     return {name: each.tolist() for name, each in values.items()}
 
