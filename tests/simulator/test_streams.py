@@ -32,6 +32,7 @@ from simulator.streams import PURPOSES, Streams, spawn_streams
 from support.places import ROOT
 from validation.bounds.job import bounds
 from validation.exact.job import run_exact
+from validation.gates.job import gates
 from validation.ladder.job import ladder
 from validation.measurements.entries.record import entry_statistics
 from validation.measurements.moments import hessian_moments
@@ -175,6 +176,10 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "bounds": lambda out: bounds(quick=True, out=out),
     "ladder": lambda out: ladder(
         data="digits", widths=(6,), depths=(3,), examples=20, networks=2, train=(0, 5), draws=2, out=out
+    ),
+    "gates": lambda out: gates(
+        data="digits", network="mlp:6x6", small="mlp:4x3", examples=60, measured=10, searched=4, draws=2, epochs=2,
+        record=(0, 2), temperatures=(0.3, 1.0), out=out,
     ),
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
 }  # fmt: skip
