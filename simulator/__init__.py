@@ -67,8 +67,9 @@ from simulator.passes.risk import (
     signal_powers,
 )
 from simulator.passes.tangent_kernel import tangent_kernel
+from simulator.thermal.relu import ReluGates, relu_gates
 from simulator.thermal.sampling import SampledThermodynamics, sample_thermodynamics
-from simulator.thermal.search import GateSearch, ReluGates, relu_gates, search_gates
+from simulator.thermal.search import GateSearch, search_gates
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy

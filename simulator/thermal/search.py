@@ -3,8 +3,9 @@
 It starts at the ReLU gates and climbs log µ(y, d|x): flips of many decisions at once, those that the slopes promise
 most of, taken where the exact value rises and halved where it does not, down to single ones. A promise is an upper
 bound of what the decisions of one stage can gain (F5). Where none is left, no other decisions of one layer, or one
-pool, are more probable. What is found is a lower bound of the maximum: a search shows that the ReLU gates are *not* the
-most probable ones, and never that they are.
+pool, are more probable. In networks with few gates each single flip is then followed by all gates above it, which
+forward propagation decides anew. What is found is a lower bound of the maximum: a search shows that the ReLU gates are
+*not* the most probable ones, and never that they are.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from simulator.network.network import Network
 from simulator.passes.risk import batches
 from simulator.shown import shown
 
-from .laws import Choices, Law
-from .walk import Walk, given, likeliest, log_joint, slopes, walk
+from .laws import Choices
+from .moves import followed, moved, promises
+from .walk import Walk, given, likeliest, log_joint, walk
 
 FEW, PATIENCE = 2048, 30  # single moves in a row that a climb may try in vain: all of so few sites, else so many
+ROWS = 1 << 14  # passes of flips that are followed, at a time
 LEAST = 1e-9  # of |log µ|, what a rise must exceed: rounding of a sum of many logarithms
 
 
@@ -50,58 +53,6 @@ class GateSearch:
         return beyond
 
 
-@shown
-@dataclass(frozen=True)
-class ReluGates:
-    """The gates of forward propagation: ``log_joint`` log µ(y, h|x), (m,), and what they are a maximum of.
-
-    ``stable`` (m,): whether (F5) shows that no other decisions of one layer, or of one pool, raise it.
-    ``largest_rise`` is the most that another decision of one gate, or of one window, would raise the log-probability of
-    its own stage given the stages below. It is never above 0: forward propagation maximises the law of every layer (7).
-    """
-
-    log_joint: HostArray
-    stable: HostArray
-    largest_rise: float
-
-
-def relu_gates(
-    network: Network,
-    weights: Sequence[Any],
-    x: Any,
-    y: Any,
-    temperature: float,
-    backend: str | Backend | None = None,
-) -> ReluGates:
-    """log µ(y, h|x) at the ReLU gates: the evidence bound at a law that is certain of them (temperature > 0).
-
-    >>> import numpy as np
-    >>> from simulator import mlp, relu_gates
-    >>> seen = relu_gates(mlp([1, 1, 1]), [np.array([[2.0]]), np.array([[0.0]])], [[1.0]], [1.0], 1.0)
-    >>> bool(np.isclose(seen.log_joint[0], -np.log1p(np.exp(-2.0)) - np.log(2.0))), seen.largest_rise
-    (True, -2.0)
-    """
-    ops = get_backend(backend)
-    if check_temperature(temperature) == 0.0:
-        raise ValueError("temperature 0 leaves one configuration, the ReLU gates: use a temperature > 0")
-    w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
-    labels, largest, values, stable = check_labels(y, x.shape[0]), -np.inf, [], []
-    with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
-        for part in batches(x.shape[0], ops.batch_size):
-            passed, label = walk(network, w, ops.asarray(x[part]), ops, likeliest(ops)), ops.asarray(labels[part])
-            values.append(ops.to_numpy(log_joint(ops, passed, label, temperature)))
-            own = [promise(ops, law, f, d, ops.xp.full_like(f, 1 / temperature)) for law, f, d in passed.stages()]
-            largest = max([largest, *(float(ops.xp.max(gain)) for gain in own)])
-            most = [_most(ops, gain) for gain in promises(network, w, ops, passed, label, temperature)]
-            stable.append(np.max(most, axis=0, initial=-np.inf) <= 0.0 if most else np.ones(label.shape[0], bool))
-    return ReluGates(np.concatenate(values), np.concatenate(stable), largest)
-
-
-def _most(ops: Backend, gain: Array) -> HostArray:
-    """The largest number of every example, (m,)."""
-    return ops.to_numpy(ops.xp.max(ops.xp.reshape(gain, (gain.shape[0], -1)), axis=1))
-
-
 def search_gates(
     network: Network,
     weights: Sequence[Any],
@@ -114,7 +65,8 @@ def search_gates(
     """Climb from the ReLU gates to more probable ones given (x, y), at a temperature > 0.
 
     Every value is exact: log µ(y, h|x) = Σ_l log µ_l(h_l|h_<l, x) + log σ(y T(x, h)), pools that choose included (F4).
-    In networks of at most 2,048 gates and sites of pools every single move that has a promise is tried.
+    In networks of at most 2,048 gates and sites of pools every single move that has a promise is tried, and every flip
+    of a gate that the gates above follow.
 
     >>> import numpy as np
     >>> from simulator import mlp, search_gates
@@ -151,7 +103,9 @@ class _Climb:
 
     def run(self, most: int) -> tuple[HostArray, ...]:
         """(relu, found, flips, climbed), (m,) each."""
-        climbed = self._climb(most)
+        climbed = self._climb(most) if self._laws else np.ones(self.value.size, dtype=bool)
+        if any(sizes := self._gates()) and sum(sizes) <= FEW:
+            climbed = self._follow(most, climbed)
         pairs = zip(self._relu, self.decisions, strict=True)
         differ = [(self._host(a) != self._host(b)).sum(axis=1) for a, b in pairs]
         flips = sum(n // 2 if isinstance(law, Choices) else n for law, n in zip(self._laws, differ, strict=True))
@@ -209,6 +163,60 @@ class _Climb:
             found.append(moved(self._ops, law, d, xp.logical_and(within, gain > 0)))
         return found
 
+    def _follow(self, most: int, climbed: HostArray) -> HostArray:
+        """Flips that the gates above follow, and climbs from there, until none raises the value; (m,), who ended."""
+        live = np.ones(self.value.size, dtype=bool)
+        for _ in range(most):
+            rows = np.flatnonzero(live)
+            best, value = self._best_followed(rows)
+            better = value > self.value[rows] + LEAST * np.abs(self.value[rows])
+            live[rows[~better]] = False
+            if not better.any():
+                break
+            place = np.arange(self.value.size)
+            place[rows[better]] = place.size + np.flatnonzero(better)
+            both = zip(self.decisions, best, strict=True)
+            self.decisions = [self._joined(own, new, place) for own, new in both]
+            passed = walk(self._network, self._w, self._x, self._ops, given(self.decisions))
+            self.value, self.gains = self._values(passed, self._y), self._promised(passed)
+            climbed = self._climb(most)
+        return climbed & ~live
+
+    def _joined(self, own: Array, new: Array, place: HostArray) -> Array:
+        """The rows `place` of two arrays, one behind the other."""
+        xp = self._ops.xp
+        return xp.take(xp.concat([own, new]), self._ops.asarray(place, "int64"), axis=0)
+
+    def _best_followed(self, rows: HostArray) -> tuple[list[Array], HostArray]:
+        """(the best decisions after one flip that the gates above follow, their values) of some examples."""
+        xp, ops = self._ops.xp, self._ops
+        sizes = self._gates()
+        total = sum(sizes)
+        origin = np.repeat(np.arange(len(sizes)), sizes)  # the stage of every flip
+        flips = [np.eye(total, dtype=bool)[:, origin == stage] for stage in range(len(sizes))]
+        found: list[list[Array]] = [[] for _ in sizes]
+        values = []
+        for part in batches(rows.size, max(1, ROWS // max(total, 1))):
+            count = rows[part].size
+            index = ops.asarray(np.repeat(rows[part], total), "int64")
+            x, y, *trial = (xp.take(a, index, axis=0) for a in (self._x, self._y, *self.decisions))
+            for stage, n in enumerate(sizes):
+                if n:
+                    flip = ops.asarray(np.tile(flips[stage], (count, 1)).reshape(trial[stage].shape), "bool")
+                    trial[stage] = xp.logical_xor(trial[stage], flip)
+            passed = walk(self._network, self._w, x, ops, followed(ops, trial, np.tile(origin, count)))
+            value = self._values(passed, y).reshape(count, total)
+            at = ops.asarray(value.argmax(axis=1) + total * np.arange(count), "int64")
+            values.append(value.max(axis=1))
+            for stage, d in enumerate(passed.decisions):
+                found[stage].append(xp.take(d, at, axis=0))
+        return [xp.concat(stage) for stage in found], np.concatenate(values)
+
+    def _gates(self) -> list[int]:
+        """The number of gates of every stage."""
+        pairs = zip(self._laws, self.decisions, strict=True)
+        return [0 if isinstance(law, Choices) else int(np.prod(d.shape[1:])) for law, d in pairs]
+
     def _accept(self, rows: HostArray, decisions: list[Array], value: HostArray, gains: list[Array]) -> None:
         """Take over the state of these rows (m,) of bool."""
         self.value = np.where(rows, value, self.value)
@@ -216,37 +224,3 @@ class _Climb:
             for stage, (old, fresh) in enumerate(zip(own, new, strict=True)):
                 chosen = self._ops.asarray(rows.reshape(-1, *[1] * (old.ndim - 1)), "bool")
                 own[stage] = self._ops.xp.where(chosen, fresh, old)
-
-
-def promises(
-    network: Network, weights: Sequence[Array], ops: Backend, passed: Walk, y: Array, temperature: float
-) -> list[Array]:
-    """`promise` of every site of every stage."""
-    above = slopes(network, weights, ops, passed, y, temperature)
-    stages = zip(passed.stages(), above, strict=True)
-    return [promise(ops, law, f, d, 1 / temperature + slope) for (law, f, d), slope in stages]
-
-
-def promise(ops: Backend, law: Law, f: Array, d: Array, worth: Array) -> Array:
-    """What each move may raise log µ(y, d|x) by: a gate flips, a window chooses another site; -inf for no move.
-
-    It is (1 - 2h) z · worth, and (x_new - x_now) · worth for a window, ``worth`` being 1/T plus the slope: the rise to
-    first order, and an upper bound of it (F5). Of a window only the site that promises most is a move.
-    """
-    xp = ops.xp
-    signs = 1 - 2 * xp.astype(d, f.dtype)
-    if not isinstance(law, Choices):
-        return signs * f * worth
-    now = law.to_sites(ops, law.hand_on(ops, d, f), f)
-    nothing = xp.full_like(f, -np.inf)
-    gain = xp.where(d, nothing, (f - now) * worth)
-    return xp.where(law.likeliest(ops, gain), gain, nothing)
-
-
-def moved(ops: Backend, law: Law, d: Array, moves: Array) -> Array:
-    """Decisions after moves: gates flip where `moves` is on, windows with a move choose that site."""
-    if not isinstance(law, Choices):
-        return ops.xp.logical_xor(d, moves)
-    numbers = ops.xp.astype(moves, getattr(ops.xp, ops.dtype))
-    window = law.to_sites(ops, ops.apply_gates(moves, numbers, law.size), numbers) > 0
-    return ops.xp.where(window, moves, d)

@@ -276,6 +276,27 @@ def test_a_search_of_all_single_flips_against_the_exact_maximum(temperature: flo
     assert refuted > 0 or temperature < 1
 
 
+def test_a_network_without_gates_has_one_state() -> None:
+    search = search_gates(mlp([2, 1]), [np.ones((2, 1))], [[1.0, 2.0]], [1.0], 1.0, backend=OPS)
+    assert search.found == pytest.approx(-np.log1p(np.exp(-3.0)))
+    assert (search.flips.tolist(), search.climbed.tolist()) == ([0], [True])
+    assert relu_gates(mlp([2, 1]), [np.ones((2, 1))], [[1.0, 2.0]], [1.0], 1.0, OPS).stable.tolist() == [True]
+
+
+def test_flips_that_the_gates_above_follow_find_what_single_flips_do_not() -> None:
+    """The states reached are the largest that the loop over configurations has, for four in five of the examples."""
+    reached = total = 0
+    for seed in range(12):
+        problem = mlp_case(seed)
+        exact, search = exact_thermodynamics(*problem, 4.0), search_gates(*problem, 4.0)
+        wrong = ~exact.most_probable
+        reached += int(np.sum(search.found[wrong] > exact.best[wrong] - 1e-9))
+        total += int(wrong.sum())
+        again = walk(problem[0], problem[1], problem[2], OPS, likeliest(OPS))
+        assert search.relu == pytest.approx(log_joint(OPS, again, problem[3], 4.0))
+    assert reached >= 0.8 * total > 5
+
+
 NETWORKS = {
     "ragged": sequential((5, 5, 2), [Conv(3), MaxPool(2), Conv(2, kernel=1), AvgPool(2), Dense(4), Dense(1)]),
     "two pools": sequential((6, 6, 1), [Conv(2), MaxPool(2), MaxPool(3), Dense(1)]),
