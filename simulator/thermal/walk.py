@@ -6,6 +6,7 @@ a stage follow from the decisions below it; the label adds σ(y T(x, d)).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,21 @@ def stage_names(network: Network) -> list[str]:
         elif not isinstance(step, Means):
             names.append(f"{'gates' if isinstance(step, Gates) else 'pool'} {layer}")
     return names
+
+
+def largest_entropy(network: Network) -> float:
+    """The entropy of fair coins and dice, in nats: log 2 for every gate, log size² for every window that chooses."""
+    total, shape = 0.0, network.input_shape
+    for step in steps(network):
+        if isinstance(step, int):
+            shape = network.layers[step].gate_shape
+        elif isinstance(step, Gates):
+            total += math.prod(shape) * math.log(2.0)
+        else:
+            size = step.size if isinstance(step, Choices) else step.pool.size
+            shape = (shape[0] // size, shape[1] // size, shape[2])
+            total += math.prod(shape) * math.log(size**2) if isinstance(step, Choices) else 0.0
+    return total
 
 
 def walk(network: Network, weights: Sequence[Array], x: Array, ops: Backend, decide: Decide) -> Walk:

@@ -194,7 +194,10 @@ def _summed(exact: ExactThermodynamics) -> Record:
 
 
 def _deviations(sample: SampledThermodynamics, exact: ExactThermodynamics, y: Array) -> Record:
-    """Means over the examples, sampled less exact, each with its standard error over the draws."""
+    """Means over the examples, sampled less exact, each with its standard error over the draws.
+
+    The variance over the draws is that of each example, pooled, so that a few draws of many examples are enough.
+    """
     label = log_label(np, y * sample.output)[1]
     pairs = {
         "energy": (sample.energy.sum(axis=2), exact.energy),
@@ -204,7 +207,7 @@ def _deviations(sample: SampledThermodynamics, exact: ExactThermodynamics, y: Ar
     }
     found = {}
     for name, (drawn, truth) in pairs.items():
-        each = (drawn - truth).mean(axis=1)  # of every draw of the gates of all examples
-        error = float(each.std(ddof=1) / np.sqrt(each.size)) if each.size > 1 else None
-        found[name] = {"value": float(each.mean()), "standard_error": error}
+        draws, m = drawn.shape
+        error = float(np.sqrt(drawn.var(axis=0, ddof=1).sum() / draws) / m) if draws > 1 else None
+        found[name] = {"value": float((drawn - truth).mean()), "standard_error": error}
     return found

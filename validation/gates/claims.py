@@ -15,7 +15,7 @@ from validation.statistics.decide import UNRESOLVED, Held, all_of, at_least, at_
 from validation.statistics.estimate import plus_minus
 
 Record = Mapping[str, Any]
-ROUNDING = {"float64": 1e-11, "float32": 1e-4}  # relative, of sums of many terms in this precision
+ROUNDING = {"float64": 1e-11, "float32": 1e-5}  # relative, of sums of many terms in this precision
 CALIBRATED = 4.0  # standard errors that an estimate may be off
 FORWARD, ENERGY = "sec. II B", "eq. (9)"
 

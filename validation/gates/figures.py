@@ -132,7 +132,7 @@ def free_energy(report: Report) -> Figure:
             _lines(ax, report, role, key, scale=count)
             ax.set_title(title)
         axes[3 * row].set_ylabel(f"{report['networks'][role]['name']}\na gate")
-        axes[3 * row + 1].axhline(np.log(2.0), color=INK, ls=":", lw=1.0)
+        axes[3 * row + 1].axhline(report["networks"][role]["largest_entropy"] / count, color=INK, ls=":", lw=1.0)
     fig.legend(handles=_keys(report), loc="outside upper center", ncols=6)
     return fig
 

@@ -18,6 +18,7 @@ from backends import Backend, get_backend
 from simulator import Network, network_from_text, train_epochs
 from simulator.enumeration.gates import check_size, n_gates
 from simulator.passes.losses import get_loss
+from simulator.thermal.walk import largest_entropy
 from validation.data import Dataset, load_dataset
 from validation.errors import OptionError
 from validation.report.finished import FinishedRun
@@ -242,7 +243,8 @@ def _report(
     told, checks = {}, []
     for role, (name, network) in networks.items():
         made = summarise(cells[role])
-        told[role] = {"name": name, "weights": network.n_weights, "gates": n_gates(network), **made}
+        told[role] = {"name": name, "weights": network.n_weights, "gates": n_gates(network)}
+        told[role] |= {"largest_entropy": largest_entropy(network), **made}
         checks += [claim.record() for claim in claims_of(role, cells[role], made, ops.dtype)]
     return {
         "schema": REPORT_SCHEMA,

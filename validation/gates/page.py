@@ -34,8 +34,8 @@ CAPTIONS = {
     ),
     "free_energy": (
         "Energy, entropy and free energy (9) of the gates through training, for each gate. Energies are in units of z. "
-        "Dotted: ln 2, the entropy of a fair coin. Pools that choose add to all three. Bars: two standard errors over "
-        "the examples."
+        "Dotted: the entropy of fair coins, and of fair dice where pools choose, which add to all three. Bars: two "
+        "standard errors over the examples."
     ),
 }
 HEAD = (

@@ -27,7 +27,7 @@ from simulator import (
     sequential,
 )
 from simulator.thermal.laws import Choices, Gates
-from simulator.thermal.walk import given, likeliest, log_joint, slopes, stage_names, walk
+from simulator.thermal.walk import given, largest_entropy, likeliest, log_joint, slopes, stage_names, walk
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]
@@ -333,6 +333,13 @@ def test_as_the_temperature_goes_to_zero_the_pass_is_the_relu_network(name: str)
     cold = sample_thermodynamics(network, weights, x, 1e-9, draws=1, seed=1, backend=OPS)
     assert cold.output[0] == pytest.approx(expected, abs=1e-6)
     assert np.all(np.isfinite(cold.entropy))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_the_limit_of_high_temperature_the_entropy_is_that_of_coins_and_dice(name: str) -> None:
+    network = NETWORKS[name]
+    hot = sample_thermodynamics(network, network.init(1), np.ones((1, *network.input_shape)), 1e9, draws=1, backend=OPS)
+    assert hot.entropy.sum() == pytest.approx(largest_entropy(network), rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])
