@@ -98,12 +98,12 @@ def _at(summary: Record, k: int, exact: bool, end: str) -> Iterator[Claim]:
     yield _most_probable(f"gates.most_probable.{t}", epochs, exact)
     yield _bound(f"gates.bound.{t}", epochs)
     yield _grown(
-        f"gates.rise.{t}", FORWARD, "training raises the bound at the ReLU gates", trained["relu"], epochs, "relu", True
+        f"gates.rise.{t}", FORWARD, "training raises the bound at the ReLU gates", trained, epochs, "relu", True
     )
     risk = "log_marginal" if exact else "forward_bound"
     law = "log µ(y|x)" if exact else "the bound at the forward law"
     yield _grown(
-        f"gates.likelihood.{t}", FORWARD, f"training raises {law}: it lowers a variational free energy", trained[risk],
+        f"gates.likelihood.{t}", FORWARD, f"training raises {law}: it lowers a variational free energy", trained,
         epochs, risk, True,
     )  # fmt: skip
     for name, text in (
@@ -111,7 +111,7 @@ def _at(summary: Record, k: int, exact: bool, end: str) -> Iterator[Claim]:
         ("entropy", "training reduces the entropy of the gates"),
         ("free_energy", "training lowers the free energy of the gates"),
     ):
-        yield _grown(f"gates.{name}.{t}", ENERGY, text, trained[name], epochs, name, False)
+        yield _grown(f"gates.{name}.{t}", ENERGY, text, trained, epochs, name, False)
 
 
 def _most_probable(name: str, epochs: Sequence[tuple[int, Record]], exact: bool) -> Claim:
@@ -144,15 +144,17 @@ def _bound(name: str, epochs: Sequence[tuple[int, Record]]) -> Claim:
 
 
 def _grown(
-    name: str, source: str, text: str, change: Record | None, epochs: Sequence[tuple[int, Record]], key: str, up: bool
+    name: str, source: str, text: str, trained: Record, epochs: Sequence[tuple[int, Record]], key: str, up: bool
 ) -> Claim:
-    """A paired change from the first record to the last."""
+    """A paired change from the first record to the last; that since the second record is told beside it."""
+    change, since = trained[key], trained["since"][key]
     expected = "change ≥ 0" if up else "change ≤ 0"
     if change is None:
         return Claim(name, source, text, None, expected, None)
     decide = at_least if up else at_most
     held = decide(change["value"], 0.0, change["standard_error"])
     told = f"{_course([(epoch, entry[key]) for epoch, entry in epochs], 'mean')}; change {_signed(change)}"
+    told += "" if since is None else f", since epoch {trained['since_epoch']} {_signed(since)}"
     return Claim(name, source, text, told, expected, held)
 
 

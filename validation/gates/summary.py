@@ -87,9 +87,22 @@ def _entry(entry: Cell) -> Record:
 
 
 def _trained(cells: Sequence[Cell], k: int) -> Record:
-    """Last record less the first one, over the same examples; None where there is one record only."""
-    first, last = (source(cell["temperatures"][k]) for cell in (cells[0], cells[-1]))
+    """Last record less the first one, over the same examples; None where there is one record only.
+
+    ``since``: last record less the second one, of which ``since_epoch`` is the epoch: the first epoch of a training may
+    go the other way.
+    """
     told: Record = {"temperature": cells[0]["temperatures"][k]["temperature"]}
-    for name in TOLD:
-        told[name] = difference(first[name], last[name]) if len(cells) > 1 else None
+    told |= _changes(cells, k) | {
+        "since": _changes(cells[1:], k),
+        "since_epoch": cells[min(1, len(cells) - 1)]["epoch"],
+    }
     return told
+
+
+def _changes(cells: Sequence[Cell], k: int) -> Record:
+    """Last less first of these cells, by name."""
+    if len(cells) < 2:
+        return dict.fromkeys(TOLD)
+    first, last = (source(cell["temperatures"][k]) for cell in (cells[0], cells[-1]))
+    return {name: difference(first[name], last[name]) for name in TOLD}

@@ -123,6 +123,17 @@ def test_verdicts_follow_the_change_from_the_first_record_to_the_last(cell: Reco
     assert verdicts([first])["gates.energy.T2.exact"] == "not applicable"
 
 
+def test_the_change_since_the_second_record_is_told_beside_the_whole_one(cell: Record) -> None:
+    cells = [grown(cell, 0), grown(cell, 1, energy=8.0), grown(cell, 5, energy=6.0)]
+    claims = {claim.id: claim for claim in claims_of("small", cells, summarise(cells), "float64")}
+    claim = claims["gates.energy.T2.exact"]
+    assert claim.verdict == "not supported"
+    assert claim.measured is not None
+    whole, since = claim.measured.rsplit("; change ", 1)[1].split(", since epoch 1 ")
+    assert float(whole.split(" ±")[0]) == pytest.approx(6.0, abs=0.01)
+    assert float(since.split(" ±")[0].replace("−", "-")) == pytest.approx(-2.0, abs=0.01)
+
+
 def test_shares_decide_and_a_search_can_only_refute(cell: Record) -> None:
     made = copy.deepcopy(cell)
     entry = made["temperatures"][0]
