@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 an exact fact failed, 2 usage, 3 training diverged, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    kept = f"finished cells are kept, go on with --resume --out {chosen['out'] or '{folder}'}"
+    kept = "finished cells are kept, go on with the same command and --resume"
     return exit_status(
         PROGRAM, lambda: gates(**chosen), _conclude, interrupted=kept, diverged="finished cells are kept"
     )
