@@ -75,6 +75,10 @@ PURPOSES = {
     "phase records": "everything measured in a cell",
     "phase forecast": "the fresh network by which R7 predicts a cell",
     "gates draws": "gates that `validation.gates` draws, by network, epoch and temperature",
+    "scales data": "examples of a network whose scales are compared",
+    "scales weights": "its weights",
+    "scales batches": "its batches",
+    "scales records": "everything measured of it, by epoch",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

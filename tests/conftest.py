@@ -10,10 +10,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+import contextlib
 import copy
 import functools
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,19 @@ def bounds_once() -> Iterator[None]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, where a test does not look at them: the page is written without."""
     monkeypatch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of a cluster run in this process, the last one first, with arguments and values that workers could get."""
+
+    def here(_: Any, function: Any, tasks: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
+        for name in reversed(tasks):
+            task, given = pickle.loads(pickle.dumps((function, tasks[name])))
+            yield name, pickle.loads(pickle.dumps(task(*given)))
+
+    monkeypatch.setattr("validation.run.cells.cluster", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("validation.run.cells.completed", here)
 
 
 @pytest.hookimpl(trylast=True)

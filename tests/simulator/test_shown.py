@@ -31,6 +31,7 @@ from simulator.shown import short, short_repr
 from support.cases import DENSE
 from support.places import ROOT
 from validation.data import Dataset, load_dataset
+from validation.report.experiment import Experiment
 
 DESCRIPTIONS = {"AvgPool", "Conv", "Dense", "MaxPool", "Network"}  # short or in full, as they can be typed again
 CASE = DENSE[3]
@@ -152,25 +153,26 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
 
     checks = [{"id": f"M{k}", "exact": True, "verdict": "holds"} for k in range(900)]
     checks += [{"id": "S2", "exact": True, "verdict": "not supported"}]
-    data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks, "cells": [{}] * 10_000}
+    data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks}
+    data["cells"] = [{"records": [{"exact": {"S2": {"value": 1.0, "tolerance": 0.0}}}]}] * 10_000
     (tmp_path / "figures").mkdir()
     for kind in (BoundsReport, ExactReport, GatesReport, LadderReport, PhaseReport):
         report = kind(data, tmp_path)
         lines = [line.strip() for line in repr(report).splitlines()]
         assert lines == [
             f"{kind.__name__}(", "made up on numpy, seed 3", "cells: 10000", "checks: holds: 900, not supported: 1",
-            "EXACT STATEMENTS FAILED: S2", f"page: {report.page}", ")",
+            "EXACT FACTS FAILED: S2", f"page: {report.page}", ")",
         ]  # fmt: skip
         assert "<img" not in report._repr_html_()
         (tmp_path / "figures" / f"{kind.PICTURE[0]}.png").write_bytes(b"\x89PNG")
         assert f'alt="{kind.PICTURE[1]}" src="data:image/png;base64,iVBORw=="' in report._repr_html_()
 
 
-@pytest.mark.parametrize("command", ["bounds", "exact", "gates", "ladder", "phase"])
+@pytest.mark.parametrize("command", ["bounds", "exact", "gates", "ladder", "phase", "scales"])
 def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> None:
     job = importlib.import_module(f"validation.{command}.job")
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")
     drawn = (ROOT / "validation" / command / "figures.py").read_text()
     assert f'"{kind.PICTURE[0]}"' in drawn
-    page = (ROOT / "validation" / command / "job.py").read_text()
-    assert f'finish(folder, "{kind.KIND}"' in page
+    (made,) = (value for value in vars(job).values() if isinstance(value, Experiment))
+    assert (made.program, made.run) == (f"validation.{command}", kind)

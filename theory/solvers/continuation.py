@@ -2,9 +2,11 @@
 
 -z g(z) of a law is analytic in the upper half plane. A rational function through its values (adaptive
 Antoulas-Anderson [Nakatsukasa2018]) continues it to all of it. Values are
-asked for in rounds. What the function of the round before says at the new points is compared with what is found there:
-this tells where it is off and by how much, before the points are used. Rounds end when that falls below the accuracy,
-at the latest when every point that matters has been solved.
+asked for in rounds. A second function through half of the values differs from the first one where that is in doubt:
+there the next values are asked for. What the function of the round before says at the new points is compared with
+what is found there, before the points are used. This tells what it is off by there, and how much of the doubt elsewhere
+is justified. Rounds end when the sum falls below the accuracy, at the latest when every point that matters has been
+solved.
 
 Im g is a positive harmonic function: between two points of hyperbolic distance d it changes by a factor e^d at most
 (Harnack's inequality), cosh d = 1 + |z - w|²/(2 Im z Im w). Continued values are held within these bounds, so that no
@@ -42,6 +44,8 @@ CHECKS = 6
 """Least points of a later round."""
 SHARE = 4
 """A later round has one point for so many that are known, where that is more."""
+MARGIN = 0.25
+"""Rounds end at so much of the accuracy: an estimate from few points may be too small."""
 TINY = 1e-300
 SHRINK = 0.25
 """What the halves of a gap are taken to be off by, in parts of what its middle was, until they are tried."""
@@ -87,28 +91,29 @@ class Continuation:
     def _right(self, points: Complex) -> Complex:
         """g in units of 1/rms at points (k,) in units of the rms with Re ≥ 0."""
         if self._rational is None:
-            self._rational = self._fitted()
-        g = -self._rational(points**2) / points
-        low, high = self._bounds(points)
-        held: Complex = g.real + 1j * np.clip(np.nan_to_num(g.imag, nan=0.0), low, high)
+            self._rational = _fitted(self.points, self.values)
+        held = self._held(self._rational, points)
         known = self._nearest(points)
         return np.where(self.points[known] == points, self.values[known], held)
+
+    def _held(self, rational: Transform, points: Complex) -> Complex:
+        """g of a rational function, its imaginary part within Harnack's bounds."""
+        g = -rational(points**2) / points
+        low, high = self._bounds(points)
+        held: Complex = np.nan_to_num(g.real) + 1j * np.clip(np.nan_to_num(g.imag, nan=0.0), low, high)
+        return held
+
+    def doubt(self, points: Complex) -> Real:
+        """|Δg| at points (k,) between the function and one through every other value, in units of 1/rms."""
+        half = np.argsort(self.points)[::2]
+        other = self._held(_fitted(self.points[half], self.values[half]), points)
+        return np.asarray(np.abs(self._right(points) - other))
 
     def _nearest(self, points: Complex) -> Index:
         """The place of each point among those that were solved, of some other one where it is not there."""
         order = np.argsort(self.points)
         place: Index = order[np.minimum(np.searchsorted(self.points[order], points), len(order) - 1)]
         return place
-
-    def _fitted(self) -> Transform:
-        """-z g(z) as a rational function of w = z²: (1/N) Σ w/(w - λ²), so that mirror images are one."""
-        terms = max(4, int(TERMS * len(self.points)))
-        with warnings.catch_warnings(), one_thread():
-            warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points tried later tell the error
-            found: Transform = AAA(
-                self.points**2, -self.points * self.values, rtol=ROUNDING, max_terms=terms, clean_up=False
-            )
-        return found
 
     def _bounds(self, points: Complex) -> tuple[Real, Real]:
         """Harnack's bounds of Im g from every value found."""
@@ -150,14 +155,27 @@ class Continuation:
         while chosen.size:
             error, left = path.book(chosen, self.miss(targets[chosen]), fresh), left - len(chosen)
             fresh = False
-            chosen = path.middles(min(left, max(CHECKS, path.solved.sum() // SHARE)), accuracy)
-            if error <= accuracy:
+            if error <= MARGIN * accuracy or path.solved.all():
                 break
+            path.doubt = self.doubt(targets)
+            chosen = path.doubtful(min(left, max(CHECKS, path.solved.sum() // SHARE)), accuracy)
         return error
 
 
+def _fitted(points: Complex, values: Complex) -> Transform:
+    """-z g(z) as a rational function of w = z²: (1/N) Σ w/(w - λ²), so that mirror images are one."""
+    terms = max(4, int(TERMS * len(points)))
+    with warnings.catch_warnings(), one_thread():
+        warnings.simplefilter("ignore", RuntimeWarning)  # not reached to rtol: points tried later tell the error
+        found: Transform = AAA(points**2, -points * values, rtol=ROUNDING, max_terms=terms, clean_up=False)
+    return found
+
+
 class _Path:
-    """Targets along a path: which are solved, and what the function is taken to be off by at the others (NaN: no idea).
+    """Targets along a path.
+
+    ``solved``: which are. ``off``: what the function was off by near the others when it was last tried there, NaN where
+    it never was. ``doubt``: how far it is in doubt, infinite before anything is known.
 
     A gap is a stretch of targets not solved, between two that are or at an end.
     """
@@ -167,6 +185,7 @@ class _Path:
         self.length: Real = np.concatenate([[0.0], np.cumsum(step)])  # hyperbolic, from the first target
         self.weights, self.solved = weights, solved
         self.off: Real = np.full(len(targets), np.nan)
+        self.doubt: Real = np.full(len(targets), np.inf)
 
     def even(self, count: int) -> Index:
         """So many targets spread evenly over the path, its ends among them, less those that are solved."""
@@ -183,35 +202,38 @@ class _Path:
     def book(self, chosen: Index, miss: Real, first: bool) -> float:
         """Notes that targets are solved where the function was off by `miss`; what it was off by on the whole.
 
-        At the `first` points of all nothing is known before: the estimate is infinite.
+        Where it was not tried it is taken to be off by the doubt, times what that was worth where it was. At the
+        `first` points of all nothing is known before: the estimate is infinite.
         """
         open_before, gap = ~self.solved, self._gap_of()
         nearest = np.abs(self.length[:, None] - self.length[chosen]).argmin(axis=1)
         tried = open_before & (np.isin(gap, gap[chosen]) | (not self.solved.any()))
+        weighed = bool(np.isfinite(self.doubt).all())
+        doubted = float(self.doubt[chosen] @ self.weights[chosen]) if weighed else 1.0
+        worth = float(miss @ self.weights[chosen]) / (doubted + TINY)
         self.solved[chosen] = True
         if first or self.solved.all():
             return 0.0 if self.solved.all() else np.inf
         self.off[tried] = miss[nearest[tried]]
         known = open_before & np.isfinite(self.off)
         mean = float(np.average(self.off[known], weights=self.weights[known] + TINY))
-        total = float(np.where(np.isfinite(self.off), self.off, mean)[open_before] @ self.weights[open_before])
+        guess = worth * self.doubt if weighed else mean
+        total = float(np.where(np.isfinite(self.off), self.off, guess)[open_before] @ self.weights[open_before])
         self.off[tried] *= SHRINK
         return total
 
-    def middles(self, count: int, accuracy: float) -> Index:
-        """The middle of at most so many gaps, those that count most, of those that count at all."""
+    def doubtful(self, count: int, accuracy: float) -> Index:
+        """The most doubtful target of each of at most so many gaps, those most in doubt of those that count at all.
+
+        Where nothing was tried yet every gap counts.
+        """
         gap, left = self._gap_of(), ~self.solved
-        share: Real = np.where(left & (self.weights > 0.0), np.nan_to_num(self.off, nan=np.inf), 0.0)
-        share *= np.where(share > 0.0, self.weights, 0.0)
+        share: Real = np.where(left, np.fmax(self.doubt, self.off) * self.weights, 0.0)
         n_gaps = int(gap[-1]) + 1
         counts = np.zeros(n_gaps)
         np.add.at(counts, gap, share)
-        widths: Index = np.bincount(gap[left], minlength=n_gaps)
-        least = accuracy / (2.0 * max(1, int(np.count_nonzero(widths))))
-        worth = np.flatnonzero((counts > least) & (widths > 0))
-        order = worth[np.lexsort((widths[worth], counts[worth]))[::-1]][:count]
-        return np.array([self._middle(np.flatnonzero(left & (gap == g))) for g in order], dtype=np.intp)
-
-    def _middle(self, members: Index) -> int:
-        reach = self.length[members]
-        return int(members[np.abs(reach - 0.5 * (reach[0] + reach[-1])).argmin()])
+        gaps: Index = np.unique(gap[left])
+        tried = np.isfinite(self.off[left]).any()
+        worth = gaps[counts[gaps] > accuracy / (2.0 * max(1, gaps.size))] if tried else gaps
+        order = worth[np.argsort(counts[worth])[::-1]][:count]
+        return np.array([int(np.where(gap == g, share, -1.0).argmax()) for g in order], dtype=np.intp)

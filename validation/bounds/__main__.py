@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.report.text import outcome
-from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
-from validation.run.console import say
+from validation.run.command import OneLineParser
 
-from .job import BoundsOptions, BoundsReport, bounds
-
-PROGRAM = "validation.bounds"
+from .job import BOUNDS, BoundsOptions, bounds
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `BoundsOptions`."""
     d = BoundsOptions()
     p = OneLineParser(
-        prog=f"python -m {PROGRAM}",
+        prog=f"python -m {BOUNDS.program}",
         description="Symmetry theorems in exact ensembles, moment bounds and exponents by Monte Carlo, with verdicts.",
         allow_abbrev=False,
     )
@@ -35,16 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 a theorem failed, 2 usage, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    return exit_status(PROGRAM, lambda: bounds(**chosen), _conclude)
-
-
-def _conclude(report: BoundsReport) -> int:
-    say(f"\n{outcome(report.data['checks'])}\n")
-    say(f"report: {report.path / 'bounds.html'}", whole=True)
-    if report.failed_checks:
-        said = f"theorems failed, which is a bug: {', '.join(report.failed_checks)}"
-        return stop(PROGRAM, said, EXIT_FACT_FAILED)
-    return 0
+    return BOUNDS.main(lambda: bounds(**chosen))
 
 
 if __name__ == "__main__":

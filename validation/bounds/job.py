@@ -6,9 +6,7 @@ S1-S3 and M1-M4 in random exact sign ensembles; (20), (21) and the exponents by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
@@ -25,14 +23,10 @@ from validation.measurements.ensembles.claims import (
 from validation.measurements.ensembles.gates import gate_record, measure_correlations, measure_flips
 from validation.measurements.ensembles.random import check_theorems, ensembles_until_caught
 from validation.measurements.ensembles.slopes import Grid, measure_grid, moments_record
+from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.report.write import finish
 from validation.run.command import Clock
-from validation.run.environment import environment, package_version
-from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
-from validation.run.storage import REPORT_SCHEMA
-from validation.statistics.claim import failed
 
 
 @dataclass(frozen=True)
@@ -56,10 +50,8 @@ class BoundsReport(FinishedRun):
     KIND = "bounds"
     PICTURE = ("bounds_means", "means of assemblies over their brackets")
 
-    @property
-    def failed_checks(self) -> list[str]:
-        """Theorems that did not hold; anything here is a bug."""
-        return failed(self.data["checks"])
+
+BOUNDS = Experiment("bounds", BoundsReport)
 
 
 @dataclass(frozen=True)
@@ -83,11 +75,8 @@ def bounds(**options: Any) -> BoundsReport:
     chosen = BoundsOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.folder("bounds")) as folder:
-        clock = Clock()
-        data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
-        _write(folder, data, clock)
-    return BoundsReport(data, folder)
+    sizes = QUICK if chosen.quick else Sizes()
+    return BOUNDS.whole(chosen.folder("bounds"), lambda clock: _compute(chosen, sizes, ops, clock))
 
 
 def _compute(options: BoundsOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
@@ -104,14 +93,8 @@ def _compute(options: BoundsOptions, sizes: Sizes, ops: Backend, clock: Clock) -
     slopes = bracket_slopes(moments)
     checks = [*theorem_checks(theorems), mean_bound_check(moments), planted_check(caught, sizes.ensembles)]
     checks += [*flip_checks(flips), *correlation_checks(correlations), *bracket_checks(slopes)]
-    return {
-        "schema": REPORT_SCHEMA,
-        "kind": "bounds",
-        "version": package_version("umwelt-dnn"),
-        "options": {"backend": options.backend, "quick": options.quick, **_flat(sizes)},
-        "seed": options.seed,
-        "backend": {"name": ops.name, "dtype": ops.dtype},
-        "environment": environment(),
+    given = {"backend": options.backend, "quick": options.quick, **_flat(sizes)}
+    return BOUNDS.head(given, ops, seed=options.seed) | {
         "theorems": [asdict(c) | {"holds": c.holds} for c in theorems.values()],
         "planted": {"bound": "S2 with ¼", "caught_after": caught, "of": sizes.ensembles},
         "assemblies": [moments_record(m) for m in moments],
@@ -127,15 +110,3 @@ def _flat(sizes: Sizes) -> dict[str, Any]:
     grid = values.pop("grid")
     named = values | {f"assembly_{key}": value for key, value in grid.items()}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in named.items()}
-
-
-def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .page import render_bounds
-
-    finish(folder, "bounds", data, _figures, render_bounds, clock)
-
-
-def _figures() -> Mapping[str, Callable[[Any], Any]]:
-    from .figures import FIGURES
-
-    return FIGURES

@@ -22,6 +22,7 @@ from validation.report.markup import (
     verdicts,
 )
 from validation.report.source import Report
+from validation.report.text import outcome
 from validation.statistics.estimate import Estimate
 
 CAPTIONS = {
@@ -66,7 +67,12 @@ def caption(name: str, data: Report) -> str:
     return CAPTIONS[name].format(narrowest=narrowest, widest=widest, mu=SHOWN_MU, most=BROKEN_MOST, error=ERROR)
 
 
-def render_bounds(data: Report, figures: Mapping[str, bytes]) -> str:
+def text_table(data: Report) -> str:
+    """What the terminal shows: counts of verdicts and what failed."""
+    return outcome(data["checks"])
+
+
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [

@@ -17,9 +17,9 @@ from typing import Any
 from simulator import TrainingDivergedError
 from validation.errors import OptionError
 from validation.report.write import finish
-from validation.run.cells import CellStore
-from validation.run.cluster import check_cluster, cluster, completed, default_workers
-from validation.run.console import Stage, say
+from validation.run.cells import CellStore, finished_cells
+from validation.run.cluster import check_cluster
+from validation.run.console import say
 from validation.run.environment import environment, package_version
 from validation.run.folder import locked
 from validation.run.plain_options import plain
@@ -74,8 +74,9 @@ def compare_seeds(
     store = CellStore(str(root), identity)
     store.open(chosen.resume)
     with locked(root):
-        cells = _finished(store, options | {"out": str(root)}, numbers, workers, scheduler)
-        data = joint(cells) | {"options": identity | {"seeds": list(numbers)}}
+        tasks = {f"seed-{seed}": (options | {"out": str(root)}, seed) for seed in numbers}
+        cells = finished_cells(store, tasks, run_seed, _line, workers=workers, scheduler=scheduler, unit="seeds")
+        data = joint(list(cells.values())) | {"options": identity | {"seeds": list(numbers)}}
         _write(root, data)
     return Report(data, root)
 
@@ -113,29 +114,9 @@ def _silent(record: Record) -> Record:
     return {"epoch": record["epoch"], **values, "rms": 0.0, "predictions": {}}
 
 
-def _finished(
-    store: CellStore, options: Record, seeds: Sequence[int], workers: int | None, scheduler: str | None
-) -> list[Record]:
-    """A digest of every seed: those on disk, and those computed now."""
-    names = {f"seed-{seed}": seed for seed in seeds}
-    found = {name: cell for name in names if (cell := store.load(name)) is not None}
-    missing = {name: (options, seed) for name, seed in names.items() if name not in found}
-    say(f"seeds: {len(names)}, of which {len(found)} are finished")
-    if missing:
-        count = min(workers or default_workers(), len(missing)) if scheduler is None else None
-        progress = Stage("seeds", len(names), "seeds", len(found))
-        with progress, cluster(count, scheduler) as client:
-            for name, cell in completed(client, run_seed, missing):
-                store.save(name, cell)
-                found[name] = cell
-                progress.update()
-                say(_line(cell, len(found), len(names)))
-    return [found[name] for name in names]
-
-
-def _line(cell: Record, done: int, total: int) -> str:
+def _line(cell: Record) -> str:
     said = cell["diverged"] or "risk {risk:.4g}  accuracy {accuracy:.4f}".format_map(cell["epochs"][-1])
-    return f"{done:>4} of {total}  seed {cell['seed']:>3}  {said}"
+    return f"seed {cell['seed']:>3}  {said}"
 
 
 def joint(cells: Sequence[Record]) -> Record:

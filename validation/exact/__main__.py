@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.report.text import outcome
-from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
-from validation.run.console import say
+from validation.run.command import OneLineParser
 
-from .job import ExactOptions, ExactReport, run_exact
-
-PROGRAM = "validation.exact"
+from .job import EXACT, ExactOptions, run_exact
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `ExactOptions`."""
     d = ExactOptions()
     p = OneLineParser(
-        prog=f"python -m {PROGRAM}",
+        prog=f"python -m {EXACT.program}",
         description="Small cases in full: exact marginals, exact EM beside its approximations, checks with verdicts.",
         allow_abbrev=False,
     )
@@ -35,16 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 an exact statement failed, 2 usage, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    return exit_status(PROGRAM, lambda: run_exact(**chosen), _conclude)
-
-
-def _conclude(report: ExactReport) -> int:
-    say(f"\n{outcome(report.data['checks'])}\n")
-    say(f"report: {report.path / 'report.html'}", whole=True)
-    if report.failed_checks:
-        said = f"exact statements failed, which is a bug: {', '.join(report.failed_checks)}"
-        return stop(PROGRAM, said, EXIT_FACT_FAILED)
-    return 0
+    return EXACT.main(lambda: run_exact(**chosen))
 
 
 if __name__ == "__main__":

@@ -6,22 +6,16 @@ From Python: ``run_exact(seed=0, quick=False, out=None, backend=None)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
 from simulator.enumeration.gates import n_gates
 from simulator.streams import Streams
+from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.report.write import finish
 from validation.run.command import Clock
-from validation.run.environment import environment, package_version
-from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
-from validation.run.storage import REPORT_SCHEMA
-from validation.statistics.claim import failed
 
 from .cases import (
     DRAWS,
@@ -48,10 +42,8 @@ class ExactReport(FinishedRun):
     KIND = "report"
     PICTURE = ("em", "likelihood, evidence bound and entropy through exact EM")
 
-    @property
-    def failed_checks(self) -> list[str]:
-        """Exact statements that did not hold; anything here is a bug."""
-        return failed(self.data["checks"])
+
+EXACT = Experiment("exact", ExactReport)
 
 
 @dataclass(frozen=True)
@@ -75,11 +67,8 @@ def run_exact(**options: Any) -> ExactReport:
     chosen = ExactOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
-    with new_folder(chosen.folder("exact")) as folder:
-        clock = Clock()
-        data = _compute(chosen, QUICK if chosen.quick else Sizes(), ops, clock)
-        _write(folder, data, clock)
-    return ExactReport(data, folder)
+    sizes = QUICK if chosen.quick else Sizes()
+    return EXACT.whole(chosen.folder("exact"), lambda clock: _compute(chosen, sizes, ops, clock))
 
 
 def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
@@ -92,14 +81,8 @@ def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) ->
     clock.lap("learning")
     checks = check_all(marginals, marginal, runs, learning, sizes, check_seed, ops)
     clock.lap("checks")
-    return {
-        "schema": REPORT_SCHEMA,
-        "kind": "exact",
-        "version": package_version("umwelt-dnn"),
-        "options": {"backend": options.backend, "quick": options.quick, **asdict(sizes)},
-        "seed": options.seed,
-        "backend": {"name": ops.name, "dtype": ops.dtype},
-        "environment": environment(),
+    given = {"backend": options.backend, "quick": options.quick, **asdict(sizes)}
+    return EXACT.head(given, ops, seed=options.seed) | {
         "marginal": marginals,
         "learning": _describe(learning, float(runs[0].history["entropy"][0])),
         "runs": [run.record() for run in runs],
@@ -118,15 +101,3 @@ def _describe(case: LearningCase, entropy: float) -> Record:
         "rate": RATE,
         "draws": DRAWS,
     }
-
-
-def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .page import render_exact
-
-    finish(folder, "report", data, _figures, render_exact, clock)
-
-
-def _figures() -> Mapping[str, Callable[[Any], Any]]:
-    from .figures import FIGURES
-
-    return FIGURES

@@ -7,6 +7,7 @@ from typing import Any
 
 from validation.report.markup import Section, captioned, figures_section, note, page, settings, verdicts
 from validation.report.source import Report
+from validation.report.text import outcome
 
 from .cases import select
 
@@ -100,7 +101,12 @@ def _entropies(data: Report) -> str:
     return f"Exact EM takes it {', '.join(parts)}."
 
 
-def render_exact(data: Report, figures: Mapping[str, bytes]) -> str:
+def text_table(data: Report) -> str:
+    """What the terminal shows: counts of verdicts and what failed."""
+    return outcome(data["checks"])
+
+
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [

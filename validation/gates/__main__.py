@@ -7,13 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from validation.report.text import outcome
-from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
-from validation.run.console import say
+from validation.run.command import OneLineParser
 
-from .job import GatesOptions, GatesReport, gates
-
-PROGRAM = "validation.gates"
+from .job import GATES, GatesOptions, gates
 
 
 def _listed(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -30,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `GatesOptions`."""
     d = GatesOptions()
     p = OneLineParser(
-        prog=f"python -m {PROGRAM}",
+        prog=f"python -m {GATES.program}",
         description="Gates at temperatures through training: how probable the ReLU gates are, and their free energy.",
         allow_abbrev=False,
     )
@@ -67,18 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 an exact fact failed, 2 usage, 3 training diverged, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    kept = "finished cells are kept, go on with the same command and --resume"
-    return exit_status(
-        PROGRAM, lambda: gates(**chosen), _conclude, interrupted=kept, diverged="finished cells are kept"
-    )
-
-
-def _conclude(report: GatesReport) -> int:
-    say(f"\n{outcome(report.data['checks'])}\n\nreport: {report.page}")
-    if report.failed_facts:
-        message = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
-        return stop(PROGRAM, message, EXIT_FACT_FAILED)
-    return 0
+    return GATES.main(lambda: gates(**chosen), "finished cells are kept, go on with --resume --out {folder}")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ line.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
@@ -21,14 +19,10 @@ from simulator.passes.losses import get_loss
 from simulator.thermal.walk import largest_entropy
 from validation.data import Dataset, load_dataset
 from validation.errors import OptionError
+from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.report.write import finish
 from validation.run.cells import CellStore
 from validation.run.console import Stage, say
-from validation.run.environment import environment, package_version
-from validation.run.folder import locked
-from validation.run.storage import REPORT_SCHEMA
-from validation.statistics.claim import failed
 
 from .cell import Array, CellOptions, Record, cell_name, measure_cell
 from .claims import claims_of
@@ -127,10 +121,8 @@ class GatesReport(FinishedRun):
     KIND = "gates"
     PICTURE = ("free_energy", "energy, entropy and free energy of the gates through training")
 
-    @property
-    def failed_facts(self) -> list[str]:
-        """Exact facts that did not hold; anything here is a bug."""
-        return failed(self.data["checks"])
+
+GATES = Experiment("gates", GatesReport)
 
 
 def gates(**options: Any) -> GatesReport:
@@ -146,16 +138,17 @@ def gates(**options: Any) -> GatesReport:
     ops = get_backend(chosen.backend, chosen.dtype or ("float32" if data.x.ndim == 4 else "float64"))
     networks = _networks(chosen, data)
     store = CellStore(chosen.folder(), chosen.cell_options)
-    store.open(chosen.resume)
-    begun = time.perf_counter()
     say(f"data: {data.source}")
-    with locked(Path(chosen.folder())):
-        cells = {role: _cells(chosen, role, network, data, ops, store) for role, (_, network) in networks.items()}
-        report = _report(chosen, networks, cells, data, ops)
-        report["seconds"] = {"total": round(time.perf_counter() - begun, 2)}
-        report["seconds"]["cells_cpu"] = round(sum(c["cpu_seconds"] for own in cells.values() for c in own), 2)
-        _write(Path(chosen.folder()), report)
-    return GatesReport(report, Path(chosen.folder()))
+
+    def measured() -> list[Record]:
+        parts = (_cells(chosen, role, network, data, ops, store) for role, (_, network) in networks.items())
+        return list(chain.from_iterable(parts))
+
+    def reported(cells: list[Record]) -> Record:
+        head = GATES.head(chosen.record_of(), ops, seed=chosen.seed, dataset=data.source)
+        return head | _summary(networks, cells, ops)
+
+    return GATES.in_cells(store, chosen.resume, measured, reported)
 
 
 def _load(options: GatesOptions) -> tuple[Dataset, GatesOptions]:
@@ -233,40 +226,13 @@ def _states(
     return chain([(0, weights)], ((state.epoch, state.weights) for state in trained))
 
 
-def _report(
-    options: GatesOptions,
-    networks: Mapping[str, tuple[str, Network]],
-    cells: Mapping[str, list[Record]],
-    data: Dataset,
-    ops: Backend,
-) -> Record:
+def _summary(networks: Mapping[str, tuple[str, Network]], cells: Sequence[Record], ops: Backend) -> Record:
+    """``networks``, with the means of each, and ``checks``, the claims on them."""
     told, checks = {}, []
     for role, (name, network) in networks.items():
-        made = summarise(cells[role])
+        own = [cell for cell in cells if cell["role"] == role]
+        made = summarise(own)
         told[role] = {"name": name, "weights": network.n_weights, "gates": n_gates(network)}
         told[role] |= {"largest_entropy": largest_entropy(network), **made}
-        checks += [claim.record() for claim in claims_of(role, cells[role], made, ops.dtype)]
-    return {
-        "schema": REPORT_SCHEMA,
-        "kind": "gates",
-        "version": package_version("umwelt-dnn"),
-        "options": options.record_of(),
-        "seed": options.seed,
-        "dataset": data.source,
-        "backend": {"name": ops.name, "dtype": ops.dtype},
-        "environment": environment(),
-        "networks": told,
-        "checks": checks,
-    }
-
-
-def _write(folder: Path, data: Record) -> None:
-    from .page import render_gates
-
-    finish(folder, "gates", data, _figures, render_gates)
-
-
-def _figures() -> Mapping[str, Callable[[Any], Any]]:
-    from .figures import FIGURES
-
-    return FIGURES
+        checks += [claim.record() for claim in claims_of(role, own, made, ops.dtype)]
+    return {"networks": told, "checks": checks}

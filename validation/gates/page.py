@@ -18,6 +18,7 @@ from validation.report.markup import (
 )
 from validation.report.notes import theory_section
 from validation.report.source import Report
+from validation.report.text import outcome
 from validation.statistics.estimate import plus_minus
 
 CAPTIONS = {
@@ -74,7 +75,12 @@ def _written(estimate: Mapping[str, Any] | None) -> str:
     return "–" if estimate is None else plus_minus(estimate).replace("-", "−")
 
 
-def render_gates(data: Report, figures: Mapping[str, bytes]) -> str:
+def text_table(data: Report) -> str:
+    """The verdicts for the terminal."""
+    return outcome(data["checks"])
+
+
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [

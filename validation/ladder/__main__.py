@@ -7,12 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from validation.run.command import OneLineParser, exit_status
-from validation.run.console import say
+from validation.run.command import OneLineParser
 
-from .job import LadderOptions, LadderReport, ladder
-
-PROGRAM = "validation.ladder"
+from .job import LADDER, LadderOptions, ladder
 
 
 def _listed(kind: Callable[[str], Any], separator: str = ",") -> Callable[[str], tuple[Any, ...]]:
@@ -29,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `LadderOptions`."""
     d, integers = LadderOptions(), _listed(int)
     p = OneLineParser(
-        prog=f"python -m {PROGRAM}",
+        prog=f"python -m {LADDER.program}",
         description="Predicted against measured Hessian spectra for every rung, over widths, depths and training.",
         allow_abbrev=False,
     )
@@ -66,14 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 2 usage, 3 training diverged, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    return exit_status(PROGRAM, lambda: ladder(**chosen), _conclude)
-
-
-def _conclude(report: LadderReport) -> int:
-    from .page import text_table
-
-    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'ladder.html'}", whole=True)
-    return 0
+    return LADDER.main(lambda: ladder(**chosen))
 
 
 if __name__ == "__main__":

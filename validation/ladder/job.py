@@ -7,9 +7,8 @@ Perceptrons on coarse images, dense eigenvalues, L1 as in docs/theory/estimators
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from backends import Backend, get_backend
@@ -17,14 +16,11 @@ from simulator.streams import Streams, spawn_streams
 from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.predictions.rung import RUNGS
+from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.report.write import finish
 from validation.run.command import Clock
 from validation.run.console import say
-from validation.run.environment import environment, package_version
-from validation.run.folder import new_folder
 from validation.run.plain_options import PlainOptions
-from validation.run.storage import REPORT_SCHEMA
 
 from .cases import Problem, convergence, draw_networks, measure_case, name_of
 from .spectra import ENERGIES, ETA, SIDE, coarse_images
@@ -147,6 +143,9 @@ class LadderReport(FinishedRun):
     PICTURE = ("ladder_density", "densities of the smallest cases, measured and predicted")
 
 
+LADDER = Experiment("ladder", LadderReport)
+
+
 def ladder(**options: Any) -> LadderReport:
     """Hold every rung against measured spectra; write ladder.json, ladder.html and figures/*.png to `out`.
 
@@ -155,11 +154,7 @@ def ladder(**options: Any) -> LadderReport:
     """
     chosen = LadderOptions(**options).completed()
     ops = get_backend(chosen.backend, "float64")
-    with new_folder(chosen.folder()) as folder:
-        clock = Clock()
-        data = _compute(chosen, ops, clock)
-        _write(folder, data, clock)
-    return LadderReport(data, folder)
+    return LADDER.whole(chosen.folder(), lambda clock: _compute(chosen, ops, clock))
 
 
 def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, Any]:
@@ -185,30 +180,12 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
             record = measure_training(problem, hidden, weights, sorted(steps), options.learning_rate, draws, third)
             training.append(record | {"name": name})
             clock.lap(f"{name} trained")
-    return {
-        "schema": REPORT_SCHEMA,
-        "kind": "ladder",
-        "version": package_version("umwelt-dnn"),
-        "options": options.record(),
-        "seed": options.seed,
+    return LADDER.head(options.record(), ops, seed=options.seed) | {
         "dataset": source,
         "examples": int(problem.y.size),
-        "backend": {"name": ops.name, "dtype": ops.dtype},
-        "environment": environment(),
         "eta": ETA,
         "energies": ENERGIES.tolist(),
         "cases": cases,
         "training": training,
         "convergence": convergence(cases),
     }
-
-
-def _write(folder: Path, data: dict[str, Any], clock: Clock) -> None:
-    from .page import render_ladder
-
-    def figures() -> Mapping[str, Callable[[Any], Any]]:
-        from .figures import figures_of
-
-        return figures_of(data)
-
-    finish(folder, "ladder", data, figures, render_ladder, clock)

@@ -95,7 +95,7 @@ def shown_case(data: Report) -> Report:
     return case
 
 
-def render_ladder(data: Report, figures: Mapping[str, bytes]) -> str:
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     words = {"networks": data["options"]["networks"], "name": shown_case(data)["name"]}
     shown = [captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()]

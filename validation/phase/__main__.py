@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from validation.run.command import EXIT_FACT_FAILED, OneLineParser, exit_status, stop
-from validation.run.console import say
+from validation.run.command import OneLineParser
 from validation.run.plain_options import seed_list
 
-from .job import PhaseOptions, PhaseReport, phase
-
-PROGRAM = "validation.phase"
+from .job import PHASE, PhaseOptions, phase
 
 
 def _integers(text: str) -> tuple[int, ...]:
@@ -25,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line; defaults as in `PhaseOptions`."""
     d = PhaseOptions()
     p = OneLineParser(
-        prog=f"python -m {PROGRAM}",
+        prog=f"python -m {PHASE.program}",
         description="The plasticity phase diagram: networks of every width on every number of examples, on Dask.",
         allow_abbrev=False,
     )
@@ -62,18 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 an exact fact failed, 2 usage or cluster, 70 unexpected error, 130 interrupted.
     """
     chosen = vars(parser().parse_args(arguments))
-    kept = f"finished cells are kept, go on with --resume --out {chosen['out']}"
-    return exit_status(PROGRAM, lambda: phase(**chosen), _conclude, interrupted=kept)
-
-
-def _conclude(report: PhaseReport) -> int:
-    from .page import text_table
-
-    say(f"\n{text_table(report.data)}\n\nreport: {report.path / 'phase.html'}", whole=True)
-    if report.failed_facts:
-        message = f"exact facts failed, which is a bug: {', '.join(report.failed_facts)}"
-        return stop(PROGRAM, message, EXIT_FACT_FAILED)
-    return 0
+    return PHASE.main(lambda: phase(**chosen), "finished cells are kept, go on with --resume --out {folder}")
 
 
 if __name__ == "__main__":

@@ -7,23 +7,18 @@ From Python, under ``if __name__ == "__main__"`` because workers are processes t
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from backends import get_backend
 from validation.data import load_dataset
 from validation.errors import OptionError
+from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.report.write import finish
-from validation.run.cells import CellStore
-from validation.run.cluster import check_cluster, cluster, completed, default_workers
-from validation.run.console import Stage, say
-from validation.run.environment import environment, package_version
-from validation.run.folder import locked
-from validation.run.storage import REPORT_SCHEMA
+from validation.run.cells import CellStore, finished_cells
+from validation.run.cluster import check_cluster
+from validation.run.console import say
 from validation.statistics.distances import LEAST_ETA
 
 from .cell import CellOptions, Record, cell_name, measure_cell
@@ -111,6 +106,9 @@ class PhaseReport(FinishedRun):
         return failed_facts(self.data["cells"])
 
 
+PHASE = Experiment("phase", PhaseReport)
+
+
 def phase(**options: Any) -> PhaseReport:
     """Measure every cell that is not on disk yet; write phase.json, phase.html and figures/phase.png to `out`.
 
@@ -123,16 +121,10 @@ def phase(**options: Any) -> PhaseReport:
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
     store = CellStore(chosen.folder(), chosen.cell_options)
-    store.open(chosen.resume)
-    begun = time.perf_counter()
     say(f"data: {source}")
-    with locked(Path(chosen.folder())):
-        cells = _cells(chosen, store)
-        data = _report(chosen, cells, source)
-        data["seconds"] = {"total": round(time.perf_counter() - begun, 2)}
-        data["seconds"]["cells_cpu"] = round(sum(c["cpu_seconds"] for c in cells), 2)
-        _write(Path(chosen.folder()), data)
-    return PhaseReport(data, Path(chosen.folder()))
+    return PHASE.in_cells(
+        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source)
+    )
 
 
 def _source(options: PhaseOptions) -> str:
@@ -143,59 +135,27 @@ def _source(options: PhaseOptions) -> str:
 
 
 def _cells(options: PhaseOptions, store: CellStore) -> list[Record]:
-    """All cells of the grid in the order of the grid: those on disk, and those computed now."""
-    tasks = options.tasks
-    found = {name: cell for name in tasks if (cell := store.load(name)) is not None}
-    missing = {name: place for name, place in tasks.items() if name not in found}
-    say(f"cells: {len(tasks)}, of which {len(found)} are on disk")
-    if missing:
-        workers = min(options.workers or default_workers(), len(missing)) if options.scheduler is None else None
-        progress = Stage("cells", len(tasks), "cells", len(found))
-        with progress, cluster(workers, options.scheduler) as client:
-            arguments = {name: (store.options, *place) for name, place in missing.items()}
-            for name, cell in completed(client, measure_cell, arguments):
-                store.save(name, cell)
-                found[name] = cell
-                progress.update()
-                say(_line(cell, len(found), len(tasks)))
+    """All cells of the grid in the order of the grid."""
+    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
+    found = finished_cells(store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler)
     return [found[cell_name(n, m, s)] for n in options.widths or () for m in options.examples or ()
             for s in options.seeds or ()]  # fmt: skip
 
 
-def _line(cell: Record, done: int, total: int) -> str:
+def _line(cell: Record) -> str:
     risk = "-" if cell["risk"] is None else f"{cell['risk']:.3g}"
     return (
-        f"cell {done:>4} of {total}  width {cell['width']:>4}  examples {cell['examples']:>6}  seed {cell['seed']:>3}  "
+        f"width {cell['width']:>4}  examples {cell['examples']:>6}  seed {cell['seed']:>3}  "
         f"risk {risk:>8}  {cell['outcome']:<8}  ({cell['cpu_seconds']:.1f} s)"
     )
 
 
 def _report(options: PhaseOptions, cells: list[Record], source: str) -> Record:
     rows = diagram(cells)
-    backend = get_backend(options.backend, "float64")
-    return {
-        "schema": REPORT_SCHEMA,
-        "kind": "phase",
-        "version": package_version("umwelt-dnn"),
-        "options": options.record(),
+    return PHASE.head(options.record(), get_backend(options.backend, "float64")) | {
         "dataset": source,
-        "backend": {"name": backend.name, "dtype": backend.dtype},
-        "environment": environment() | {"dask": package_version("distributed")},
         "diagram": rows,
         "edge": edge(rows),
         "predicted_edge": edge(rows, "predicted_zero"),
         "agreement": agreement(rows),
-        "cells": cells,
     }
-
-
-def _write(folder: Path, data: Record) -> None:
-    from .page import render_phase
-
-    finish(folder, "phase", data, _figures, render_phase)
-
-
-def _figures() -> Mapping[str, Callable[[Any], Any]]:
-    from .figures import FIGURES
-
-    return FIGURES

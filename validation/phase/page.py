@@ -66,7 +66,7 @@ def text_table(data: Report) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def render_phase(data: Report, figures: Mapping[str, bytes]) -> str:
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     seeds = len(data["options"]["seeds"])
     words = {"networks": f"{seeds} networks" if seeds > 1 else "one network", "percent": 100 * (1 - SIGNIFICANCE)}

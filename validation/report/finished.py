@@ -46,6 +46,11 @@ class FinishedRun:
         """The page with every figure."""
         return self.path / f"{self.KIND}.html"
 
+    @property
+    def failed_facts(self) -> list[str]:
+        """Exact facts that did not hold; anything here is a bug."""
+        return failed(self.data.get("checks", ()))
+
     def headline(self) -> list[str]:
         """What was looked at; the verdicts where there are any."""
         data, lines = self.data, []
@@ -55,7 +60,7 @@ class FinishedRun:
         lines += [f"{name}: {len(data[name])}" for name in ("cases", "cells") if name in data]
         if checks := data.get("checks"):
             lines.append("checks: " + ", ".join(f"{verdict}: {n}" for verdict, n in counts(checks).items()))
-            lines += [f"EXACT STATEMENTS FAILED: {', '.join(wrong)}"] if (wrong := failed(checks)) else []
+        lines += [f"EXACT FACTS FAILED: {', '.join(wrong)}"] if (wrong := self.failed_facts) else []
         return [*lines, f"page: {self.page}"]
 
     def __repr__(self) -> str:

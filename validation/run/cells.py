@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from validation.errors import StorageError
 
+from .cluster import cluster, completed, default_workers
+from .console import Stage, say
 from .folder import make_folder
 from .storage import write_atomic
 
@@ -76,3 +78,32 @@ class CellStore:
             )
         kept: Cell = content["result"]
         return kept
+
+
+def finished_cells(
+    store: CellStore,
+    tasks: Mapping[str, Sequence[Any]],
+    measure: Callable[..., Cell],
+    line: Callable[[Cell], str],
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    unit: str = "cells",
+) -> dict[str, Cell]:
+    """Every cell by its name: those on disk, and the others made now, ``measure(*arguments)`` of each task on Dask.
+
+    A cell is written as it is finished, and `line` says in words what it holds.
+    """
+    found = {name: cell for name in tasks if (cell := store.load(name)) is not None}
+    missing = {name: arguments for name, arguments in tasks.items() if name not in found}
+    say(f"{unit}: {len(tasks)}, of which {len(found)} are on disk")
+    if missing:
+        count = min(workers or default_workers(), len(missing)) if scheduler is None else None
+        progress = Stage(unit, len(tasks), unit, len(found))
+        with progress, cluster(count, scheduler) as client:
+            for name, cell in completed(client, measure, missing):
+                store.save(name, cell)
+                found[name] = cell
+                progress.update()
+                say(f"{len(found):>4} of {len(tasks)}  {line(cell)}")
+    return {name: found[name] for name in tasks}

@@ -99,12 +99,12 @@ def exit_status(
     """Run a job and what follows it; its exit status, errors said on one line of stderr.
 
     `conclude` prints the outcome and gives the status of a job that came to its end; `interrupted` and `diverged` say
-    what one that did not has left (``{folder}`` is the folder it held).
+    what one that did not has left. ``{folder}`` in them is the folder it held; where it held none, nothing was written.
     """
     from simulator import TrainingDivergedError
     from validation.errors import StoppedError
 
-    from .folder import forget_held, held
+    from .folder import forget_held
 
     say_compilation()
     pressed: list[int] = []
@@ -119,15 +119,24 @@ def exit_status(
             signal.signal(signal.SIGINT, interrupt)
         return conclude(job())
     except TrainingDivergedError as error:
-        return stop(program, f"{error}; {diverged.replace('{folder}', str(held()))}", EXIT_DIVERGED)
+        return stop(program, f"{error}; {_left(diverged)}", EXIT_DIVERGED)
     except StoppedError as error:
-        return stop(program, f"{error}: {interrupted}", EXIT_STOPPED)
+        return stop(program, f"{error}: {_left(interrupted)}", EXIT_STOPPED)
     except KeyboardInterrupt:
-        return stop(program, f"interrupted: {interrupted}", EXIT_INTERRUPTED)
+        return stop(program, f"interrupted: {_left(interrupted)}", EXIT_INTERRUPTED)
     except Exception as error:
         if pressed:  # inside a compiled module an interrupt may come out as another error
-            return stop(program, f"interrupted: {interrupted}", EXIT_INTERRUPTED)
+            return stop(program, f"interrupted: {_left(interrupted)}", EXIT_INTERRUPTED)
         return stop(program, error, EXIT_USAGE) if _of_the_user(error) else unexpected(program, error)
+
+
+def _left(words: str) -> str:
+    """What a job that did not come to its end has left, with the name of its folder."""
+    from .folder import held
+
+    if "{folder}" not in words:
+        return words
+    return "nothing was written" if (folder := held()) is None else words.replace("{folder}", str(folder))
 
 
 def _of_the_user(error: Exception) -> bool:

@@ -296,7 +296,7 @@ def test_the_table_of_a_run(report: BoundsReport) -> None:
     assert {"S1", "S2", "S3", "M1", "M2", "M3", "M4", "M4.assemblies", "S2.planted"} == {
         name for name, c in checks.items() if c["exact"]
     }
-    assert report.failed_checks == []
+    assert report.failed_facts == []
     assert sum(name.startswith("eq20") for name in checks) == 2 * len(KINDS)
     assert sum(name.startswith("eq21") for name in checks) == len(KINDS)
     kept = {f"eq20.k{len(parts)}" + (f".{kind}" if parts else "") for kind, parts in KINDS.items() if "L" not in parts}
@@ -317,7 +317,7 @@ def test_a_failed_theorem_is_exit_1_after_the_report(tmp_path: Path, monkeypatch
     wrong = Bounds(second_moment=lambda *arguments: 2.0 * theory.second_moment(*arguments))
     monkeypatch.setattr(command, "check_theorems", lambda *arguments: check_theorems(*arguments, bounds=wrong))
     status, out, err = run("--quick", "--backend", "numpy", "--out", str(tmp_path / "run"))
-    assert (status, err) == (1, "validation.bounds: theorems failed, which is a bug: M1\n")
+    assert (status, err) == (1, "validation.bounds: exact facts failed, which is a bug: M1\n")
     assert "not supported" in out
     assert "violated at" in (tmp_path / "run" / "bounds.html").read_text()
 
@@ -326,7 +326,7 @@ def test_a_failed_theorem_is_exit_1_after_the_report(tmp_path: Path, monkeypatch
 def test_a_planted_bound_that_is_not_caught_is_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "ensembles_until_caught", lambda *arguments: None)
     status, _, err = run("--quick", "--backend", "numpy", "--out", str(tmp_path / "run"))
-    assert (status, err) == (1, "validation.bounds: theorems failed, which is a bug: S2.planted\n")
+    assert (status, err) == (1, "validation.bounds: exact facts failed, which is a bug: S2.planted\n")
 
 
 @pytest.mark.usefixtures("undrawn")

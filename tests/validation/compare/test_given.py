@@ -82,6 +82,7 @@ def test_a_module_is_measured(tmp_path: Path) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
+@pytest.mark.usefixtures("alone")
 def test_several_seeds_on_arrays(tmp_path: Path) -> None:
     """Workers get what was read once: weights may come from an iterator."""
     pytest.importorskip("distributed", reason="Dask is not installed")

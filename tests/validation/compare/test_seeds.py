@@ -46,8 +46,8 @@ def here(_: Any, function: Callable[..., Any], tasks: Mapping[str, Any]) -> Iter
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Two seeds, without workers and without each seed's own figures and theorems, which take longer than all else."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cluster", lambda *_: nullcontext())
-        patch.setattr(module, "completed", here)
+        patch.setattr("validation.run.cells.cluster", lambda *_: nullcontext())
+        patch.setattr("validation.run.cells.completed", here)
         patch.setattr(single, "bound_claims", lambda *_: [])
         patch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
         report = quietly(**SMALL, seeds=(3, 5), out=str(tmp_path_factory.mktemp("seeds") / "run"))
@@ -86,7 +86,7 @@ def test_a_finished_seed_is_not_computed_again(finished: Report, monkeypatch: py
     def never(*_: Any) -> None:
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr(module, "cluster", never)
+    monkeypatch.setattr("validation.run.cells.cluster", never)
     again = quietly(**SMALL, seeds=(5,), resume=True, out=str(finished.path))
     assert again.data["seeds"] == [5]
     assert again.data["epochs"][0]["risk"]["standard_error"] is None

@@ -26,7 +26,7 @@ from validation.exact.__main__ import main
 from validation.exact.cases import Sizes, select
 from validation.exact.figures import FIGURES
 from validation.exact.job import ExactReport, run_exact
-from validation.exact.page import CAPTIONS, caption, render_exact
+from validation.exact.page import CAPTIONS, caption, render
 from validation.report.markup import captioned, page, verdicts
 
 Array = np.ndarray[Any, Any]
@@ -83,7 +83,7 @@ def test_every_check_holds(report: ExactReport) -> None:
     assert {name for name, c in checks.items() if c["exact"]} == EXACT
     assert set(checks) - EXACT == {"MC.gradient", "MC.marginal"}
     assert [name for name in EXACT if checks[name]["verdict"] != "holds"] == []
-    assert report.failed_checks == []
+    assert report.failed_facts == []
 
 
 def test_marginals_run_into_their_limits(report: ExactReport) -> None:
@@ -130,7 +130,7 @@ def test_a_failed_statement_is_exit_1_after_the_report(tmp_path: Path, monkeypat
     monkeypatch.setattr(exact_checks, "circuit_moments", lambda *args, **options: 1 + honest(*args, **options))
     status, out, err = command("--quick", "--backend", "numpy", "--out", str(tmp_path / "run"))
     assert status == 1
-    assert err == "validation.exact: exact statements failed, which is a bug: eq10\n"
+    assert err == "validation.exact: exact facts failed, which is a bug: eq10\n"
     assert "not supported" in out
     assert "exact statements failed" not in out
     assert "not supported" in (tmp_path / "run" / "report.html").read_text()
@@ -241,7 +241,7 @@ def test_pieces_of_a_page_escape_what_they_are_given() -> None:
     assert verdicts([], "none") == ""
     assert "<strong>As in eq. (8).</strong> More." in captioned("a", "As in eq. (8). More.", b"")
     with pytest.raises(KeyError):
-        render_exact({}, {})
+        render({}, {})
 
 
 def test_importing_needs_no_matplotlib() -> None:

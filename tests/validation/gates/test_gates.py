@@ -24,8 +24,9 @@ from validation.gates.chain import chain_error
 from validation.gates.claims import claims_of
 from validation.gates.figures import FIGURES, series
 from validation.gates.job import GatesOptions, gates
-from validation.gates.page import render_gates, rows
+from validation.gates.page import render, rows
 from validation.gates.summary import difference, mean, share, summarise
+from validation.report.experiment import Experiment
 from validation.run.cells import CellStore
 
 OPS = get_backend("numpy")
@@ -214,7 +215,7 @@ def test_its_page_and_figures_show_the_numbers(run: gates_job.GatesReport) -> No
     assert np.isnan(series(run.data, "network", 0, "most_probable")[0]).all()
     for name in FIGURES:
         assert (run.path / "figures" / f"{name}.png").stat().st_size > 10_000
-    page = Page(render_gates(run.data, {}))
+    page = Page(render(run.data, {}))
     names = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     links = {attrs["href"] for tag, attrs in page.tags if tag == "a" and (attrs.get("href") or "").startswith("#")}
     assert {str(link)[1:] for link in links} <= names
@@ -225,7 +226,7 @@ def test_its_page_and_figures_show_the_numbers(run: gates_job.GatesReport) -> No
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw no figures."""
-    monkeypatch.setattr(gates_job, "_figures", dict)
+    monkeypatch.setattr(Experiment, "_figures", lambda *_: {})
 
 
 @pytest.mark.usefixtures("undrawn")

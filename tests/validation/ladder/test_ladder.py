@@ -22,7 +22,7 @@ from validation.ladder.__main__ import main
 from validation.ladder.cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case
 from validation.ladder.figures import figures_of
 from validation.ladder.job import DEFAULTS, LadderOptions, LadderReport, ladder
-from validation.ladder.page import render_ladder, training_rows
+from validation.ladder.page import render, training_rows
 from validation.ladder.spectra import (
     ENERGIES,
     asymmetry,
@@ -232,7 +232,7 @@ def test_what_is_left_out_is_named(report: LadderReport) -> None:
     record = data["training"][0]["records"][1]
     record |= {"rungs": {}, "networks": 0, "too_few": 2, "surrogate": None}
     data["cases"][0]["average"]["left_out"]["R3"] = "a reason"
-    page = render_ladder(data, {})
+    page = render(data, {})
     assert "R3 (arc-cosine kernels)" in page
     assert "a reason" in page
     assert "0 (2 dead or with fewer than 2 active)" in training_rows(data)[1][1]

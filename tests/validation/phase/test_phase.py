@@ -32,7 +32,7 @@ from validation.phase.__main__ import main
 from validation.phase.cell import CellOptions, Record, measure_cell
 from validation.phase.figures import axes_of, tiles, worst_asymmetry
 from validation.phase.job import PhaseOptions
-from validation.phase.page import render_phase, rows, text_table
+from validation.phase.page import render, rows, text_table
 from validation.phase.summary import agreement, asymmetry, diagram, edge, failed_facts, late
 from validation.run.cells import CellStore
 from validation.run.plain_options import seed_list
@@ -268,7 +268,7 @@ def test_the_page_and_its_table(report: Record) -> None:
     report["cells"][0]["records"][-1] |= {"left_out": "too <long>"}
     report["cells"][1]["records"][-1] |= {"approximations": ["2 of 5"]}
     report["diagram"][1]["symmetric"] = report["diagram"][1]["plastic"] = False
-    page = render_phase(report, {"phase": b"png"})
+    page = render(report, {"phase": b"png"})
     for text in ("too &lt;long&gt;", "1 predictions rest on 200", "10 examples: width 4", "in 2 of 4 cells", "λ<sub>"):
         assert text in page
     for reference in ("http:", "https:", "src='", "<script"):

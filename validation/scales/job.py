@@ -1,0 +1,161 @@
+"""`python -m validation.scales`: the laws of circuits, gradient, Hessian and eigenvalues of one network, side by side.
+
+A network for every seed, on Dask. From Python, under ``if __name__ == "__main__"`` because workers are processes that
+import the program: ``scales(network="mlp:24x24x24", seeds=(0, 1, 2), out="runs/scales")``, options as on the command
+line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
+
+from backends import get_backend
+from simulator import network_from_text
+from simulator.passes.losses import LOSSES
+from validation.data import Dataset, load_dataset
+from validation.errors import OptionError
+from validation.report.experiment import Experiment
+from validation.report.finished import FinishedRun
+from validation.run.cells import CellStore, finished_cells
+from validation.run.cluster import check_cluster
+from validation.run.console import say
+
+from .cell import CellOptions, Record, cell_name, measure_cell
+from .summary import summary
+
+DEFAULTS: dict[str, Any] = {
+    "record": (0, 1, 2, 5, 10, 20),
+    "circuits": 20_000,
+    "entries": 4_000,
+    "seeds": (0, 1, 2, 3, 4),
+}
+QUICK: dict[str, Any] = {
+    "record": (0, 5),
+    "circuits": 5_000,
+    "entries": 1_000,
+    "seeds": (0, 1, 2),
+    "examples": 400,
+    "measured_examples": 100,
+}
+
+
+@dataclass(frozen=True)
+class ScalesOptions(CellOptions):
+    """What the command line takes; None: the default, which `quick` makes smaller."""
+
+    ELSEWHERE = ("out", "resume", "workers", "scheduler", "seeds")
+
+    LEAST: ClassVar[Mapping[str, int]] = {
+        "examples": 2, "measured_examples": 1, "batch_size": 1, "circuits": 2, "entries": 2, "first": 1, "probes": 2,
+        "steps": 2,
+    }  # fmt: skip
+
+    seeds: Sequence[int] | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+    out: str | None = None
+    resume: bool = False
+    quick: bool = False
+
+    def completed(self) -> ScalesOptions:
+        """Defaults filled in, values checked."""
+        given = DEFAULTS | (QUICK if self.quick else {})
+        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("scales"))
+        done.check()
+        return done
+
+    def check(self) -> None:
+        """Raise `OptionError` for a value that no run could use."""
+        self.check_integers()
+        for name in ("record", "seeds"):
+            values = tuple(getattr(self, name))
+            if not values or min(values) < 0 or len(set(values)) < len(values):
+                text = ",".join(map(str, values))
+                raise OptionError(f"--{name} {text}: expected different integers >= 0, at least one")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
+        if not 0 <= self.momentum < 1:
+            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        if self.loss not in LOSSES:
+            raise OptionError(f"--loss {self.loss!r} is unknown: expected one of {', '.join(LOSSES)}")
+
+    @property
+    def cell_options(self) -> Record:
+        """What decides the content of a cell, as JSON has it."""
+        return {f.name: _listed(getattr(self, f.name)) for f in fields(CellOptions)}
+
+    def kept(self) -> Record:
+        """For the report."""
+        values = asdict(self)
+        for name in ("out", "resume", "workers", "scheduler"):
+            values.pop(name)
+        return {name: _listed(value) for name, value in values.items()}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class ScalesReport(FinishedRun):
+    """A finished run: ``data`` is the content of scales.json, ``path`` the folder it stands in."""
+
+    KIND = "scales"
+    PICTURE = ("scales", "laws of sizes at every scale, distances between them, and effective factors")
+
+
+SCALES_RUN = Experiment("scales", ScalesReport)
+
+
+def scales(**options: Any) -> ScalesReport:
+    """Train the networks that are not on disk yet; write scales.json, scales.html and figures/*.png to `out`.
+
+    Options as `ScalesOptions`. Raises `OptionError`, `DataError`, `StorageError`, `ClusterError` or
+    `BackendUnavailableError` before any work is done. The record of a network is written as it is finished.
+    """
+    chosen = ScalesOptions(**options).completed()
+    check_cluster(chosen.workers, chosen.scheduler)
+    data = _data(chosen)
+    backend = get_backend(chosen.backend, str(data.x.dtype))
+    store = CellStore(chosen.folder(), chosen.cell_options)
+    say(f"data: {data.source}")
+
+    def measured() -> list[Record]:
+        tasks = {cell_name(seed): (store.options, seed) for seed in chosen.seeds or ()}
+        found = finished_cells(
+            store, tasks, measure_cell, _line, workers=chosen.workers, scheduler=chosen.scheduler, unit="networks"
+        )
+        return _some(list(found.values()))
+
+    def reported(cells: list[Record]) -> Record:
+        return SCALES_RUN.head(chosen.kept(), backend) | {"dataset": data.source} | summary(cells)
+
+    return SCALES_RUN.in_cells(store, chosen.resume, measured, reported)
+
+
+def _data(options: ScalesOptions) -> Dataset:
+    """The data of the first seed, and a network that fits them; raises before any work is done."""
+    data = load_dataset(
+        options.data, options.data_root, options.classes, options.examples, options.measured_examples, seed=0
+    )  # fmt: skip
+    try:
+        network_from_text(options.network, data.x.shape[1:])
+    except ValueError as error:
+        raise OptionError(f"--network {options.network!r}: {error}") from None
+    return data
+
+
+def _some(cells: list[Record]) -> list[Record]:
+    """The cells; `OptionError` where every training diverged."""
+    if all(cell["diverged"] is not None for cell in cells):
+        raise OptionError(f"training diverged with every seed ({cells[0]['diverged']})")
+    return cells
+
+
+def _line(cell: Record) -> str:
+    if cell["diverged"] is not None:
+        return f"seed {cell['seed']:>3}  {cell['diverged']}"
+    last = cell["records"][-1]
+    return f"seed {cell['seed']:>3}  risk {last['risk']:.3g} at epoch {last['epoch']}  ({cell['cpu_seconds']:.1f} s)"
