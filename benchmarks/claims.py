@@ -18,8 +18,13 @@ Verdicts = Mapping[str, Mapping[str, str]]
 EQUATIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("1-3", "enclosed maximum entropy and its solution", (), "definition; the dual is solved to 1e-10 in tests"),
     ("4-6", "hierarchical parameterisation", ("MC.marginal",), "definition; sampled against summed marginals"),
-    ("7, 8", "gates at temperature 0: the ReLU network", ("eq8",), "`validation.exact`"),
-    ("9", "free energy of a physical system", (), "a definition from physics; nothing is judged"),
+    ("7, 8", "gates at temperature 0: the ReLU network", ("eq8", "eq7.layer"), "`validation.exact`, `gates`"),
+    (
+        "9",
+        "free energy of a physical system",
+        ("eq9.layer", "eq9.chain.exact", "eq9.gibbs.exact", "gates.free_energy.T1.exact", "gates.free_energy.T1"),
+        "`validation.gates`",
+    ),
     ("10, 11", "the output as a sum over basis circuits", ("eq10",), "`validation.exact`"),
     ("12", "hinge risk", ("fig8b.risk",), "`validation.compare`"),
     ("13", "gradient flow", ("EM.cold", "EM.fisher"), "`validation.exact`"),
@@ -42,7 +47,8 @@ PARTS = {
     "Figures 6 and 7: entries of the Hessian": ("fig6", "fig7", "theorem."),
     "Figure 8: spectrum, risk": "fig8",
     "Signals and circuits: theorems and moments": ("M", "S"),
-    "Bounds (20) and (21)": "eq",
+    "Bounds (20) and (21)": ("eq20", "eq21"),
+    "Gates at a temperature": ("gates.", "eq7.", "eq9."),
     "Exact facts of the Hessian": "E",
     "The edge of capacity": "capacity",
 }

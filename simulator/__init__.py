@@ -35,6 +35,7 @@ from simulator.enumeration.gates import (
     log_marginals,
 )
 from simulator.enumeration.signs import CircuitLaw, CouplingLaw, SignEnsemble, enumerate_signs
+from simulator.enumeration.thermal import ExactThermodynamics, exact_thermodynamics
 from simulator.hessian.block import HessianBlock
 from simulator.hessian.entries import HessianEntries, entry_values, hessian_entries
 from simulator.hessian.entry_pairs import EntryPairs, sample_pairs
@@ -67,6 +68,9 @@ from simulator.passes.risk import (
     signal_powers,
 )
 from simulator.passes.tangent_kernel import tangent_kernel
+from simulator.thermal.relu import ReluGates, relu_gates
+from simulator.thermal.sampling import SampledThermodynamics, sample_thermodynamics
+from simulator.thermal.search import GateSearch, search_gates
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
@@ -87,9 +91,11 @@ __all__ = [
     "EnumerationError",
     "Epoch",
     "Evaluation",
+    "ExactThermodynamics",
     "FreeEnergy",
     "FreshNetworks",
     "GateLaw",
+    "GateSearch",
     "GramSpectrum",
     "HessianBlock",
     "HessianEntries",
@@ -103,7 +109,9 @@ __all__ = [
     "MaxPool",
     "Network",
     "OrderParameterPairs",
+    "ReluGates",
     "SampledCircuits",
+    "SampledThermodynamics",
     "SignEnsemble",
     "SpectralDensity",
     "TrainingDivergedError",
@@ -119,6 +127,7 @@ __all__ = [
     "evaluate",
     "exact_marginal",
     "exact_posterior",
+    "exact_thermodynamics",
     "expand_multipliers",
     "expectation_maximization",
     "fisher_spectrum",
@@ -147,11 +156,14 @@ __all__ = [
     "output_gradient",
     "path_magnitudes",
     "path_weights",
+    "relu_gates",
     "risk",
     "sample_circuits",
     "sample_live_paths",
     "sample_pairs",
     "sample_paths",
+    "sample_thermodynamics",
+    "search_gates",
     "sequential",
     "signal_powers",
     "solve_maxent",

@@ -28,6 +28,7 @@ PURPOSES = {
     "em gates": "gates of a Monte Carlo E-step in `expectation_maximization`",
     "output gates": "gates of `output` at a temperature",
     "marginal gates": "gates of `monte_carlo_marginal`",
+    "thermal gates": "gates and choices of pools of `sample_thermodynamics`",
     # of circuits and entries
     "paths": "`sample_paths`",
     "circuit paths": "paths of `sample_circuits`",
@@ -74,6 +75,7 @@ PURPOSES = {
     "phase batches": "batches of a cell",
     "phase records": "everything measured in a cell",
     "phase forecast": "the fresh network by which R7 predicts a cell",
+    "gates draws": "gates that `validation.gates` draws, by network, epoch and temperature",
     "scales data": "examples of a network whose scales are compared",
     "scales weights": "its weights",
     "scales batches": "its batches",

@@ -38,11 +38,12 @@ class Leaves:
     """A block of S gate configurations of all m inputs.
 
     ``states`` (S,), host: their indices Σ 2^k h_k, gates in layer order. On the device: ``log_prior`` (m, S) =
-    log µ(h|x) and ``output`` (m, S) = T(x, h).
+    log µ(h|x), ``energy`` (m, S) = -Σ_l z_l·h_l (9) and ``output`` (m, S) = T(x, h).
     """
 
     states: HostArray
     log_prior: Array
+    energy: Array
     output: Array
 
 
@@ -66,7 +67,7 @@ def layer_matrices(network: Network, weights: Sequence[Any], ops: Backend) -> li
     return matrices
 
 
-def _prepare(
+def prepare(
     network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None
 ) -> tuple[Backend, list[Array], Array]:
     """(backend, layer matrices, flattened inputs (m, n_0)) on the device."""
@@ -92,16 +93,18 @@ def bit_table(n: int) -> HostArray:
 
 def iterate_leaves(ops: Backend, matrices: Sequence[Array], x: Array, temperature: float) -> Iterator[Leaves]:
     """All configurations of flattened inputs x (m, n_0), block by block; Σ exp(log_prior) = 1 for every input."""
-    root = _Prefixes(np.zeros(1, dtype=np.int64), ops.zeros((x.shape[0], 1)), ops.matmul(x, matrices[0])[:, None, :])
+    nothing = ops.zeros((x.shape[0], 1))
+    root = _Prefixes(np.zeros(1, dtype=np.int64), nothing, nothing, ops.matmul(x, matrices[0])[:, None, :])
     yield from _descend(ops, matrices, temperature, 1, 0, root)
 
 
 @dataclass(frozen=True)
 class _Prefixes:
-    """Configurations of the layers so far: ``states`` (P,), ``log_prior`` (m, P), and the next ``z`` (m, P, n)."""
+    """Configurations of layers: ``states`` (P,), ``log_prior`` and ``energy`` (m, P), and the next ``z`` (m, P, n)."""
 
     states: HostArray
     log_prior: Array
+    energy: Array
     z: Array
 
 
@@ -110,7 +113,7 @@ def _descend(
 ) -> Iterator[Leaves]:
     """Extend prefixes by all states of `layer`, a bounded number of leaves at a time."""
     if layer == len(matrices):
-        yield Leaves(prefixes.states, prefixes.log_prior, prefixes.z[:, :, 0])
+        yield Leaves(prefixes.states, prefixes.log_prior, prefixes.energy, prefixes.z[:, :, 0])
         return
     xp, (m, _, n) = ops.xp, prefixes.z.shape
     leaves = max(2, LEAVES // m)
@@ -122,13 +125,15 @@ def _descend(
         # log µ(h_l | prefix) = Σ_j [h_j z_j/T - log(1 + e^{z_j/T})]
         normaliser = xp.sum(xp.logaddexp(xp.zeros_like(z), z / temperature), axis=2)
         before = (prefixes.log_prior[:, part] - normaliser)[:, :, None]
+        below = prefixes.energy[:, part][:, :, None]
         for high in range(1 << (n - low)):
             index = np.arange(1 << low, dtype=np.int64) + (high << low)
             bits = ops.asarray(state_bits(index, n))
-            log_prior = before + ops.matmul(z / temperature, xp.matrix_transpose(bits))
+            field = ops.matmul(z, xp.matrix_transpose(bits))
+            log_prior, energy = (xp.reshape(a, (m, -1)) for a in (before + field / temperature, below - field))
             signals = xp.reshape(z[:, :, None, :] * bits, (m, -1, n))
             states = (prefixes.states[part, None] + (index << shift)).reshape(-1)
-            extended = _Prefixes(states, xp.reshape(log_prior, (m, -1)), ops.matmul(signals, matrices[layer]))
+            extended = _Prefixes(states, log_prior, energy, ops.matmul(signals, matrices[layer]))
             yield from _descend(ops, matrices, temperature, layer + 1, shift + n, extended)
 
 
@@ -172,7 +177,7 @@ def log_marginals(
     if check_temperature(temperature) == 0.0:
         log: HostArray = log_label(np, output(network, weights, x, backend).astype(np.float64)).T
         return log
-    ops, matrices, rows = _prepare(network, weights, x, backend)
+    ops, matrices, rows = prepare(network, weights, x, backend)
     check_size(network, rows.shape[0], max_configurations)
     quick = ops.log_marginals(matrices, rows, temperature)
     return ops.to_numpy(_log_marginals(ops, matrices, rows, temperature) if quick is None else quick)
@@ -210,7 +215,7 @@ def exact_posterior(
     backend: str | Backend | None = None,
 ) -> HostArray:
     """µ(h|x,y), (m, 2^G): the state index is Σ 2^k h_k with gates k in layer order; every row sums to 1."""
-    ops, matrices, rows = _prepare(network, weights, x, backend)
+    ops, matrices, rows = prepare(network, weights, x, backend)
     m, gates = rows.shape[0], n_gates(network)
     labels = check_labels(y, m)
     if m * 2.0**gates > MAX_STATES:
@@ -276,7 +281,7 @@ def gate_law(
     if check_temperature(temperature) == 0.0:
         raise ValueError("temperature 0 leaves one configuration and no entropy: use a temperature > 0")
     log_marginal = log_marginals(network, weights, x, temperature, backend, max_configurations)
-    ops, matrices, rows = _prepare(network, weights, x, backend)
+    ops, matrices, rows = prepare(network, weights, x, backend)
     xp, evidence = ops.xp, ops.asarray(log_marginal.T)[:, :, None]
     total: list[Any] = [0.0] * 6
     for leaves in iterate_leaves(ops, matrices, rows, temperature):
@@ -311,7 +316,7 @@ def circuit_moments(
     `paths` (n_paths, L+1) holds flat neuron indices i_0..i_L of a network without pools. Gates are 0 or 1, so every
     moment is (x_{i_0} Π w)^k times the probability that all gates of the path are on.
     """
-    ops, matrices, rows = _prepare(network, weights, x, backend)
+    ops, matrices, rows = prepare(network, weights, x, backend)
     route = np.atleast_2d(np.asarray(paths, dtype=np.int64))
     if route.shape[1] != network.depth + 1:
         raise ValueError(f"paths have {route.shape[1]} entries: expected {network.depth + 1}, one per layer of neurons")

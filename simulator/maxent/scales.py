@@ -65,13 +65,12 @@ def learn_scales(
 
     >>> import numpy as np
     >>> from simulator import learn_scales
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(400, 2))
-    >>> h = (rng.random((400, 3)) < 0.5).astype(float)
-    >>> y = (rng.random((400, 1)) < 1 / (1 + np.exp(-x[:, :1]))).astype(float)
+    >>> x = np.repeat(np.eye(2), 6, axis=0)
+    >>> h = np.array([1.0, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0])[:, None]
+    >>> y = np.array([1.0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1])[:, None]
     >>> network, scales = learn_scales([x, h, y])
-    >>> network.weight_shapes, all(scale.loss >= 0 for scale in scales)
-    ([(2, 3), (3, 1)], True)
+    >>> np.round(scales[0].weights.T, 3).tolist(), bool(scales[1].loss >= 0)  # log-odds of h, 4:2 and 2:4
+    ([[0.693, -0.693]], True)
     """
     arrays = check_observed(observed)
     if len(arrays) < 2:

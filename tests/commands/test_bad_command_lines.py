@@ -32,6 +32,7 @@ PROGRAMS = {
     "bounds": "bounds.job._compute",
     "ladder": "ladder.job._compute",
     "capacity": "capacity.job._cells",
+    "gates": "gates.job._cells",
 }
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,

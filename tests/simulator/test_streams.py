@@ -33,6 +33,7 @@ from support.places import ROOT
 from validation.bounds.job import bounds
 from validation.capacity.cell import measure_cell as search_capacity
 from validation.exact.job import run_exact
+from validation.gates.job import gates
 from validation.ladder.job import ladder
 from validation.maxent.job import maxent
 from validation.measurements.entries.record import entry_statistics
@@ -190,6 +191,10 @@ COMMANDS: dict[str, Callable[[str], object]] = {
                         "hinge", "random", depth, width, 0)
         for depth, width in ((2, 12), (3, 4))
     ],
+    "gates": lambda out: gates(
+        data="digits", network="mlp:6x6", small="mlp:4x3", examples=60, measured=10, searched=4, draws=2, epochs=2,
+        record=(0, 2), temperatures=(0.3, 1.0), out=out,
+    ),
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
 }  # fmt: skip
 AGAIN = {

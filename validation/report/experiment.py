@@ -97,7 +97,8 @@ class Experiment(Generic[Run]):
     def main(self, job: Callable[[], Run], kept: str = "nothing was written") -> int:
         """The end of a command line: run the job, print the table and the path of the page; the exit status.
 
-        0 done, 1 an exact fact failed, 2 usage, 70 unexpected error, 130 interrupted; `kept` says what the last leaves.
+        0 done, 1 an exact fact failed, 2 usage, 3 training diverged, 70 unexpected error, 130 interrupted; `kept` says
+        what a job that does not come to its end leaves.
         """
 
         def conclude(run: Run) -> int:
@@ -107,4 +108,4 @@ class Experiment(Generic[Run]):
                 return stop(self.program, said, EXIT_FACT_FAILED)
             return 0
 
-        return exit_status(self.program, job, conclude, interrupted=kept)
+        return exit_status(self.program, job, conclude, interrupted=kept, diverged=kept)

@@ -83,6 +83,11 @@ TOPICS = (
           "The output is the sum of all circuits x Ψ over paths (10), (11). A sum of circuits is an assembly."),
     Topic("temperature", ("eq8", "MC.marginal"), "Temperature", "theory/model", "Temperature",
           "At temperature 0 the gates are 1[z > 0] and the marginal is that of the ReLU network (7), (8)."),
+    Topic("thermal", ("eq7.layer", "eq9", *(f"gates.{name}" for name in (
+          "most_probable", "bound", "rise", "likelihood", "energy", "entropy", "free_energy", "order", "search",
+          "sampled"))), "Gates at a temperature", "theory/gates", "Gates at a temperature",
+          "A layer given the gates below is a Boltzmann law of energy -z·h, with U - T S = -T log Z (F1), and so are "
+          "pools that choose (F4). The bound at the ReLU gates is log µ(y,h|x), which other gates may exceed (F5)."),
     Topic("learning", ("EM", "MC.gradient", "split"), "Learning as expectation-maximisation", "theory/model",
           "Learning as expectation-maximisation",
           "For any law of the gates the bound is at most log µ(y|x), with equality for the posterior. Exact EM never "

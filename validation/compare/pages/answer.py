@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -30,7 +29,6 @@ from validation.report.markup import (
     verdicts,
 )
 from validation.report.source import Report
-from validation.report.theory import Topic, documentation, topics_of
 from validation.statistics.claim import failed
 
 NOTHING = "Nothing that was tested of the best prediction fails."
@@ -115,24 +113,3 @@ def _counts(groups: dict[str, list[Report]]) -> Markup:
         if any(count[verdict] for count in counts)
     ]
     return table(("", *groups), rows, "counts", "Numbers of verdicts")
-
-
-def theory_section(data: Report) -> Section | None:
-    """A note on every part of the theory that a claim rests on; claims link to it."""
-    topics = topics_of(claim["id"] for claim in data["claims"])
-    if not topics:
-        return None
-    return Section(
-        "Theory", [table(("part", "what it says", "claims"), map(_topic, topics.items()), "words theory", "Theory")]
-    )
-
-
-def _topic(entry: tuple[Topic, Sequence[str]]) -> list[Markup]:
-    topic, claims = entry
-    place, where = documentation(topic), f"docs/{topic.page}.md"
-    title = Markup('<span id="{}">{}</span>').format(topic.target, link(topic.title, place) if place else topic.title)
-    return [
-        title + Markup("<br><small>{}</small>").format(code(where)),
-        prose(topic.states),
-        Markup(", ").join(map(code, claims)),
-    ]

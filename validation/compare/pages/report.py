@@ -8,7 +8,7 @@ from pathlib import Path
 
 from validation.compare.captions.entries import ENTRY_CAPTIONS
 from validation.compare.captions.run import CAPTIONS, caption, facts
-from validation.compare.pages.answer import answer_section, failures_section, theory_section, verdicts_section
+from validation.compare.pages.answer import answer_section, failures_section, verdicts_section
 from validation.compare.pages.forecast import forecast_section
 from validation.compare.pages.spectrum import bulk_section, spectrum_table, tails_section
 from validation.compare.pages.structure import structure_section
@@ -29,6 +29,7 @@ from validation.report.markup import (
     titled,
     with_options,
 )
+from validation.report.notes import theory_section
 from validation.report.source import Report, Source, content
 from validation.report.theory import PAPER
 
@@ -51,7 +52,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         _run(data),
         figures_section([captioned(name, _words(name, data), picture) for name, picture in pictures.items()], data),
         verdicts_section(data),
-        theory_section(data),
+        theory_section(data["claims"]),
         _epochs(data),
         forecast_section(data),
         bulk_section(data),

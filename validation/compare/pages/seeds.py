@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from validation.compare.answer import answer
-from validation.compare.pages.answer import theory_section
 from validation.compare.pages.spectrum import rung_head
 from validation.predictions.rung import in_order, title_of
 from validation.report.markup import (
@@ -24,6 +23,7 @@ from validation.report.markup import (
     titled,
     verdicts,
 )
+from validation.report.notes import theory_section
 from validation.report.source import Report
 from validation.statistics.estimate import written
 
@@ -52,7 +52,7 @@ def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
         Section("", [_diverged(data), note(f"{answer(data)}.", "answer"), note(sentence(_summary(data)))]),
         figures_section(shown, data),
         Section("Verdicts", claims),
-        theory_section(data),
+        theory_section(data["claims"]),
         Section("Recorded epochs", [note(means), epochs], folded=True),
         _predictions(data),
         settings(data),

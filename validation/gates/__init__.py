@@ -1,0 +1,1 @@
+"""`python -m validation.gates`: the most probable gates, and their free energy, at temperatures through training."""
