@@ -73,6 +73,11 @@ PURPOSES = {
     "phase batches": "batches of a cell",
     "phase records": "everything measured in a cell",
     "phase forecast": "the fresh network by which R7 predicts a cell",
+    "novel data": "first and novel examples of `validation.novel`, for all widths",
+    "novel weights": "weights of a cell, by width",
+    "novel base": "batches of a training before the first novel examples, by width and twin",
+    "novel batches": "batches of a round, by width, kind and round",
+    "novel records": "Lanczos probes of a round, by width, kind, round and stage",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }
