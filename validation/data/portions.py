@@ -1,4 +1,4 @@
-"""`load_portions`: examples to learn first, and further ones to show later, of the same classes and of held-out ones."""
+"""`load_portions`: examples to learn first, and further ones to show later, of the same classes or of others."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def _without(split: Split, held_out: str | None, names: tuple[str, ...]) -> tupl
     kept = [tuple(i for i in side if i not in gone) for side in sides]
     if not gone or not all(kept):
         raise DataError(
-            f"held_out leaves {' and '.join(str(len(k)) for k in kept)} classes of the two labels and takes {len(gone)}, "
-            "expected at least one each; use data of more classes, or leave out the kind 'new'."
+            f"held_out leaves {' and '.join(str(len(k)) for k in kept)} classes of the two labels and takes "
+            f"{len(gone)}, expected at least one each; use data of more classes, or leave out the kind 'new'."
         )
     return Split(*kept), Split(*(tuple(i for i in side if i in gone) for side in sides))
 

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument("--network", default=d.network, metavar="TEXT",
-                   help="mlp:, vgg12: or seq: as in validation.compare, {} for the width (default mlp:{}x{}x{})")  # fmt: skip
+                   help="mlp:, vgg12: or seq: as in validation.compare, {} for the width (mlp:{}x{}x{})")  # fmt: skip
     p.add_argument("--widths", type=_numbers, metavar="N,...", help="what {} stands for (16,32,64,128)")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (6)")
     p.add_argument("--data", default=d.data, help="digits (default), cifar10, auto, an image FOLDER or a ZIP of one")

@@ -145,7 +145,7 @@ def _class(cells: Cells) -> Claim:
 
     found = by_seed(cells, value)
     return Claim(
-        "novel.class", "abstract, sec. II E 2", "examples of a new class perturb more than further ones of known classes",
+        "novel.class", "abstract, sec. II E 2", "examples of a new class perturb more than those of known classes",
         f"jump of the risk {_factor(found)} times as high" if found else None,
         "ratio > 1", _decided(found, at_least, 0.0),
     )  # fmt: skip
@@ -288,7 +288,8 @@ def _size(cells: Cells, most: int) -> Claim:
             known = [(math.log2(n), v) for n, v in found if v is not None]
             if len({n for n, _ in known}) < 2:
                 return None
-            return float(np.polyfit(*np.array(known).T, 1)[0])
+            sizes, logs = np.array(known).T
+            return float(np.polyfit(sizes, logs, 1)[0])
 
         return value
 

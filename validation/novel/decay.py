@@ -21,8 +21,9 @@ def decay(updates: Sequence[int], values: Sequence[float]) -> Record | None:
 
     ``tau`` and ``tau_standard_error``: least squares of v(t)/v(0) = exp(-t/τ) over all points up to the first that is
     exactly 0, that one included; the error is of the fit's residuals. Null where v never falls to a tenth, the points
-    are too few, or the error is more than half of τ: no such law is seen. ``half`` and ``tenth``: the first passage of these shares of v(0), on straight lines between
-    points. ``zero``: the first point at which v is exactly 0. ``r2``: the share of the variance that the law explains.
+    are too few, or the error is more than half of τ: no such law is seen. ``r2``: the share of the variance that the
+    law explains. ``half`` and ``tenth``: the first passage of these shares of v(0), on straight lines between points.
+    ``zero``: the first point at which v is exactly 0.
 
     >>> t = list(range(0, 200, 5))
     >>> found = decay(t, [3.0 * 0.5 ** (s / 20) for s in t])

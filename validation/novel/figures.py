@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from validation.report.drawing import INK, Array, Draw, figure, house_style, plain_log_ticks, plot_with_zeros
+from validation.report.drawing import Array, Draw, figure, house_style, plain_log_ticks, plot_with_zeros
 from validation.report.source import Report
 
-from .cell import CONTROL
+from .cell import CONTROL, Record
 from .page import shown_cell
 from .summary import (
     Number,
@@ -64,19 +65,19 @@ def novel(report: Report) -> Figure:
     return fig
 
 
-def offsets(rounds: Sequence[Report]) -> list[int]:
+def offsets(rounds: Sequence[Record]) -> list[int]:
     """Updates before every round, of all rounds before."""
     lengths = [r["points"][-1]["updates"] if r["points"] else 0 for r in rounds]
     return [int(n) for n in np.cumsum([0, *lengths])[:-1]]
 
 
-def _way(rounds: Sequence[Report], key: str) -> tuple[Array, Array]:
+def _way(rounds: Sequence[Record], key: str) -> tuple[Array, Array]:
     """A number at every look of all rounds, one after the other."""
     t = [at + p["updates"] for at, r in zip(offsets(rounds), rounds, strict=True) for p in r["points"]]
     return np.array(t, dtype=float), np.array([p[key] for r in rounds for p in r["points"]], dtype=float)
 
 
-def _spectrum(ax: Axes, rounds: Sequence[Report], colour: str) -> None:
+def _spectrum(ax: Axes, rounds: Sequence[Record], colour: str) -> None:
     for key, style in (("minimum", "-"), ("maximum", "-"), ("rms", "--")):
         t = [at + m["updates"] for at, r in zip(offsets(rounds), rounds, strict=True) for m in r["moments"]]
         found = [m[key] for r in rounds for m in r["moments"]]
@@ -86,7 +87,7 @@ def _spectrum(ax: Axes, rounds: Sequence[Report], colour: str) -> None:
                     marker="o", ms=2)  # fmt: skip
 
 
-def _shares(ax: Axes, rounds: Sequence[Report], colour: str) -> None:
+def _shares(ax: Axes, rounds: Sequence[Record], colour: str) -> None:
     for at, shown in zip(offsets(rounds), rounds, strict=True):
         ends = [moment(shown, stage) for stage in ("before", "end")]
         for part, filled in (("novel", True), ("old", False)):
@@ -124,7 +125,7 @@ def rounds(report: Report) -> Figure:
         lost.set_ylabel("share not absorbed")
         for ax in (jumps, times):
             ax.set_yscale("log")
-            plain_log_ticks(ax, fine=1)
+            plain_log_ticks(ax, fine=2)
         lost.set_ylim(-0.05, 1.05)
     for ax in axes[-3:]:
         ax.set_xlabel("round")
@@ -153,7 +154,7 @@ def _not_absorbed(row: Report) -> tuple[float, float]:
 
 
 def _series(
-    ax: Axes, found: Sequence[Report], value: Callable[[Report], tuple[float, float]], colour: Any, label: str = ""
+    ax: Axes, found: Sequence[Record], value: Callable[[Report], tuple[float, float]], colour: Any, label: str = ""
 ) -> None:
     numbered = [r for r in found if r["round"] != "twin"]
     last = max((r["round"] for r in numbered), default=0)
@@ -175,9 +176,9 @@ def size(report: Report) -> Figure:
         raise ValueError(
             "expected networks of at least two widths that came to risk 0: there is no size to draw against"
         )
-    fig, axes = figure(2.7, 1, 4)
+    fig, axes = figure(3.0, 1, 4)
     panels: Sequence[tuple[str, Number]] = (
-        ("decay time τ of the risk, updates", fitted("risk")),
+        ("τ of the risk, updates", fitted("risk")),
         ("updates to risk 0", absorbed_after(report["options"]["updates"])),
         ("jump of ‖∇R‖²", jump("order_parameter")),
         ("rms of H at the jump", in_stage("jump", "rms")),
@@ -187,7 +188,7 @@ def size(report: Report) -> Figure:
             at, values, errors = [], [], []
             for width in widths_of(cells):
                 of_width = [c for c in cells if c["width"] == width]
-                mean = by_seed(of_width, lambda seen, kind=kind, number=number: _mean(seen, kind, number))
+                mean = by_seed(of_width, partial(_mean, kind=kind, number=number))
                 if mean is not None:
                     at.append(of_width[0]["weights"])
                     values.append(mean["value"])
@@ -195,12 +196,15 @@ def size(report: Report) -> Figure:
             ax.errorbar(at, values, errors, color=COLOURS[kind], marker="o", ms=4, capsize=2, label=NAMES[kind])
         ax.set(xscale="log", yscale="log", title=title, xlabel="weights")
         plain_log_ticks(ax, fine=2)
+        weights = sorted({c["weights"] for c in cells})
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xticks(weights, [f"{n:,}" for n in weights], rotation=45, ha="right")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=2)
     return fig
 
 
-def _mean(cells: Sequence[Report], kind: str, number: Number) -> float | None:
+def _mean(cells: Sequence[Record], kind: str, number: Number) -> float | None:
     """Over the rounds of a kind with errors."""
     found = [v for s in rounds_of(cells, kind) if excited(s) and (v := number(s)) is not None]
     return float(np.mean(found)) if found else None

@@ -118,7 +118,7 @@ def summary(data: Report) -> str:
     old = "old examples stay in the batch" if options["batch"] == "old+novel" else "old examples leave the batch"
     return (
         f"{data['dataset']}. Networks {options['network']}, hinge loss, batches of {options['batch_size']}, rate "
-        f"{options['learning_rate']:g}, momentum {options['momentum']:g} and no velocity at the start of a round; {old}. "
+        f"{options['learning_rate']:g}, momentum {options['momentum']:g}, velocity 0 as a round begins; {old}. "
         f"{data['rested']} of {len(cells)} networks came to risk 0 in their first training. {ended.count('zero')} of "
         f"{len(ended)} rounds of novel examples ended at risk 0 within {options['updates']:,} updates. "
         f"{len(cells)} networks took {took['cells_cpu']:.0f} s of processor time. Backend {data['backend']['name']} "
