@@ -31,6 +31,7 @@ PROGRAMS = {
     "exact": "exact.job._compute",
     "bounds": "bounds.job._compute",
     "ladder": "ladder.job._compute",
+    "novel": "novel.job._cells",
 }
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,

@@ -147,13 +147,14 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     from validation.bounds.job import BoundsReport
     from validation.exact.job import ExactReport
     from validation.ladder.job import LadderReport
+    from validation.novel.job import NovelReport
     from validation.phase.job import PhaseReport
 
     checks = [{"id": f"M{k}", "exact": True, "verdict": "holds"} for k in range(900)]
     checks += [{"id": "S2", "exact": True, "verdict": "not supported"}]
     data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks, "cells": [{}] * 10_000}
     (tmp_path / "figures").mkdir()
-    for kind in (BoundsReport, ExactReport, LadderReport, PhaseReport):
+    for kind in (BoundsReport, ExactReport, LadderReport, NovelReport, PhaseReport):
         report = kind(data, tmp_path)
         lines = [line.strip() for line in repr(report).splitlines()]
         assert lines == [
@@ -165,7 +166,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
         assert f'alt="{kind.PICTURE[1]}" src="data:image/png;base64,iVBORw=="' in report._repr_html_()
 
 
-@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "phase"])
+@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "novel", "phase"])
 def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> None:
     job = importlib.import_module(f"validation.{command}.job")
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")

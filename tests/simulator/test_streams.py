@@ -35,6 +35,7 @@ from validation.exact.job import run_exact
 from validation.ladder.job import ladder
 from validation.measurements.entries.record import entry_statistics
 from validation.measurements.moments import hessian_moments
+from validation.novel.cell import measure_cell as measure_novel
 from validation.phase.cell import measure_cell
 
 NETWORK = mlp([6, 5, 4, 1])
@@ -177,6 +178,9 @@ COMMANDS: dict[str, Callable[[str], object]] = {
         data="digits", widths=(6,), depths=(3,), examples=20, networks=2, train=(0, 5), draws=2, out=out
     ),
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
+    "novel": lambda out: [
+        measure_novel({"examples": 30, "novel": 8, "rounds": 2, "updates": 60}, width, 0) for width in (4, 5)
+    ],
 }  # fmt: skip
 AGAIN = {
     "batches": "full-batch training, and the batches of the training that is predicted",
@@ -200,6 +204,7 @@ AGAIN = {
     "forecast examples": "the same test examples at every reading of the kernels",
     "forecast probes": "both rungs on the same probes",
     "phase batches": "the batches that are predicted are those that are visited",
+    "novel data": "networks of every width see the same examples",
 }
 """Streams that a run makes more than once on purpose."""
 
