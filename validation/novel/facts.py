@@ -18,10 +18,15 @@ def exact_facts(cells: Cells, rested: Cells, dtype: str) -> list[Claim]:
     return [_direct(cells, dtype), _still(rested), _both_zero(cells)]
 
 
+def _all_rounds(cells: Cells) -> list[Record]:
+    """From rest or not."""
+    return [shown for cell in cells for rounds in cell["kinds"].values() for shown in rounds]
+
+
 def _direct(cells: Cells, dtype: str) -> Claim:
     """What is put together from old and novel examples is what their union gives."""
     worst = 0.0
-    for shown in rounds_of(cells, *(k for c in cells for k in c["kinds"])):
+    for shown in _all_rounds(cells):
         for key, direct in shown["direct"].items():
             if shown["points"]:
                 worst = max(worst, abs(shown["points"][0][key] - direct) / (abs(direct) or 1.0))
@@ -48,7 +53,7 @@ def _still(cells: Cells) -> Claim:
 
 def _both_zero(cells: Cells) -> Claim:
     """The hinge has no slope where it is 0."""
-    points = [p for s in rounds_of(cells) for p in s["points"] if p["risk"] == 0.0]
+    points = [p for s in _all_rounds(cells) for p in s["points"] if p["risk"] == 0.0]
     worst = max((max(p["order_parameter"], p["active"]) for p in points), default=0.0)
     return Claim(
         "novel.zero", "fig. 4b", "the order parameter is 0 when the risk is",

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from validation.report.drawing import Array, Draw, figure, house_style, plain_log_ticks, plot_with_zeros
+from validation.report.drawing import Array, Draw, decades, figure, house_style, plain_log_ticks, plot_with_zeros
 from validation.report.source import Report
 
 from .cell import CONTROL, Record
@@ -48,13 +48,15 @@ def novel(report: Report) -> Figure:
         lines = []
         for kind, rounds in cell["kinds"].items():
             t, v = _way(rounds, key)
-            lines.append((t, v, {"color": COLOURS[kind], "label": NAMES[kind], "lw": 1.0}))
+            still = {"lw": 5.0, "alpha": 0.4} if kind == CONTROL else {"lw": 1.0}  # beneath the words in the strip
+            lines.append((t, v, {"color": COLOURS[kind], "label": NAMES[kind], **still}))
         plot_with_zeros(ax, lines)
         ax.set_ylabel(label)
     for kind, rounds in cell["kinds"].items():
         _spectrum(axes[2], rounds, COLOURS[kind])
         _shares(axes[3], rounds, COLOURS[kind])
-    axes[2].set_ylabel("λ_min, λ_max, rms (dashed)".replace("λ_min", "$λ_{min}$").replace("λ_max", "$λ_{max}$"))
+    axes[2].set_ylabel("$λ_{min}$, $λ_{max}$, rms (dashed)")
+    _symmetric_log(axes[2], cell)
     axes[3].set_ylabel("aligned share of circuits")
     for ax in axes:
         _starts(ax, cell)
@@ -85,6 +87,19 @@ def _spectrum(ax: Axes, rounds: Sequence[Record], colour: str) -> None:
         errors = np.array([f["standard_error"] or 0.0 for f in found], dtype=float)
         ax.errorbar(np.array(t, dtype=float), values, errors, color=colour, ls=style, lw=1.0, capsize=1.5,
                     marker="o", ms=2)  # fmt: skip
+
+
+def _symmetric_log(ax: Axes, cell: Report) -> None:
+    """Logarithmic on either side beyond the smallest rms, linear between."""
+    found = [m for rounds in cell["kinds"].values() for r in rounds for m in r["moments"] if m["rms"]["value"] > 0]
+    if found:
+        least = min(m["rms"]["value"] for m in found)
+        reach = 2.0 * max(abs(m[key]["value"]) for m in found for key in ("minimum", "maximum"))
+        ax.set_yscale("symlog", linthresh=least)
+        ax.set_ylim(-reach, reach)
+        ticks = decades(least, reach)
+        ax.set_yticks([*(-t for t in reversed(ticks)), 0.0, *ticks])
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _shares(ax: Axes, rounds: Sequence[Record], colour: str) -> None:

@@ -118,7 +118,7 @@ def _report(options: NovelOptions, cells: list[Record], source: str, dtype: str)
         "environment": environment() | {"dask": package_version("distributed")},
         "rested": len(rested(cells)),
         "table": table(cells, options.updates),
-        "checks": [claim.record() for claim in judge(cells, options.updates, backend.dtype)],
+        "checks": [claim.record() for claim in judge(cells, options.updates, options.batch_size, backend.dtype)],
         "cells": cells,
     }
 

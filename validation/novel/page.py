@@ -100,12 +100,12 @@ def render_novel(data: Report, figures: Mapping[str, bytes]) -> str:
 
 _VERDICTS = (
     "An exact fact that fails is a bug. All other claims are decided by two standard errors over seeds, and are not "
-    "resolved with fewer than three seeds. They are about networks whose first training ended at a risk of exactly 0."
+    "resolved with fewer than three seeds. They are about rounds before which the risk was exactly 0."
 )
 _NOTE = (
-    "Means over networks that were at risk 0 before, with standard errors over seeds. With errors: rounds in which a "
-    "novel example has a nonzero error. Risk 0, flat, above, diverged: how rounds ended; flat is a risk above 0 with "
-    "∇R = 0. Novel with error: the share of the novel examples. τ: fitted decay time in updates, of the rounds where "
+    "Means over networks that were at risk 0 before the round, with standard errors over seeds. With errors: rounds in "
+    "which a novel example has a nonzero error. Risk 0, flat, above, diverged: how rounds ended; flat is a risk above "
+    "0 with ∇R = 0. Novel with error: the share of the novel examples. τ: fitted decay time in updates, of the rounds where "
     "one is seen. Updates to 0: a round that was not absorbed counts with the largest number of updates. Aligned: "
     "share of the circuits of the novel examples. The row 'twin' is of networks that were never perturbed before."
 )

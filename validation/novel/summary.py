@@ -43,10 +43,8 @@ def jump(key: str) -> Number:
 
 
 def novel_active(shown: Record) -> float | None:
-    """The share of the novel examples with a nonzero error at first sight; None where old ones were active before."""
-    if not shown["points"] or shown["points"][0]["old"] != 0.0:
-        return None
-    return float(shown["points"][0]["active"] / shown["examples"]["novel"])
+    """The share of the novel examples with a nonzero error at first sight; the old ones were at rest before."""
+    return float(shown["points"][0]["active"] / shown["examples"]["novel"]) if shown["points"] else None
 
 
 def excited(shown: Record) -> bool:
@@ -74,6 +72,16 @@ def absorbed_after(most: int) -> Number:
         return float(most if zero is None else zero)
 
     return updates
+
+
+def in_passes(number: Number, batch_size: int) -> Number:
+    """A number of updates as passes over the batch's examples: visits of each of them."""
+
+    def passes(shown: Record) -> float | None:
+        found, m = number(shown), shown["examples"]["batch"]
+        return None if found is None else found * min(batch_size, m) / m
+
+    return passes
 
 
 def in_stage(stage: str, key: str) -> Number:
@@ -108,16 +116,17 @@ def geometric(values: Iterable[float | None]) -> float | None:
 
 
 def table(cells: Sequence[Record], most: int) -> list[Record]:
-    """One row for every width, kind and round: means over the networks that were at risk 0 before."""
+    """One row for every width, kind and round: means over the networks that were at rest before it."""
     rows = []
     for width in widths_of(cells):
         of_width = rested([c for c in cells if c["width"] == width])
         for kind in kinds_of(cells):
-            rounds = max((len(c["kinds"][kind]) for c in of_width), default=0)
-            for k in range(rounds):
-                shown = [c["kinds"][kind][k] for c in of_width if k < len(c["kinds"][kind])]
-                rows.append({"width": width, "kind": kind, "round": k + 1, **_row(shown, most)})
-            twins = [c["twins"][kind] for c in of_width if "points" in c["twins"].get(kind, {})]
+            seen = rounds_of(of_width, kind)
+            for k in sorted({s["round"] for s in seen}):
+                rows.append(
+                    {"width": width, "kind": kind, "round": k, **_row([s for s in seen if s["round"] == k], most)}
+                )
+            twins = [t for c in of_width if (t := twin_of(c, kind)) is not None]
             if twins:
                 rows.append({"width": width, "kind": kind, "round": "twin", **_row(twins, most)})
     return rows
@@ -147,8 +156,26 @@ def _row(shown: Sequence[Record], most: int) -> Record:
 
 
 def rounds_of(cells: Sequence[Record], *kinds: str) -> list[Record]:
-    """All rounds of some kinds, by default all but the control's."""
-    return [s for c in cells for k in (kinds or [k for k in c["kinds"] if k != CONTROL]) for s in c["kinds"].get(k, [])]
+    """The rounds from rest of some kinds, by default of all but the control."""
+    return [s for c in cells for k in (kinds or [k for k in c["kinds"] if k != CONTROL]) for s in from_rest(c, k)]
+
+
+def from_rest(cell: Record, kind: str) -> list[Record]:
+    """The rounds of a kind before which the risk was exactly 0 on what the network was trained on.
+
+    After a round that does not come back to 0 the next one does not begin at rest: its jump is not that of the novel
+    examples alone, and what is lost would count again and again.
+    """
+    rounds = cell["kinds"].get(kind, [])
+    first = cell["first"]["outcome"]
+    ended = [first, *([first] * len(rounds) if kind == CONTROL else [s["outcome"] for s in rounds])]
+    return [s for s, before in zip(rounds, ended, strict=False) if before == "zero"]
+
+
+def twin_of(cell: Record, kind: str) -> Record | None:
+    """The twin's round, where the twin was at rest before it."""
+    twin: Record = cell["twins"].get(kind, {})
+    return twin if "points" in twin and twin["first"]["outcome"] == "zero" else None
 
 
 def by_seed(cells: Sequence[Record], value: Callable[[list[Record]], float | None]) -> Record | None:

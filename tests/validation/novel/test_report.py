@@ -24,7 +24,7 @@ from validation.novel.figures import FIGURES, offsets
 from validation.novel.job import NovelReport, novel
 from validation.novel.options import NovelOptions
 from validation.novel.page import render_novel, rows, text_table
-from validation.novel.summary import absorbed_after, by_seed, rested, table
+from validation.novel.summary import absorbed_after, by_seed, from_rest, in_passes, rested, table, twin_of
 from validation.statistics.claim import Claim
 
 MOST = 1000
@@ -106,7 +106,7 @@ def grid(**options: Any) -> list[Record]:
 
 
 def verdicts(cells: list[Record]) -> dict[str, str]:
-    return {c.id: c.verdict for c in judge(cells, MOST, "float64")}
+    return {c.id: c.verdict for c in judge(cells, MOST, 64, "float64")}
 
 
 # Verdicts
@@ -172,7 +172,7 @@ def test_facts_that_fail_are_bugs() -> None:
     cells[0]["kinds"]["again"][0]["points"][1]["risk"] = 1e-30
     cells[1]["kinds"]["same"][0]["direct"]["risk"] *= 1 + 1e-6
     cells[2]["kinds"]["new"][0]["points"][-1]["order_parameter"] = 1e-30
-    lost = [c for c in judge(cells, MOST, "float64") if c.exact and c.verdict != "holds"]
+    lost = [c for c in judge(cells, MOST, 64, "float64") if c.exact and c.verdict != "holds"]
     assert {c.id for c in lost} == {"novel.again", "novel.direct", "novel.zero"}
     moved = grid()
     moved[0]["kinds"]["again"][0]["moments"][1]["aligned"]["old"]["value"] = 0.02
@@ -195,10 +195,33 @@ def test_networks_that_never_came_to_rest_are_in_no_mean() -> None:
     assert table(cells, MOST) == []
 
 
+def test_a_round_counts_only_where_the_network_was_at_rest_before() -> None:
+    """What one round loses is not lost again in the next; a twin that did not learn is no twin."""
+    cell = made(8.0, 0)
+    cell["kinds"]["same"] = [shown(1, 0.1, 50), shown(2, 0.1, None), shown(3, 0.1, 60), shown(4, 0.1, 70)]
+    assert [s["round"] for s in from_rest(cell, "same")] == [1, 2, 4]
+    assert [s["round"] for s in from_rest(cell, "again")] == [1, 2]
+    assert from_rest(made(8.0, 0, outcome="above"), "again") == []
+    twin = twin_of(cell, "same")
+    assert twin is not None
+    cell["twins"]["same"] = twin | {"first": twin["first"] | {"outcome": "above"}}
+    assert twin_of(cell, "same") is None
+    assert twin_of(cell, "again") is None
+    assert [(r["round"], r["networks"]) for r in table([cell], MOST) if r["kind"] == "same"] == [(1, 1), (2, 1), (4, 1)]
+
+
+def test_passes_are_visits_of_every_example() -> None:
+    """100 updates of 20 of 50 examples visit each 40 times; a batch is never larger than the examples."""
+    passes = in_passes(absorbed_after(MOST), 20)
+    assert passes(shown(1, 0.1, 100)) == 40.0
+    assert in_passes(absorbed_after(MOST), 64)(shown(1, 0.1, 100)) == 100.0
+    assert passes(still(1)) is None
+
+
 def test_a_factor_has_the_error_of_its_logarithm() -> None:
     """Ratios 1.2, 1.0, 1.1, 0.9 of the last round to the twin's: a geometric mean with its error."""
     cells = [made(8.0, s, last=round(100 * r)) for s, r in enumerate((1.2, 1.0, 1.1, 0.9))]
-    (claim,) = (c for c in judge(cells, MOST, "float64") if c.id == "novel.wear")
+    (claim,) = (c for c in judge(cells, MOST, 64, "float64") if c.id == "novel.wear")
     logs = np.log([1.2, 1.0, 1.1, 0.9])
     value, error = np.exp(logs.mean()), np.exp(logs.mean()) * logs.std(ddof=1) / 2
     assert claim.measured is not None
@@ -231,7 +254,7 @@ def report_of(cells: list[Record]) -> Record:
         "schema": 1, "kind": "novel", "version": "0", "dataset": "digits", "environment": {},
         "backend": {"name": "numpy", "dtype": "float64"}, "rested": len(rested(cells)),
         "options": NovelOptions().completed().record() | {"updates": MOST},
-        "table": table(cells, MOST), "checks": [c.record() for c in judge(cells, MOST, "float64")], "cells": cells,
+        "table": table(cells, MOST), "checks": [c.record() for c in judge(cells, MOST, 64, "float64")], "cells": cells,
         "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
 
