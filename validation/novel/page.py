@@ -106,7 +106,7 @@ _NOTE = (
     "Means over networks that were at risk 0 before the round, with standard errors over seeds. With errors: rounds in "
     "which a novel example has a nonzero error. Risk 0, flat, above, diverged: how rounds ended; flat is a risk above "
     "0 with ∇R = 0. Novel with error: the share of the novel examples. τ: fitted decay time in updates, of the rounds "
-    "where one is seen. Updates to 0: a round that was not absorbed counts with the largest number of updates. Aligned: "
+    "where one is seen. Updates to 0: a round that was not absorbed counts with the most updates allowed. Aligned: "
     "share of the circuits of the novel examples. The row 'twin' is of networks that were never perturbed before."
 )
 
