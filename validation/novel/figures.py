@@ -34,7 +34,12 @@ from .summary import (
 
 COLOURS = {"same": "#0072B2", "new": "#D55E00", CONTROL: "#8a8a8a"}
 NAMES = {"same": "known classes", "new": "a new class", CONTROL: "the same again"}
-RMS = "#009E73"
+LINES = {
+    "risk": "risk R",
+    "order_parameter": "order parameter ‖∇R‖²",
+    "active": "active examples",
+    "old": "risk of the old examples",
+}
 
 
 @house_style
@@ -43,28 +48,29 @@ def novel(report: Report) -> Figure:
     cell = shown_cell(report)
     if cell is None:
         raise ValueError("expected a report with at least one cell, got none: nothing to draw")
-    fig, axes = figure(5.4, 2, 2)
-    for key, ax, label in (("risk", axes[0], "risk R"), ("order_parameter", axes[1], "order parameter ‖∇R‖²")):
-        lines = []
-        for kind, rounds in cell["kinds"].items():
-            t, v = _way(rounds, key)
-            still = {"lw": 5.0, "alpha": 0.4} if kind == CONTROL else {"lw": 1.0}  # beneath the words in the strip
-            lines.append((t, v, {"color": COLOURS[kind], "label": NAMES[kind], **still}))
-        plot_with_zeros(ax, lines)
+    fig, axes = figure(5.0, 2, 3)
+    for ax, (key, label) in zip(axes, LINES.items(), strict=False):
+        plot_with_zeros(ax, [(*_way(rounds, key), _style(kind)) for kind, rounds in cell["kinds"].items()])
         ax.set_ylabel(label)
     for kind, rounds in cell["kinds"].items():
-        _spectrum(axes[2], rounds, COLOURS[kind])
-        _shares(axes[3], rounds, COLOURS[kind])
-    axes[2].set_ylabel("$λ_{min}$, $λ_{max}$, rms (dashed)")
-    _symmetric_log(axes[2], cell)
-    axes[3].set_ylabel("aligned share of circuits")
+        _spectrum(axes[4], rounds, COLOURS[kind])
+        _shares(axes[5], rounds, COLOURS[kind])
+    axes[4].set_ylabel("$λ_{min}$, $λ_{max}$, rms (dashed)")
+    _symmetric_log(axes[4], cell)
+    axes[5].set_ylabel("aligned share of circuits")
     for ax in axes:
         _starts(ax, cell)
-    for ax in axes[2:]:
+    for ax in axes[3:]:
         ax.set_xlabel("updates since the first showing")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3)
     return fig
+
+
+def _style(kind: str) -> dict[str, Any]:
+    """The control lies beneath the words of the strip."""
+    still = {"lw": 5.0, "alpha": 0.4} if kind == CONTROL else {"lw": 1.0}
+    return {"color": COLOURS[kind], "label": NAMES[kind], **still}
 
 
 def offsets(rounds: Sequence[Record]) -> list[int]:

@@ -25,11 +25,11 @@ from .summary import OUTCOMES
 CAPTIONS = {
     "novel": (
         "One network, round after round: width {width:g}, seed {seed}. Updates are counted from the first showing; "
-        "vertical lines are showings of {novel} novel examples. Risk and order parameter ‖∇R‖² are those of the "
-        "examples in the batch ({batch}). Extreme eigenvalues λ_min and λ_max and rms of their Hessian, where it was "
-        "measured: before and after the showing, and at a half and a tenth of the jump's risk. Aligned share of "
-        "circuits: of the examples that are novel in a round (filled) and of the older ones (hollow), before the "
-        "showing and at the end of the round."
+        "vertical lines are showings of {novel} novel examples. Risk, order parameter ‖∇R‖² and active examples are "
+        "those of the batch ({batch}); below on the left the risk of the older examples alone. Extreme eigenvalues "
+        "λ_min and λ_max and rms of the batch's Hessian, where it was measured: before and after the showing, and at a "
+        "half and a tenth of the jump's risk. Aligned share of circuits: of the examples that are novel in a round "
+        "(filled) and of the older ones (hollow), before the showing and at the end of the round."
     ),
     "novel_rounds": (
         "Against the number of earlier perturbations. Means over networks with standard errors. Jump of the order "
