@@ -87,6 +87,11 @@ PURPOSES = {
     "capacity batches": "batches, in the same way",
     "capacity forecast": "the fresh network of a prediction, by depth and width",
     "capacity rung": "the weights of its rung, in the same way and by number of active examples",
+    "novel data": "first and novel examples of `validation.novel`, for all widths",
+    "novel weights": "weights of a cell, by width",
+    "novel base": "batches of a training before the first novel examples, by width and twin",
+    "novel batches": "batches of a round, by width, kind and round",
+    "novel records": "Lanczos probes of a round, by width, kind, round and stage",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

@@ -33,6 +33,7 @@ PROGRAMS = {
     "ladder": "ladder.job._compute",
     "capacity": "capacity.job._cells",
     "gates": "gates.job._cells",
+    "novel": "novel.job._cells",
 }
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,

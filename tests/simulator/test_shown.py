@@ -150,6 +150,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     from validation.capacity.job import CapacityReport
     from validation.exact.job import ExactReport
     from validation.ladder.job import LadderReport
+    from validation.novel.job import NovelReport
     from validation.phase.job import PhaseReport
 
     checks = [{"id": f"M{k}", "exact": True, "verdict": "holds"} for k in range(900)]
@@ -157,7 +158,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     data = {"kind": "made up", "backend": {"name": "numpy"}, "seed": 3, "checks": checks}
     data["cells"] = [{"records": [{"exact": {"S2": {"value": 1.0, "tolerance": 0.0}}}]}] * 10_000
     (tmp_path / "figures").mkdir()
-    for kind in (BoundsReport, CapacityReport, ExactReport, LadderReport, PhaseReport):
+    for kind in (BoundsReport, CapacityReport, ExactReport, LadderReport, NovelReport, PhaseReport):
         report = kind(data, tmp_path)
         lines = [line.strip() for line in repr(report).splitlines()]
         assert lines == [

@@ -38,6 +38,7 @@ from validation.ladder.job import ladder
 from validation.maxent.job import maxent
 from validation.measurements.entries.record import entry_statistics
 from validation.measurements.moments import hessian_moments
+from validation.novel.cell import measure_cell as measure_novel
 from validation.phase.cell import measure_cell
 from validation.scales.cell import measure_cell as measure_scales
 
@@ -196,6 +197,9 @@ COMMANDS: dict[str, Callable[[str], object]] = {
         record=(0, 2), temperatures=(0.3, 1.0), out=out,
     ),
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
+    "novel": lambda out: [
+        measure_novel({"examples": 30, "novel": 8, "rounds": 2, "updates": 60}, width, 0) for width in (4, 5)
+    ],
 }  # fmt: skip
 AGAIN = {
     "batches": "full-batch training, and the batches of the training that is predicted",
@@ -221,6 +225,7 @@ AGAIN = {
     "capacity data": "every search of a seed has the same order of examples",
     "capacity labels": "and the same random labels",
     "phase batches": "the batches that are predicted are those that are visited",
+    "novel data": "networks of every width see the same examples",
 }
 """Streams that a run makes more than once on purpose."""
 

@@ -6,8 +6,12 @@ draws the rows, `images` decodes only those, `preprocessing` turns levels into i
 
 from validation.data.arrays import Arrays, given_arrays
 from validation.data.dataset import Dataset, load_dataset
+from validation.data.portions import KINDS, Examples, Portions, load_portions
 from validation.data.preprocessing import check_finite
 from validation.data.sources import data_name
 from validation.errors import DataError
 
-__all__ = ["Arrays", "DataError", "Dataset", "check_finite", "data_name", "given_arrays", "load_dataset"]
+__all__ = [
+    "KINDS", "Arrays", "DataError", "Dataset", "Examples", "Portions", "check_finite", "data_name", "given_arrays",
+    "load_dataset", "load_portions",
+]  # fmt: skip

@@ -63,14 +63,19 @@ def _parse_side(side: str, text: str, names: Sequence[str]) -> tuple[int, ...]:
     words = [word.strip() for word in side.split(",")]
     if not all(words):
         raise DataError(
-            f"classes is {text!r} with an empty entry, expected at least one class on each side of the "
-            "colon; add it or remove the comma."
+            f"classes is {text!r} with an empty entry, expected one class between commas and on "
+            "each side of a colon; add it or remove the comma."
         )
     indices = [_class_index(word, text, names) for word in words]
     for index in indices:
         if indices.count(index) > 1:
             raise DataError(f"classes is {text!r} with {names[index]!r} twice on one side, expected once; remove one.")
     return tuple(sorted(indices))
+
+
+def parse_classes(text: str, names: Sequence[str]) -> tuple[int, ...]:
+    """Indices of comma-separated names or indices of classes, in increasing order; `DataError` as `parse_split`."""
+    return _parse_side(text, text, names)
 
 
 def _class_index(word: str, text: str, names: Sequence[str]) -> int:

@@ -47,7 +47,7 @@ def describe_spectrum(
         "rms": rms,
         "minimum": float(kept.min()),
         "maximum": float(kept.max()),
-        "rms_standard_error": _rms_error(spectrum, rms),
+        "rms_standard_error": rms_error(spectrum, rms),
         "symmetry": _symmetry(spectrum, eta * rms, rng),
         "tail_energies": [],
         "energies": [],
@@ -82,7 +82,7 @@ def _symmetry(spectrum: SpectralDensity, eta: float, rng: np.random.Generator) -
     return {name: finite_or_none(float(value)) for name, value in found.items()} | {"patterns": found["patterns"]}
 
 
-def _rms_error(spectrum: SpectralDensity, rms: float) -> float | None:
+def rms_error(spectrum: SpectralDensity, rms: float) -> float | None:
     """d rms = d(rms²)/(2 rms), from squares in units of rms²: those of tiny eigenvalues would vanish."""
     if rms == 0.0:
         return 0.0
