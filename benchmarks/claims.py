@@ -44,6 +44,8 @@ PARTS = {
     "Signals and circuits: theorems and moments": ("M", "S"),
     "Bounds (20) and (21)": "eq",
     "Exact facts of the Hessian": "E",
+    "Stationary points that were looked for": "stationary.",
+    "Edge of chaos": "chaos.",
 }
 
 

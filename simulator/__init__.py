@@ -54,6 +54,7 @@ from simulator.maxent.law import MaxEntropyLaw, solve_maxent
 from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
+from simulator.passes.correlations import Stretch, input_stretch, signal_correlations
 from simulator.passes.risk import (
     Evaluation,
     evaluate,
@@ -66,6 +67,8 @@ from simulator.passes.risk import (
     signal_powers,
 )
 from simulator.passes.tangent_kernel import tangent_kernel
+from simulator.stationary.kinks import KinkDistances, NearbyGradients, kink_distances, nearby_gradients
+from simulator.stationary.search import StationarySearch, find_stationary
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
 from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
@@ -94,16 +97,20 @@ __all__ = [
     "HessianEntries",
     "HessianOperator",
     "InfeasibleError",
+    "KinkDistances",
     "Lanczos",
     "LivePaths",
     "MarginalEstimate",
     "MaxEntropyLaw",
     "MaxPool",
+    "NearbyGradients",
     "Network",
     "OrderParameterPairs",
     "SampledCircuits",
     "SignEnsemble",
     "SpectralDensity",
+    "StationarySearch",
+    "Stretch",
     "TrainingDivergedError",
     "TrainingResult",
     "circuit_moments",
@@ -119,6 +126,7 @@ __all__ = [
     "exact_posterior",
     "expand_multipliers",
     "expectation_maximization",
+    "find_stationary",
     "fisher_spectrum",
     "fit_hierarchy",
     "free_energy",
@@ -131,10 +139,13 @@ __all__ = [
     "hessian_assemblies",
     "hessian_entries",
     "hierarchical_logits",
+    "input_stretch",
     "kernel_spectrum",
+    "kink_distances",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",
+    "nearby_gradients",
     "network_from_text",
     "order_parameter",
     "order_parameter_pairs",
@@ -150,6 +161,7 @@ __all__ = [
     "sample_pairs",
     "sample_paths",
     "sequential",
+    "signal_correlations",
     "signal_powers",
     "solve_maxent",
     "spectral_density",

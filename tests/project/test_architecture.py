@@ -83,7 +83,7 @@ def test_theory_takes_arrays_never_a_backend() -> None:
 MOST_FILES = 14  # of code, in one folder
 FLOORS = (  # of validation: a room imports from those above it
     "errors", "run", "data", "interchange", "statistics", "measurements", "predictions", "report",
-    ("compare", "exact", "bounds", "ladder", "phase"), "figures",
+    ("compare", "exact", "bounds", "ladder", "phase", "stationary", "chaos"), "figures",
 )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_the_command_is_installed_with_the_package() -> None:
 
 
 def test_the_commands_are_those_of_validation(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(commands()) >= {"compare", "exact", "bounds", "ladder", "phase"}
+    assert set(commands()) >= {"compare", "exact", "bounds", "ladder", "phase", "stationary", "chaos"}
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"umwelt {umwelt_dnn.__version__}\n"
     assert main(["--help"]) == 0

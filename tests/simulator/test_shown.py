@@ -165,7 +165,7 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
         assert f'alt="{kind.PICTURE[1]}" src="data:image/png;base64,iVBORw=="' in report._repr_html_()
 
 
-@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "phase"])
+@pytest.mark.parametrize("command", ["bounds", "exact", "ladder", "phase", "stationary", "chaos"])
 def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> None:
     job = importlib.import_module(f"validation.{command}.job")
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")

@@ -31,11 +31,13 @@ from simulator import (
 from simulator.streams import PURPOSES, Streams, spawn_streams
 from support.places import ROOT
 from validation.bounds.job import bounds
+from validation.chaos.cell import measure_cell as chaos_cell
 from validation.exact.job import run_exact
 from validation.ladder.job import ladder
 from validation.measurements.entries.record import entry_statistics
 from validation.measurements.moments import hessian_moments
 from validation.phase.cell import measure_cell
+from validation.stationary.cell import measure_cell as searched_cell
 
 NETWORK = mlp([6, 5, 4, 1])
 Draw = tuple[str, tuple[int, ...], Any]
@@ -177,6 +179,14 @@ COMMANDS: dict[str, Callable[[str], object]] = {
         data="digits", widths=(6,), depths=(3,), examples=20, networks=2, train=(0, 5), draws=2, out=out
     ),
     "phase": lambda out: [measure_cell({"data": "digits"}, width, m, 0) for width, m in ((4, 40), (40, 4))],
+    "chaos": lambda out: [
+        chaos_cell({"width": 6, "depth": 3, "examples": 20, "updates": 20, "probes": 2, "steps": 4}, gain, 0)
+        for gain in (0.5, 1.0)
+    ],
+    "stationary": lambda out: [
+        searched_cell({"network": "mlp:3", "examples": 20, "epochs": 3, "points": 2, "found": 1}, loss, 0)
+        for loss in ("hinge", "squared")
+    ],
 }  # fmt: skip
 AGAIN = {
     "batches": "full-batch training, and the batches of the training that is predicted",
@@ -199,6 +209,9 @@ AGAIN = {
     "parts": "parts of those above",
     "forecast examples": "the same test examples at every reading of the kernels",
     "forecast probes": "both rungs on the same probes",
+    "chaos data": "the examples of a seed at every gain",
+    "chaos weights": "its weights at every gain",
+    "chaos batches": "its batches at every gain",
     "phase batches": "the batches that are predicted are those that are visited",
 }
 """Streams that a run makes more than once on purpose."""
