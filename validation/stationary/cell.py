@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from validation.run.plain_options import PlainOptions
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
-NOISES = (0.0, 0.1, 0.3, 1.0)  # of the starts, over the root mean square of the weights, round by round
+NOISES = (0.1, 0.3, 1.0)  # of the starts behind the first round, over the rms of the weights, in turn
+SAME = 1e-6  # of ||θ||: points closer than this are one
 LOSSES = ("hinge", "logistic", "squared")
 
 
@@ -57,8 +57,8 @@ def recorded_epochs(options: CellOptions) -> list[int]:
 def measure_cell(options: dict[str, Any], loss: str, seed: int) -> Record:
     """The record of one training and of the searches from it. Plain numbers only.
 
-    Searches start at every recorded epoch, a round with each noise in turn, until every noise had its round and
-    `found` points were found, or `searches` were made.
+    Searches start at every recorded epoch, and go on in rounds with each noise in turn, until every noise had its round
+    and `found` different points were found, or `searches` were made.
     """
     chosen, begun = CellOptions(**options), time.process_time()
     streams, which = Streams(seed), LOSSES.index(loss)
@@ -73,20 +73,25 @@ def measure_cell(options: dict[str, Any], loss: str, seed: int) -> Record:
     places = list(_places(chosen, network, data, loss, init, batches, backend))
     run = [_of_run(network, weights, data, loss, epoch, ends, backend) for epoch, weights in places]
     found: list[Record] = []
-    for made in count():
-        noise, place = NOISES[made // len(places) % len(NOISES)], places[made % len(places)]
-        enough = made >= len(NOISES) * len(places) and _found(found) >= chosen.found
-        if enough or made >= chosen.searches:
+    points: list[Array] = []
+    for made in range(chosen.searches):
+        rounds, place = divmod(made, len(places))
+        if rounds > len(NOISES) and len(points) >= chosen.found:
             break
-        found.append(_searched(chosen, network, place, noise, data, loss, starts, ends, backend))
+        noise = NOISES[(rounds - 1) % len(NOISES)] if rounds else 0.0
+        record, theta = _searched(chosen, network, places[place], noise, data, loss, starts, ends, backend)
+        record["again"] = record["kind"] in FOUND_KINDS and any(_same(theta, other) for other in points)
+        found.append(record)
+        if record["kind"] in FOUND_KINDS and not record["again"]:
+            points.append(theta)
     return {
         "loss": loss, "seed": seed, "weights": network.n_weights, "examples": int(data.y.size), "run": run,
         "searches": found, "cpu_seconds": round(time.process_time() - begun, 2),
     }  # fmt: skip
 
 
-def _found(searches: Sequence[Record]) -> int:
-    return sum(s["kind"] in FOUND_KINDS for s in searches)
+def _same(one: Array, other: Array) -> bool:
+    return bool(np.linalg.norm(one - other) <= SAME * np.linalg.norm(other))
 
 
 def _places(
@@ -120,8 +125,8 @@ def _of_run(
 def _searched(
     options: CellOptions, network: Network, place: tuple[int, Sequence[Array]], noise: float, data: Dataset, loss: str,
     starts: np.random.Generator, ends: np.random.Generator, backend: Backend,
-) -> Record:  # fmt: skip
-    """One search from a recorded epoch, its weights moved by Gaussian noise of `noise` times their size."""
+) -> tuple[Record, Array]:  # fmt: skip
+    """A search from a recorded epoch, its weights moved by Gaussian noise of `noise` times their rms, and its end."""
     epoch, weights = place
     theta = network.flatten(weights)
     theta = theta + noise * float(np.sqrt(np.mean(theta**2))) * starts.standard_normal(theta.size)
@@ -132,4 +137,5 @@ def _searched(
     )
     length = float(np.linalg.norm(network.flatten(search.weights)) / np.linalg.norm(theta))
     made = classify(network, search, data.x, data.y, loss, backend, ends)
-    return {"epoch": epoch, "noise": noise, "first_risk": first, "length": length} | made
+    record = {"epoch": epoch, "noise": noise, "first_risk": first, "length": length} | made
+    return record, network.flatten(search.weights)

@@ -27,13 +27,13 @@ CAPTION = (
     "over its length if the terms of the examples were orthogonal, against the risk; at or under the dashed line a "
     "point was found."
 )
-HEAD = ("loss", "seed", "searches", "found", *ENDS, "||∇R||² found", "||∇R||² at kinks", "nearest kink")
+HEAD = ("loss", "seed", "searches", "found", "again", *ENDS, "||∇R||² found", "||∇R||² at kinks", "nearest kink")
 
 
 def rows(data: Report) -> list[list[str]]:
     """The table: one row for every network."""
     return [
-        [row["loss"], str(row["seed"]), str(row["searches"]), str(row["found"]),
+        [row["loss"], str(row["seed"]), str(row["searches"]), str(row["found"]), str(row["again"]),
          *(str(row["kinds"][kind]) for kind in ENDS),
          *(_number(row[key]) for key in ("fall_found", "fall_stopped", "kink_stopped"))]
         for row in data["table"]
@@ -79,10 +79,11 @@ def render_stationary(data: Report, figures: Mapping[str, bytes]) -> str:
 
 
 _NOTE = (
-    "Flat: H = 0. Saddle: H has both signs, and gates are the same at the point where the linearised gradient is 0. "
-    "Saddle at a kink: a kink is nearer than that. Kink: no step lowers ||∇R||, since gates or active examples change; "
-    "not a stationary point. Not converged: the last step allowed. ||∇R||²: medians, over that of the start. Nearest "
-    "kink: median distance of the weights to it, over ||θ||, where searches stopped."
+    "Again: a point that was found before, and is not counted. Flat: H = 0. Saddle: H has both signs, and gates are the "
+    "same at the point where the linearised gradient is 0. Saddle at a kink: a kink is nearer than that. Kink: no step "
+    "lowers ||∇R||, since gates or active examples change; not a stationary point. Not converged: the last step allowed. "
+    "||∇R||²: medians, over that of the start. Nearest kink: median distance of the weights to it, over ||θ||, where "
+    "searches stopped."
 )
 
 

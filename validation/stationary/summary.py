@@ -16,8 +16,8 @@ SADDLES = (SADDLE, KINKED)
 
 
 def found_in(cell: Record, kinds: Sequence[str] = FOUND_KINDS) -> list[Record]:
-    """Searches of a cell that came to points of some kinds."""
-    return [s for s in cell["searches"] if s["kind"] in kinds]
+    """Searches of a cell that came to points of some kinds, not to one that was found before."""
+    return [s for s in cell["searches"] if s["kind"] in kinds and not s["again"]]
 
 
 def found(cells: Sequence[Record], kinds: Sequence[str] = FOUND_KINDS) -> Iterator[tuple[Record, Record]]:
@@ -33,7 +33,7 @@ def table_of(cells: Sequence[Record]) -> list[Record]:
 def _row(cell: Record) -> Record:
     stopped, ends = found_in(cell, (KINK,)), cell["searches"]
     row: Record = {key: cell[key] for key in ("loss", "seed", "weights", "examples")}
-    row |= {"searches": len(ends), "found": len(found_in(cell))}
+    row |= {"searches": len(ends), "found": len(found_in(cell)), "again": sum(s["again"] for s in ends)}
     row |= {"kinds": {kind: len(found_in(cell, (kind,))) for kind in ENDS}}
     row |= {
         "fall_found": middle([fall(s) for s in found_in(cell)]),
@@ -49,7 +49,7 @@ def _row(cell: Record) -> Record:
 def _stage(cell: Record, epoch: int) -> Record:
     """How many of the searches from one epoch found a point, and the risks of those points."""
     of_epoch = [s for s in cell["searches"] if s["epoch"] == epoch]
-    reached = [s for s in of_epoch if s["kind"] in FOUND_KINDS]
+    reached = [s for s in found_in(cell) if s["epoch"] == epoch]
     (own,) = (r for r in cell["run"] if r["epoch"] == epoch)
     return {
         "epoch": epoch, "risk": own["risk"], "index": own["value"], "searches": len(of_epoch), "found": len(reached),

@@ -119,8 +119,10 @@ def test_a_cell_is_a_function_of_its_arguments(cells: list[Record]) -> None:
     )
     assert recorded_epochs(CellOptions(epochs=100, points=3)) == [0, 1, 100]
     assert [r["epoch"] for r in cells[0]["run"]] == recorded_epochs(CellOptions(**SMALL))
-    noises = {s["noise"] for s in cells[0]["searches"]}
-    assert noises == {0.0, 0.1, 0.3, 1.0}
+    assert [s["noise"] for s in cells[0]["searches"]] == [n for n in (0.0, 0.1, 0.3, 1.0) for _ in range(3)]
+    twice = measure_cell(SMALL | {"epochs": 1, "learning_rate": 1e-300, "searches": 2}, "hinge", 0)
+    assert [s["again"] for s in twice["searches"]] == [False, twice["searches"][0]["status"] == "found"]
+    assert table_of([twice])[0]["found"] == (twice["searches"][0]["status"] == "found")
     for cell in cells:
         for search in cell["searches"]:
             assert 0.0 <= fall(search) <= 1.0 + 1e-12
@@ -145,7 +147,7 @@ def test_verdicts_follow_the_points() -> None:
     point = {
         "kind": "saddle", "status": "found", "index": 0.5, "index_error": 0.0, "euler": 0.0, "risk": 1.0, "active": 1.0,
         "residual": None, "escape": {"falls": True}, "first_order_parameter": 1.0, "order_parameter": 0.0, "gate": 1.0,
-        "margin": None, "shortest": None, "relative": 0.0,
+        "margin": None, "shortest": None, "relative": 0.0, "again": False,
     }  # fmt: skip
     cells = [{"loss": "hinge", "searches": [point] * 3} for _ in range(2)]
     verdicts = {c.id: c.verdict for c in judge(cells, 1e-8, 3)}
