@@ -80,10 +80,10 @@ def render_stationary(data: Report, figures: Mapping[str, bytes]) -> str:
 
 _NOTE = (
     "Again: a point that was found before, and is not counted. Flat: H = 0. Saddle: H has both signs, and gates are "
-    "the same at the point where the linearised gradient is 0. Saddle at a kink: a kink is nearer than that. Kink: no step "
-    "lowers ||∇R||, since gates or active examples change; not a stationary point. Not converged: the last step "
-    "allowed. ||∇R||²: medians, over that of the start. Nearest kink: median distance of the weights to it, over ||θ||, where "
-    "searches stopped."
+    "the same at the point where the linearised gradient is 0. Saddle at a kink: a kink is nearer than that. Kink: "
+    "no step lowers ||∇R||, since gates or active examples change; not a stationary point. Not converged: the last "
+    "step allowed. ||∇R||²: medians, over that of the start. Nearest kink: median distance of the weights to it, "
+    "over ||θ||, where searches stopped."
 )
 
 
