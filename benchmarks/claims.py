@@ -57,6 +57,8 @@ PARTS = {
     "Gates at a temperature": ("gates.", "eq7.", "eq9."),
     "Exact facts of the Hessian": "E",
     "The edge of capacity": "capacity",
+    "Stationary points that were looked for": "stationary.",
+    "Edge of chaos": "chaos.",
 }
 
 

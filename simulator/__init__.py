@@ -56,6 +56,7 @@ from simulator.maxent.scales import LearnedScale, learn_scales
 from simulator.network.layers import AvgPool, Conv, Dense, MaxPool
 from simulator.network.network import Network, mlp, sequential, vgg12
 from simulator.network.text import network_from_text
+from simulator.passes.correlations import Stretch, input_stretch, signal_correlations
 from simulator.passes.risk import (
     Evaluation,
     evaluate,
@@ -68,6 +69,8 @@ from simulator.passes.risk import (
     signal_powers,
 )
 from simulator.passes.tangent_kernel import tangent_kernel
+from simulator.stationary.kinks import KinkDistances, NearbyGradients, kink_distances, nearby_gradients
+from simulator.stationary.search import StationarySearch, find_stationary
 from simulator.thermal.relu import ReluGates, relu_gates
 from simulator.thermal.sampling import SampledThermodynamics, sample_thermodynamics
 from simulator.thermal.search import GateSearch, search_gates
@@ -101,12 +104,14 @@ __all__ = [
     "HessianEntries",
     "HessianOperator",
     "InfeasibleError",
+    "KinkDistances",
     "Lanczos",
     "LearnedScale",
     "LivePaths",
     "MarginalEstimate",
     "MaxEntropyLaw",
     "MaxPool",
+    "NearbyGradients",
     "Network",
     "OrderParameterPairs",
     "ReluGates",
@@ -114,6 +119,8 @@ __all__ = [
     "SampledThermodynamics",
     "SignEnsemble",
     "SpectralDensity",
+    "StationarySearch",
+    "Stretch",
     "TrainingDivergedError",
     "TrainingResult",
     "circuit_moments",
@@ -130,6 +137,7 @@ __all__ = [
     "exact_thermodynamics",
     "expand_multipliers",
     "expectation_maximization",
+    "find_stationary",
     "fisher_spectrum",
     "fit_hierarchy",
     "free_energy",
@@ -142,11 +150,14 @@ __all__ = [
     "hessian_assemblies",
     "hessian_entries",
     "hierarchical_logits",
+    "input_stretch",
     "kernel_spectrum",
+    "kink_distances",
     "learn_scales",
     "log_marginals",
     "mlp",
     "monte_carlo_marginal",
+    "nearby_gradients",
     "network_from_text",
     "order_parameter",
     "order_parameter_pairs",
@@ -165,6 +176,7 @@ __all__ = [
     "sample_thermodynamics",
     "search_gates",
     "sequential",
+    "signal_correlations",
     "signal_powers",
     "solve_maxent",
     "spectral_density",

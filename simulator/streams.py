@@ -92,6 +92,17 @@ PURPOSES = {
     "novel base": "batches of a training before the first novel examples, by width and twin",
     "novel batches": "batches of a round, by width, kind and round",
     "novel records": "Lanczos probes of a round, by width, kind, round and stage",
+    "stationary data": "examples of a cell of `validation.stationary`, by loss",
+    "stationary weights": "its weights",
+    "stationary batches": "its batches",
+    "stationary starts": "noise of the starts of its searches",
+    "stationary ends": "probes, and gradients near a kink, of what its searches found",
+    "nearby gradients": "points near a kink",
+    "input directions": "`input_stretch`",
+    "chaos data": "examples of a cell of `validation.chaos`",
+    "chaos weights": "its weights, the same for every gain",
+    "chaos batches": "its batches, the same for every gain",
+    "chaos records": "everything measured in it, by number of the gain",
     # of anything else that splits a stream
     "parts": "independent parts of one task",
 }

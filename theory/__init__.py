@@ -6,7 +6,7 @@ what the theory makes of them. Rungs R0 to R2 of the ladder live in `laws` and `
 map in `siegel`), the covariance operators that they take in `covariance`, eigenvalues outside the support in
 `outliers`, in the plainest case `spikes`; sums of matrices that know nothing of one another in `free_sum`. Rungs R4
 to R6 are in `linearised` (the equations) and `linearised_law` (their solution), on the signals of `signals`; R3 and R4
-start from the kernels of `population`. `tails` counts the eigenvalues far out.
+start from the kernels of `population`; `correlation` has those of two inputs. `tails` counts the eigenvalues far out.
 
 Theorems on symmetric weights are in `symmetry` (S1-S3) and `moments` (M1-M4), the brackets of (20), (21) in `brackets`.
 """
@@ -18,6 +18,7 @@ from theory.edges.spikes import Spikes, isotropic_spikes
 from theory.edges.tails import continued, expected_positions, mass_beyond
 from theory.linearised.law import LinearisedLaw, linearised_law
 from theory.rungs.arc_cosine import EntryCovariance, arc_cosine_law, entry_covariance
+from theory.rungs.correlation import correlation_map, correlation_slope, stretch
 from theory.rungs.population import (
     PopulationKernels,
     infinite_width_kernel,
@@ -81,6 +82,8 @@ __all__ = [
     "axis_resolvent",
     "block_law",
     "continued",
+    "correlation_map",
+    "correlation_slope",
     "coupling_bound",
     "dyson_moments",
     "entry_covariance",
@@ -112,4 +115,5 @@ __all__ = [
     "solve_vector_dyson",
     "spectral_edge",
     "stability_edge",
+    "stretch",
 ]

@@ -45,7 +45,7 @@ INSTEAD = {
 # `exact` and `ladder` run to their end, the other comparisons begin, and the rest is parsed, above.
 SMALLER = {
     "compare": "--epochs 5 --spectrum-examples 100 --steps 30 --prediction-seconds 5",
-    **dict.fromkeys(("exact", "bounds", "ladder", "phase", "capacity"), "--quick"),
+    **dict.fromkeys(("exact", "bounds", "ladder", "phase"), "--quick"),
 }
 TINY = "--backend numpy --epochs 1 --record 0 --examples 24 --spectrum-examples 6 --steps 4 --probes 1 --draws 2"
 SMALLEST = {

@@ -32,6 +32,7 @@ from simulator.streams import PURPOSES, Streams, spawn_streams
 from support.places import ROOT
 from validation.bounds.job import bounds
 from validation.capacity.cell import measure_cell as search_capacity
+from validation.chaos.cell import measure_cell as chaos_cell
 from validation.exact.job import run_exact
 from validation.gates.job import gates
 from validation.ladder.job import ladder
@@ -41,6 +42,7 @@ from validation.measurements.moments import hessian_moments
 from validation.novel.cell import measure_cell as measure_novel
 from validation.phase.cell import measure_cell
 from validation.scales.cell import measure_cell as measure_scales
+from validation.stationary.cell import measure_cell as searched_cell
 
 NETWORK = mlp([6, 5, 4, 1])
 Draw = tuple[str, tuple[int, ...], Any]
@@ -200,6 +202,14 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "novel": lambda out: [
         measure_novel({"examples": 30, "novel": 8, "rounds": 2, "updates": 60}, width, 0) for width in (4, 5)
     ],
+    "chaos": lambda out: [
+        chaos_cell({"width": 6, "depth": 3, "examples": 20, "updates": 20, "probes": 2, "steps": 4}, gain, 0)
+        for gain in (0.5, 1.0)
+    ],
+    "stationary": lambda out: [
+        searched_cell({"network": "mlp:3", "examples": 20, "epochs": 3, "points": 2, "found": 1}, loss, 0)
+        for loss in ("hinge", "squared")
+    ],
 }  # fmt: skip
 AGAIN = {
     "batches": "full-batch training, and the batches of the training that is predicted",
@@ -224,6 +234,9 @@ AGAIN = {
     "forecast probes": "both rungs on the same probes",
     "capacity data": "every search of a seed has the same order of examples",
     "capacity labels": "and the same random labels",
+    "chaos data": "the examples of a seed at every gain",
+    "chaos weights": "its weights at every gain",
+    "chaos batches": "its batches at every gain",
     "phase batches": "the batches that are predicted are those that are visited",
     "novel data": "networks of every width see the same examples",
 }

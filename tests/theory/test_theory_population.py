@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.integrate import quad
 
 from backends import get_backend
 from simulator import HessianOperator, mlp
@@ -18,7 +19,14 @@ from simulator.passes.propagation import backpropagate, propagate
 from support import linearised_oracle as oracle
 from support.cases import Array, assert_close
 from support.spectra import l1_error, small_digits
-from theory import linearised_law, population_kernels, population_signals
+from theory import (
+    correlation_map,
+    correlation_slope,
+    linearised_law,
+    population_kernels,
+    population_signals,
+    stretch,
+)
 from theory.rungs.population import factor
 from theory.signals import OFF
 from validation.predictions.predict import initial_variances
@@ -166,3 +174,46 @@ def test_arrays_that_do_not_go_together_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="do not go together"):
             population_kernels(x, widths, variances)
+
+
+# The map of the correlations of two inputs
+
+
+@pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
+def test_the_map_is_the_gaussian_integral(rho: float) -> None:
+    """z = r (cos φ, cos(φ - θ)): E[z_+ z'_+] over E[z_+²] is an integral over angles alone."""
+    theta = np.arccos(rho)
+    shared = quad(lambda a: np.cos(a) * np.cos(a - theta), theta - np.pi / 2, np.pi / 2)[0]
+    assert correlation_map(rho) == pytest.approx(shared / (np.pi / 2), abs=1e-10)
+    assert correlation_slope(rho) == pytest.approx((np.pi - theta) / np.pi, abs=1e-12)
+
+
+def test_the_slope_is_the_derivative_and_1_at_the_fixed_point() -> None:
+    rho = np.linspace(-0.99, 0.99, 41)
+    difference = (correlation_map(rho + 1e-6) - correlation_map(rho - 1e-6)) / 2e-6
+    assert correlation_slope(rho) == pytest.approx(difference, abs=1e-6)
+    assert correlation_map(1.0) == correlation_slope(1.0) == 1.0
+    deep = correlation_map(rho, layers=300)
+    assert np.all(np.diff(correlation_map(rho)) > 0)
+    assert (deep > 0.99).all()
+    assert correlation_map(rho, layers=2) == pytest.approx(correlation_map(correlation_map(rho)), abs=1e-15)
+
+
+def test_the_kernels_of_the_population_have_these_correlations_at_any_variance() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    rho = x @ x.T / np.outer(*[np.linalg.norm(x, axis=1)] * 2)
+    for variance in (0.1, 3.0):
+        kernels = population_kernels(x, [4, 7, 6, 1], [variance] * 3)
+        for layers, k in enumerate(kernels.activation, start=1):
+            size = np.sqrt(np.outer(np.diag(k), np.diag(k)))
+            assert k / size == pytest.approx(correlation_map(np.clip(rho, -1, 1), layers), abs=1e-7)
+
+
+def test_the_stretch_and_what_is_refused() -> None:
+    assert stretch([10, 20, 5, 1], [0.2, 0.2, 9.0]).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="one variance per layer"):
+        stretch([10, 20, 1], [0.2])
+    with pytest.raises(ValueError, match=r"correlations hold 1\.5: expected numbers in \[-1, 1\]"):
+        correlation_map([0.0, 1.5])
+    with pytest.raises(ValueError, match="layers -1 is not usable"):
+        correlation_map(0.0, layers=-1)

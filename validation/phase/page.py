@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from validation.report.markup import Section, captioned, figures_section, note, page, prose, sentence, settings, table
 from validation.report.source import Report
+from validation.statistics.asymmetry import SIGNIFICANCE
 from validation.statistics.estimate import written
 
-from .summary import SIGNIFICANCE, approximated, left_out
+from .summary import approximated, left_out
 
 CAPTION = (
     "The plasticity phase diagram. Means over {networks} at every number of examples and width of the hidden layers. "

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-from scipy.stats import t as student
-
+from validation.statistics.asymmetry import asymmetry
 from validation.statistics.estimate import estimate
 
 from .cell import LAST, STAGES, Record
 
-SIGNIFICANCE = 0.05  # of the asymmetry of one cell, over all of its stages together
 OUTCOMES = ("zero", "above", "flat", "diverged")
 
 
@@ -80,23 +77,6 @@ def _late(records: Sequence[Record]) -> Record:
         "l1": mean(lambda r: r["l1"]),
         "at_the_end": sum(r["stage"] == LAST for r in records),
     }
-
-
-def asymmetry(records: Sequence[Record | None], tests: int) -> Record | None:
-    """m3 = tr H³/(N rms³), mean over networks, and whether it is within its standard error of 0.
-
-    The standard error is the larger of those over probes and over networks: each alone is too small by chance now and
-    then. ``within``: |m3| below Student's point of `SIGNIFICANCE` over `tests` tests (Bonferroni).
-    """
-    laws = [r["symmetry"] for r in records if r is not None]
-    mean = estimate([s["m3"] for s in laws])
-    if mean is None:
-        return None
-    probes = float(np.sqrt(sum(s["m3_standard_error"] ** 2 for s in laws)) / len(laws))
-    error = max(probes, mean["standard_error"] or 0.0)
-    freedom = sum(r["probes"] - 1 for r in records if r is not None)
-    limit = float(student.ppf(1.0 - SIGNIFICANCE / (2 * tests), freedom))
-    return mean | {"standard_error": error, "limit": limit, "within": bool(abs(mean["value"]) <= limit * error)}
 
 
 def edge(rows: Sequence[Record], reached: str = "reaches_zero") -> list[Record]:

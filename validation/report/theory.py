@@ -33,14 +33,16 @@ class Topic:
 
 
 TOPICS = (
-    Topic("facts", ("E", "structure.outliers"), "Exact facts of the Hessian", "theory/hessian", "Exact facts",
+    Topic("facts", ("E", "structure.outliers", "stationary"), "Exact facts of the Hessian", "theory/hessian",
+          "Exact facts",
           "T is linear in every W_l. So H has no block within a layer (E1), tr H = 0 (E2) and H θ = (L-1) ∇R (E3). A "
           "stationary point with H ≠ 0 is a strict saddle (E5). E4, E6, E7 and E8 follow in the same way."),
     Topic("circuits", ("S", "fig3", "gates"), "Laws of circuits", "theory/symmetry", "Laws of circuits",
           "A circuit Ψ is a product of weights and gates along a path. Its law is symmetric exactly if its last weight "
           "is (S1), and up to the chance that a gate changes otherwise (S2), which is (2/π) arctan(|x_a|/||x without "
           "a||) at Gaussian weights (S3)."),
-    Topic("moments", ("M",), "Moments of signals and outputs", "theory/symmetry", "Moments of signals and outputs",
+    Topic("moments", ("M", "chaos"), "Moments of signals and outputs", "theory/symmetry",
+          "Moments of signals and outputs",
           "Second moments grow by n_l s_l²/2 a layer (M1). Of a mean the gates take a factor ½ once (M2 to M4)."),
     Topic("brackets", ("eq20", "eq21"), "The paper's brackets", "theory/symmetry", "The paper's brackets",
           "The means (20) and mean squares (21) of assemblies are at most a constant times (c/2)^L + c^L n^(-Lµ/2), "

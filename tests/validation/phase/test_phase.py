@@ -33,9 +33,10 @@ from validation.phase.cell import CellOptions, Record, measure_cell
 from validation.phase.figures import axes_of, tiles, worst_asymmetry
 from validation.phase.job import PhaseOptions
 from validation.phase.page import render, rows, text_table
-from validation.phase.summary import agreement, asymmetry, diagram, edge, failed_facts, late
+from validation.phase.summary import agreement, diagram, edge, failed_facts, late
 from validation.run.cells import CellStore
 from validation.run.plain_options import seed_list
+from validation.statistics.asymmetry import asymmetry
 from validation.statistics.estimate import estimate, written
 
 SMALL: dict[str, Any] = {"depth": 3, "updates": 400, "probes": 4, "steps": 20, "backend": "numpy"}

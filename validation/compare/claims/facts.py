@@ -46,7 +46,8 @@ def _stationary(records: Sequence[Record]) -> Claim:
     still = [(r, *_kind(r)) for r in records if r["order_parameter"] == 0.0]
     named = ", ".join(f"epoch {r['epoch']}: {kind}" for r, kind, _ in still)
     return Claim(
-        "E5", "fact E5", FACTS["E5"], named or "no recorded epoch is stationary", "a saddle or H = 0",
+        "E5", "fact E5", FACTS["E5"], named or "no recorded epoch is stationary (`validation.stationary` looks)",
+        "a saddle or H = 0",
         all_of(held for *_, held in still), exact=True,
     )  # fmt: skip
 

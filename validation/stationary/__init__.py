@@ -1,0 +1,1 @@
+"""`python -m validation.stationary`: a search for stationary points from many points of a training."""
