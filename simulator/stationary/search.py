@@ -145,7 +145,7 @@ def find_stationary(
 
     >>> import numpy as np
     >>> from simulator import find_stationary, mlp
-    >>> weights = [np.array([[0.5]]), np.array([[0.4]])]
+    >>> weights = [np.array([[1.2]]), np.array([[1.0]])]
     >>> point = find_stationary(mlp([1, 1, 1]), weights, [[1.0]], [1.0], "squared")  # R = (1 - w_1 w_2)²/2
     >>> point.status, round(float(point.weights[0][0, 0] * point.weights[1][0, 0]), 6)
     ('found', 1.0)

@@ -116,7 +116,7 @@ def classify(
     "kink" (the search stopped) or "not converged". ``gate``, ``margin`` and ``newton``, the length of the last step,
     are shares of ||θ||.
     """
-    probes, balls = spawn_streams(seed, 2)
+    probes, balls, signs = spawn_streams(seed, 3)
     weights = search.weights
     hessian = HessianOperator(network, weights, x, y, loss, backend=backend)
     index, kinks = index_of(hessian, probes), kink_distances(network, weights, x, y, loss, backend)
@@ -138,7 +138,7 @@ def classify(
         "residual": None, "escape": None, "shortest": None,
     }  # fmt: skip
     if found and hessian.curved:
-        record["residual"] = _residual(network, weights, x, y, loss, backend)
+        record["residual"] = _residual(network, weights, x, y, loss, backend, signs)
     if kind in (SADDLE, KINKED) and network.n_weights <= DENSE:
         record["escape"] = escape(network, hessian, weights, x, y, loss)
     if kind == KINK:
@@ -181,10 +181,18 @@ def _is_zero(network: Network, hessian: HessianOperator, index: Index, weights: 
     return bool(largest <= ROUNDING * float(np.linalg.norm(other @ probe)))
 
 
-def _residual(network: Network, weights: Sequence[Array], x: Array, y: Array, loss: str, backend: Backend) -> Record:
+def _residual(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    y: Array,
+    loss: str,
+    backend: Backend,
+    seed: np.random.Generator,
+) -> Record:
     """Of the residual part Σ c_i ∇²T_i, whose trace is 0 (E2): its extreme eigenvalues."""
     part = HessianOperator(network, weights, x, y, loss, part="residual", backend=backend)
-    index = index_of(part, np.random.default_rng(0))
+    index = index_of(part, seed)
     return {"minimum": index.minimum, "maximum": index.maximum}
 
 

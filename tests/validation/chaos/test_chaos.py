@@ -148,7 +148,7 @@ def test_the_page_and_the_figure() -> None:
     data = {
         "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "float64"}, "environment": {},
         "options": SMALL, "rows": rows_of(cells), "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
-        "claims": [c.record() for c in judge(cells, rows_of(cells))],
+        "checks": [c.record() for c in judge(cells, rows_of(cells))],
     }  # fmt: skip
     page = render(data, {"chaos": b"png"})
     for text in ("The edge of chaos", "chaos.stretch", "Plastic at 0.5, 1, 2"):

@@ -351,8 +351,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             computed.append(name)
             yield name, function(*arguments)
 
-    monkeypatch.setattr(job, "cluster", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(job, "completed", completed)
+    monkeypatch.setattr("validation.run.cells.cluster", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("validation.run.cells.completed", completed)
     return computed
 
 

@@ -168,7 +168,7 @@ def test_the_page_the_tables_and_the_figure(cells: list[Record]) -> None:
     data = {
         "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "float64"}, "environment": {},
         "options": SMALL | {"tolerance": 1e-8}, "table": table_of(cells), "cells": cells,
-        "claims": [c.record() for c in judge(cells, 1e-8, 2)], "seconds": {"total": 1.0, "cells_cpu": 2.0},
+        "checks": [c.record() for c in judge(cells, 1e-8, 2)], "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
     page = render(data, {"stationary": b"png"})
     for text in ("Stationary points", "stationary.euler", "saddle at a kink", "Where searches began"):
