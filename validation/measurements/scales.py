@@ -23,7 +23,7 @@ from simulator import (
     spectral_density,
 )
 from simulator.streams import spawn_streams
-from validation.statistics.sizes import SizeLaw, product_law, size_distance, size_law
+from validation.statistics.sizes import SizeLaw, product_chance, product_law, size_distance, size_law
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
@@ -64,13 +64,17 @@ def measure_scales(
     hinge, behind `first` first weights; those that are 0 by construction are never drawn. ``active``: the number of
     examples with ℓ' ≠ 0. ``eigenvalue_error``: the W1, in nats, to the law with a quarter fewer Lanczos steps; 0 where
     the eigenvalues are exact, None where there are none. ``products``: the W1 of the circuits of order k to a product
-    of L - k Gaussians and an input, which they are at initialisation, up to what open gates say of the weights.
+    of L - k Gaussians and an input, which they are at initialisation, up to what open gates say of the weights; beside
+    it the W1 of as many draws of that product, by chance.
     """
-    drawn, pairs, lanczos = spawn_streams(rng, 3)
+    drawn, pairs, lanczos, chance = spawn_streams(rng, 4)
     rows = np.sort(drawn.permutation(len(x))[:CIRCUIT_EXAMPLES])
     laws = _circuits(network, weights, x[rows], circuits, backend, drawn)
     products = {
-        name: size_distance(law.quantiles, product_law(network.depth - order, x[rows]))
+        name: {
+            "distance": size_distance(law.quantiles, product_law(network.depth - order, x[rows])),
+            "chance": product_chance(network.depth - order, x[rows], circuits, chance),
+        }
         for order, (name, law) in enumerate(laws.items())
         if law is not None
     }

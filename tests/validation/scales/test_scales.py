@@ -89,7 +89,7 @@ def test_circuits_of_fresh_networks_are_products_of_gaussians() -> None:
                 backend=get_backend("numpy"), rng=np.random.default_rng(k),
             )["products"] for k in range(4)
         ]  # fmt: skip
-        apart.append(np.mean([products["circuits 1"] for products in found if products]))
+        apart.append(np.mean([products["circuits 1"]["distance"] for products in found if products]))
     assert apart[1] < 0.1 < apart[0]
 
 
@@ -110,7 +110,7 @@ def cell(seed: int, laws: Mapping[str, Any], later: Mapping[str, Any]) -> dict[s
     def record(epoch: int, made: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: SizeLaw(q, 1.0, 0.0, 0.0).record() for name, q in made.items()}
         return {"epoch": epoch, "risk": 1.0, "accuracy": 0.5, "active": 3, "laws": kept, "eigenvalue_error": 0.0,
-                "products": {"circuits 1": 0.01 * seed}}  # fmt: skip
+                "products": {"circuits 1": {"distance": 0.01 * seed, "chance": 0.01}}}  # fmt: skip
 
     return {"seed": seed, "diverged": None, "records": [record(0, laws), record(5, later)]}
 

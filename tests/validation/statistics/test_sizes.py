@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rayleigh
 
-from validation.statistics.sizes import FACTOR_VARIANCE, LEVELS, product_law, size_distance, size_law
+from validation.statistics.sizes import (
+    FACTOR_VARIANCE,
+    LEVELS,
+    product_chance,
+    product_law,
+    size_distance,
+    size_law,
+)
 
 NUMBERS = st.lists(st.floats(-50, 50).filter(lambda v: v == 0.0 or abs(v) > 1e-3), min_size=1, max_size=30)
 
@@ -30,6 +37,15 @@ def test_products_of_gaussians_have_their_number_of_factors(factors: int) -> Non
     assert size_distance(law.quantiles, product_law(factors)) < 0.03
     assert law.factors == pytest.approx(factors, rel=0.06)
     assert abs(law.signed) < 0.05
+
+
+def test_a_sample_of_many_factors_is_far_from_its_own_law() -> None:
+    values = np.array([1.0, -1.0])
+    apart = [
+        np.mean([product_chance(k, values, 20_000, np.random.default_rng(seed)) for seed in range(8)]) for k in (1, 12)
+    ]
+    assert apart[0] < 0.01
+    assert 0.1 < apart[1] < 0.5
 
 
 def test_one_more_factor_from_values() -> None:
