@@ -6,20 +6,9 @@ import argparse
 import sys
 
 from validation.run.command import OneLineParser
-from validation.run.plain_options import seed_list
+from validation.run.plain_options import integer_list, seed_list, word_list
 
 from .job import CAPACITY, CapacityOptions, capacity
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
-
-
-_integers.__name__ = _words.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,10 +19,10 @@ def parser() -> argparse.ArgumentParser:
         description="The largest number of examples that networks fit: true and random labels, predicted and measured.",
         allow_abbrev=False,
     )
-    p.add_argument("--widths", type=_integers, metavar="N,...", help="of the hidden layers (10,12,16,20,28)")
-    p.add_argument("--depths", type=_integers, metavar="L,...", help="layers of weights (2,3)")
-    p.add_argument("--labels", type=_words, metavar="true,random", help="random: fair coins (default both)")
-    p.add_argument("--losses", type=_words, metavar="NAME,...", help="of squared_hinge and hinge (default both)")
+    p.add_argument("--widths", type=integer_list, metavar="N,...", help="of the hidden layers (10,12,16,20,28)")
+    p.add_argument("--depths", type=integer_list, metavar="L,...", help="layers of weights (2,3)")
+    p.add_argument("--labels", type=word_list, metavar="true,random", help="random: fair coins (default both)")
+    p.add_argument("--losses", type=word_list, metavar="NAME,...", help="of squared_hinge and hinge (default both)")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (4)")
     p.add_argument("--examples", type=int, metavar="M", help="at most so many (default: all digits, 5,000 images)")
     p.add_argument("--inputs", type=int, default=d.inputs, metavar="K",
@@ -50,11 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=int, default=d.batch_size)
     p.add_argument("--learning-rate", type=float, default=d.learning_rate)
     p.add_argument("--momentum", type=float, default=d.momentum)
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/capacity, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished cells in --out; the lists may have grown")
+    p.add_cells("capacity")
     p.add_argument("--quick", action="store_true", help="a short run: narrow networks of depth 2, one loss")
     return p
 

@@ -6,9 +6,8 @@ From Python, under ``if __name__ == "__main__"`` because workers are processes t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -68,8 +67,7 @@ class CapacityOptions(CellOptions):
         """Defaults filled in, values checked."""
         usual = CellOptions()
         given = DEFAULTS | {"iterations": usual.iterations, "updates": usual.updates} | (QUICK if self.quick else {})
-        missing = {k: v for k, v in given.items() if getattr(self, k) is None}
-        done = replace(self, **missing, out=self.folder("capacity"))
+        done = replace(self.filled(given), out=self.folder("capacity"))
         done.check()
         return done
 
@@ -77,21 +75,17 @@ class CapacityOptions(CellOptions):
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
         for name, least in (("widths", 1), ("depths", 2), ("seeds", 0)):
-            values = tuple(getattr(self, name))
-            _check_list(name, values, all(v >= least for v in values), f"integers >= {least}")
+            self.check_different(name, least)
         for name, known in (("labels", LABELS), ("losses", LOSSES)):
             words = tuple(getattr(self, name))
             _check_list(name, words, set(words) <= set(known), f"words of {', '.join(known)}")
-        for name in ("learning_rate", "resolution"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        self.check_schedule()
+        self.check_positive("resolution")
 
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        return {f.name: getattr(self, f.name) for f in fields(CellOptions)}
+        return self.kept(CellOptions)
 
     @property
     def places(self) -> list[Place]:
@@ -104,13 +98,6 @@ class CapacityOptions(CellOptions):
     def tasks(self) -> dict[str, Place]:
         """The cells by name, the longest first: the end then keeps all workers busy."""
         return {cell_name(*place): place for place in sorted(self.places, key=lambda p: (-p[3] * p[2], p))}
-
-    def record(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
 def _check_list(name: str, values: tuple[Any, ...], usable: bool, expected: str) -> None:
@@ -174,7 +161,7 @@ def _line(cell: Record) -> str:
 def _report(options: CapacityOptions, cells: list[Record], source: str) -> Record:
     rows = rows_of(cells)
     scaling = scaling_of(rows)
-    return CAPACITY.head(options.record(), get_backend(options.backend, "float64")) | {
+    return CAPACITY.head(options.kept(), get_backend(options.backend, "float64")) | {
         "dataset": source,
         "checks": [claim.record() for claim in check_all(cells, rows, scaling)],
         "rows": rows,

@@ -6,16 +6,9 @@ import argparse
 import sys
 
 from validation.run.command import OneLineParser
-from validation.run.plain_options import seed_list
+from validation.run.plain_options import number_list, seed_list
 
 from .job import CHAOS, ChaosOptions, chaos
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-_numbers.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         description="The edge of chaos by correlations of two inputs, through training, over the gain of the weights.",
         allow_abbrev=False,
     )
-    p.add_argument("--gains", type=_numbers, metavar="G,...",
+    p.add_argument("--gains", type=number_list, metavar="G,...",
                    help="of the hidden layers, over variance 2/fan-in (0.1 to 4, nine of them)")  # fmt: skip
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (6)")
     p.add_argument("--width", type=int, default=d.width, metavar="N", help="of the hidden layers (default 24)")
@@ -41,11 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--momentum", type=float, default=d.momentum)
     p.add_argument("--probes", type=int, default=d.probes, help=f"Lanczos probes (default {d.probes})")
     p.add_argument("--steps", type=int, default=d.steps, help=f"Lanczos steps (default {d.steps})")
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/chaos, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished networks in --out; there may be more now")
+    p.add_cells("chaos", "networks")
     p.add_argument("--quick", action="store_true", help="a short run: three gains, two seeds")
     return p
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import get_backend
@@ -55,42 +55,30 @@ class ChaosOptions(CellOptions):
     def completed(self) -> ChaosOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        filled = {k: v for k, v in given.items() if getattr(self, k) is None}
-        done = replace(self, **filled, out=self.folder("chaos"))
+        done = replace(self.filled(given), out=self.folder("chaos"))
         done.check()
         return done
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
-        gains, seeds = tuple(self.gains or ()), tuple(self.seeds or ())
+        gains = tuple(self.gains or ())
         usable = all(math.isfinite(g) and g > 0 for g in gains)
         if not gains or not usable or len({f"{g:g}" for g in gains}) < len(gains):
             raise OptionError(f"--gains {','.join(map(str, gains))}: expected different numbers > 0, at least one")
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise OptionError(f"--seeds {','.join(map(str, seeds))}: expected different integers >= 0, at least one")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        self.check_different("seeds", 0)
+        self.check_schedule()
 
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        return {f.name: getattr(self, f.name) for f in fields(CellOptions)}
+        return self.kept(CellOptions)
 
     @property
     def tasks(self) -> dict[str, tuple[float, int]]:
         """(gain, seed) of every cell by its name."""
         grid = [(gain, seed) for gain in self.gains or () for seed in self.seeds or ()]
         return {cell_name(*place): place for place in grid}
-
-    def record(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
 class ChaosReport(FinishedRun):
@@ -140,7 +128,7 @@ def _line(cell: Record) -> str:
 
 def _report(options: ChaosOptions, cells: list[Record], source: str) -> Record:
     backend, rows = get_backend(options.backend, "float64"), rows_of(cells)
-    return CHAOS.head(options.record(), backend) | {
+    return CHAOS.head(options.kept(), backend) | {
         "dataset": source,
         "rows": rows,
         "checks": [claim.record() for claim in judge(cells, rows)],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -57,7 +57,7 @@ class GatesOptions(CellOptions):
     def completed(self) -> GatesOptions:
         """Defaults that need no data filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("gates"))
+        done = replace(self.filled(given), out=self.folder("gates"))
         epochs = done.epochs or 0
         if done.record is None:
             usual = QUICK_RECORDS if self.quick else RECORDS
@@ -86,10 +86,7 @@ class GatesOptions(CellOptions):
         epochs, record = self.epochs or 0, list(self.record or ())
         if not record or record != sorted(set(record)) or not 0 <= record[0] <= record[-1] <= epochs:
             raise OptionError(f"--record {record}: expected increasing epochs between 0 and --epochs {epochs}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        self.check_schedule()
         if self.dtype not in (None, "float64", "float32"):
             raise OptionError(f"--dtype {self.dtype!r}: expected float64 or float32")
         try:
@@ -100,15 +97,7 @@ class GatesOptions(CellOptions):
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        values = {f.name: getattr(self, f.name) for f in fields(CellOptions)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def record_of(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
+        return self.kept(CellOptions)
 
 
 def _usable(temperature: float) -> bool:
@@ -145,7 +134,7 @@ def gates(**options: Any) -> GatesReport:
         return list(chain.from_iterable(parts))
 
     def reported(cells: list[Record]) -> Record:
-        head = GATES.head(chosen.record_of(), ops, seed=chosen.seed, dataset=data.source)
+        head = GATES.head(chosen.kept(), ops, seed=chosen.seed, dataset=data.source)
         return head | _summary(networks, cells, ops)
 
     return GATES.in_cells(store, chosen.resume, measured, reported)

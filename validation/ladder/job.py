@@ -6,9 +6,8 @@ Perceptrons on coarse images, dense eigenvalues, L1 as in docs/theory/estimators
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import Backend, get_backend
@@ -81,7 +80,7 @@ class LadderOptions(PlainOptions):
     def completed(self) -> LadderOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("ladder"))
+        done = replace(self.filled(given), out=self.folder("ladder"))
         if done.train_widths is None:
             done = replace(done, train_widths=sorted(done.widths or ())[len(done.widths or ()) // 2 :][:1])
         done.check()
@@ -107,8 +106,7 @@ class LadderOptions(PlainOptions):
         unknown = [r for r in self.rungs if r not in RUNGS]
         if unknown or not self.rungs:
             raise OptionError(f"--rungs {','.join(self.rungs)}: expected some of {', '.join(RUNGS)}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
+        self.check_positive("learning_rate")
         if not self.cases:
             raise OptionError("no network to look at: give --widths and --depths, or --hidden")
 
@@ -124,16 +122,6 @@ class LadderOptions(PlainOptions):
             return False
         named = hidden in set(map(tuple, self.hidden))
         return named or (len(set(hidden)) == 1 and hidden[0] in (self.train_widths or ()))
-
-    def record(self) -> dict[str, Any]:
-        """For the report."""
-        fields = asdict(self)
-        fields.pop("out")
-        return {k: _plain(v) for k, v in fields.items()}
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 class LadderReport(FinishedRun):
@@ -180,7 +168,7 @@ def _compute(options: LadderOptions, ops: Backend, clock: Clock) -> dict[str, An
             record = measure_training(problem, hidden, weights, sorted(steps), options.learning_rate, draws, third)
             training.append(record | {"name": name})
             clock.lap(f"{name} trained")
-    return LADDER.head(options.record(), ops, seed=options.seed) | {
+    return LADDER.head(options.kept(), ops, seed=options.seed) | {
         "dataset": source,
         "examples": int(problem.y.size),
         "eta": ETA,

@@ -7,22 +7,11 @@ import sys
 
 from validation.data import KINDS
 from validation.run.command import OneLineParser
-from validation.run.plain_options import seed_list
+from validation.run.plain_options import number_list, seed_list, word_list
 
 from .cell import BATCHES
 from .job import SHOWINGS, novel
 from .options import EXAMPLES, NOVEL, ROUNDS, NovelOptions
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
-
-
-_numbers.__name__ = _words.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--network", default=d.network, metavar="TEXT",
                    help="mlp:, vgg12: or seq: as in validation.compare, {} for the width (mlp:{}x{}x{})")  # fmt: skip
-    p.add_argument("--widths", type=_numbers, metavar="N,...", help="what {} stands for (16,32,64,128)")
+    p.add_argument("--widths", type=number_list, metavar="N,...", help="what {} stands for (16,32,64,128)")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (6)")
     p.add_argument("--data", default=d.data, help="digits (default), cifar10, auto, an image FOLDER or a ZIP of one")
     p.add_argument("--data-root", default=d.data_root, metavar="DIR", help="where CIFAR-10 is (default: data)")
@@ -45,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--examples", type=int, metavar="M", help=f"learned first, class-balanced ({EXAMPLES})")
     p.add_argument("--novel", type=int, metavar="K", help=f"novel examples of one round ({NOVEL})")
     p.add_argument("--rounds", type=int, metavar="R", help=f"rounds of every kind ({ROUNDS})")
-    p.add_argument("--kinds", type=_words, default=d.kinds, metavar="KIND,...", help=f"some of {','.join(KINDS)} (all)")
+    p.add_argument(
+        "--kinds", type=word_list, default=d.kinds, metavar="KIND,...", help=f"some of {','.join(KINDS)} (all)"
+    )
     p.add_argument("--batch", default=d.batch, metavar="WHAT",
                    help=f"{BATCHES[0]} (default): old examples stay; {BATCHES[1]}: they are left out")  # fmt: skip
     p.add_argument("--no-twins", dest="twins", action="store_false",
@@ -56,11 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--momentum", type=float, default=d.momentum)
     p.add_argument("--probes", type=int, default=d.probes, help=f"Lanczos probes (default {d.probes})")
     p.add_argument("--steps", type=int, default=d.steps, help=f"Lanczos steps (default {d.steps})")
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/novel, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished cells in --out; there may be more now")
+    p.add_cells("novel")
     p.add_argument("--quick", action="store_true", help="a short run: two widths, two seeds, two rounds")
     return p
 

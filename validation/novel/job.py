@@ -81,7 +81,7 @@ def _line(cell: Record) -> str:
 
 def _report(options: NovelOptions, cells: list[Record], source: str, dtype: str) -> Record:
     backend = get_backend(options.backend, dtype)
-    return SHOWINGS.head(options.record(), backend) | {
+    return SHOWINGS.head(options.kept(), backend) | {
         "dataset": source,
         "rested": len(rested(cells)),
         "table": table(cells, options.updates),

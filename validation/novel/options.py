@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.training.descent import check_schedule
@@ -43,20 +43,18 @@ class NovelOptions(CellOptions):
     def completed(self) -> NovelOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | {"rounds": ROUNDS, "examples": EXAMPLES, "novel": NOVEL} | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("novel"))
+        done = replace(self.filled(given), out=self.folder("novel"))
         done.check()
         return done
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
-        for name, least in (("widths", 0), ("seeds", 0)):
-            values = tuple(getattr(self, name))
-            wrong = any(not math.isfinite(v) or v < least or (name == "widths" and v == 0) for v in values)
-            if not values or wrong or len(set(values)) < len(values):
-                text = ",".join(f"{v:g}" for v in values)
-                expected = "different numbers > 0" if name == "widths" else "different integers >= 0"
-                raise OptionError(f"--{name} {text}: expected {expected}, at least one")
+        widths = tuple(self.widths or ())
+        if not widths or any(not math.isfinite(w) or w <= 0 for w in widths) or len(set(widths)) < len(widths):
+            text = ",".join(f"{w:g}" for w in widths)
+            raise OptionError(f"--widths {text}: expected different numbers > 0, at least one")
+        self.check_different("seeds", 0)
         if not self.kinds or set(self.kinds) - set(KINDS) or len(set(self.kinds)) < len(self.kinds):
             text = ",".join(self.kinds)
             raise OptionError(f"--kinds {text}: expected different ones of {', '.join(KINDS)}, at least one")
@@ -74,18 +72,10 @@ class NovelOptions(CellOptions):
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        values = {f.name: getattr(self, f.name) for f in fields(CellOptions)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return self.kept(CellOptions)
 
     @property
     def tasks(self) -> dict[str, tuple[float, int]]:
         """(width, seed) of every cell by its name, the widest first: the end then keeps all workers busy."""
         grid = [(n, s) for n in self.widths or () for s in self.seeds or ()]
         return {cell_name(*place): place for place in sorted(grid, key=lambda p: (-p[0], p[1]))}
-
-    def record(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}

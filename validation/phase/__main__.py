@@ -6,16 +6,9 @@ import argparse
 import sys
 
 from validation.run.command import OneLineParser
-from validation.run.plain_options import seed_list
+from validation.run.plain_options import integer_list, seed_list
 
 from .job import PHASE, PhaseOptions, phase
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-_integers.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
         description="The plasticity phase diagram: networks of every width on every number of examples, on Dask.",
         allow_abbrev=False,
     )
-    p.add_argument("--widths", type=_integers, metavar="N,...", help="of the hidden layers (2,4,6,8,16,32)")
-    p.add_argument("--examples", type=_integers, metavar="M,...", help="class-balanced (50,100,200,400,800,1400)")
+    p.add_argument("--widths", type=integer_list, metavar="N,...", help="of the hidden layers (2,4,6,8,16,32)")
+    p.add_argument("--examples", type=integer_list, metavar="M,...", help="class-balanced (50,100,200,400,800,1400)")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (3)")
     p.add_argument("--depth", type=int, default=d.depth, metavar="L", help="layers of weights (default 4)")
     p.add_argument("--data", default=d.data, help="digits (default), cifar10, auto, an image FOLDER or a ZIP of one")
@@ -45,11 +38,7 @@ def parser() -> argparse.ArgumentParser:
                    help="R5 from at most K of the active examples, corrected (default 200)")  # fmt: skip
     p.add_argument("--prediction-seconds", type=float, default=d.prediction_seconds, metavar="S",
                    help="leave R5 out of a cell where it is estimated to take longer (default 60)")  # fmt: skip
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/phase, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished cells in --out; the grid may have grown")
+    p.add_cells("phase")
     p.add_argument("--quick", action="store_true", help="a short run: a grid of 3 widths by 2 numbers of examples")
     return p
 

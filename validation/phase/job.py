@@ -6,9 +6,8 @@ From Python, under ``if __name__ == "__main__"`` because workers are processes t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import get_backend
@@ -56,7 +55,7 @@ class PhaseOptions(CellOptions):
     def completed(self) -> PhaseOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("phase"))
+        done = replace(self.filled(given), out=self.folder("phase"))
         done.check()
         return done
 
@@ -64,37 +63,24 @@ class PhaseOptions(CellOptions):
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
         for name, least in (("widths", 1), ("examples", 2), ("seeds", 0)):
-            values = tuple(getattr(self, name))
-            if not values or any(v < least for v in values) or len(set(values)) < len(values):
-                text = ",".join(map(str, values))
-                raise OptionError(f"--{name} {text}: expected different integers >= {least}, at least one")
+            self.check_different(name, least)
         if self.labels not in LABELS:
             raise OptionError(f"--labels {self.labels!r}: expected one of {', '.join(LABELS)}")
-        for name in ("learning_rate", "eta", "prediction_seconds"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
+        self.check_schedule()
+        self.check_positive("eta", "prediction_seconds")
         if self.eta < LEAST_ETA:
             raise OptionError(f"--eta {self.eta!r}: expected at least {LEAST_ETA:g}, in units of the rms")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
 
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        return {f.name: getattr(self, f.name) for f in fields(CellOptions)}
+        return self.kept(CellOptions)
 
     @property
     def tasks(self) -> dict[str, tuple[int, int, int]]:
         """(width, examples, seed) of every cell by its name, the longest first: the end then keeps all workers busy."""
         grid = [(n, m, s) for n in self.widths or () for m in self.examples or () for s in self.seeds or ()]
         return {cell_name(*place): place for place in sorted(grid, key=lambda p: (-p[0] * p[1], p[2]))}
-
-    def record(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
 class PhaseReport(FinishedRun):
@@ -155,7 +141,7 @@ def _line(cell: Record) -> str:
 
 def _report(options: PhaseOptions, cells: list[Record], source: str) -> Record:
     rows = diagram(cells)
-    return PHASE.head(options.record(), get_backend(options.backend, "float64")) | {
+    return PHASE.head(options.kept(), get_backend(options.backend, "float64")) | {
         "dataset": source,
         "diagram": rows,
         "edge": edge(rows),

@@ -31,6 +31,14 @@ class OneLineParser(argparse.ArgumentParser):
         complain(f"{self.prog}: {one_line(message)} (see --help)")
         raise SystemExit(EXIT_USAGE)
 
+    def add_cells(self, name: str, unit: str = "cells") -> None:
+        """The options of a run that keeps each cell as it is finished, with the word of its command."""
+        self.add_argument("--backend", help="numba (default), numpy or cupy")
+        self.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
+        self.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
+        self.add_argument("--out", metavar="DIR", help=f"default: runs/{name}, and what was chosen")
+        self.add_argument("--resume", action="store_true", help=f"keep the finished {unit} in --out; there may be more")
+
     def print_help(self, file: Any = None) -> None:
         if file is None:
             say(self.format_help().rstrip("\n"))

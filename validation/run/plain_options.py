@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from validation.errors import OptionError
 PATHS = ("data", "data_root", "weights", "out")
 NAMED_DATA = ("auto", "digits", "cifar10")  # a `Path` of such a name is a folder, the text is not
 MOST_PRODUCTS = 1_000_000
+RUNTIME = ("out", "resume", "workers", "scheduler")
+"""Options that say where and how a run is made, and have no part in what it finds."""
 RUNS, LONGEST = "runs", 100  # where a run goes that names no folder, and characters of the name it gets
 NAMES = {bool: "True or False", int: "an integer", float: "a number", str: "a text"}
 
@@ -49,6 +52,39 @@ class PlainOptions:
             if value is not None and name in ("probes", "steps", "draws") and value > MOST_PRODUCTS:
                 raise OptionError(_refused(name, value, f"at most {MOST_PRODUCTS:,}"))
 
+    def check_different(self, name: str, least: int) -> None:
+        """Raise `OptionError` for a list that is empty, repeats an integer, or has one below the least."""
+        values = tuple(getattr(self, name))
+        if not values or min(values) < least or len(set(values)) < len(values):
+            text = ",".join(map(str, values))
+            raise OptionError(
+                f"--{name.replace('_', '-')} {text}: expected different integers >= {least}, at least one"
+            )
+
+    def check_positive(self, *names: str) -> None:
+        """Raise `OptionError` for one of these options that is no number above 0."""
+        for name in names:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise OptionError(_refused(name, value, "a number > 0"))
+
+    def check_schedule(self) -> None:
+        """Raise `OptionError` for a learning rate or a momentum that no training could use."""
+        self.check_positive("learning_rate")
+        momentum = getattr(self, "momentum")  # noqa: B009
+        if not 0 <= momentum < 1:
+            raise OptionError(_refused("momentum", momentum, "a number in [0, 1)"))
+
+    def filled(self, given: Mapping[str, Any]) -> Self:
+        """The options, those that are None from `given`."""
+        missing = {name: value for name, value in given.items() if getattr(self, name) is None}
+        return replace(self, **missing)  # type: ignore[type-var]
+
+    def kept(self, kind: type | None = None) -> dict[str, Any]:
+        """The options as JSON has them: those of the base class `kind`, or all but `RUNTIME`."""
+        whole: Any = self if kind is None else kind
+        return {f.name: _json(getattr(self, f.name)) for f in fields(whole) if f.name not in RUNTIME}
+
     def folder(self, *words: str, named: Collection[str] = ()) -> str:
         """The option `out`; where it was not given, runs/NAME, the same name for the same options.
 
@@ -63,6 +99,10 @@ class PlainOptions:
             if field.name not in (*named, *self.ELSEWHERE) and value != field.default:
                 words = (*words, field.name if value is True else f"{field.name} {_joined(value)}")
         return f"{RUNS}/{file_name(*words)}"
+
+
+def _json(value: Any) -> Any:
+    return [_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _joined(value: Any) -> str:
@@ -162,4 +202,20 @@ def seed_list(text: str) -> tuple[int, ...]:
     return tuple(range(int(text)))
 
 
-seed_list.__name__ = "list"  # argparse says "invalid list value"
+def integer_list(text: str) -> tuple[int, ...]:
+    """Integers separated by commas; `ValueError` for others."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def number_list(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas; `ValueError` for others."""
+    return tuple(float(part) for part in text.split(","))
+
+
+def word_list(text: str) -> tuple[str, ...]:
+    """Words separated by commas."""
+    return tuple(text.split(","))
+
+
+for _reader in (seed_list, integer_list, number_list, word_list):
+    _reader.__name__ = "list"  # argparse says "invalid list value"

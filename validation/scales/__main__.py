@@ -7,16 +7,9 @@ import sys
 
 from simulator.network.text import FORMS
 from validation.run.command import OneLineParser
-from validation.run.plain_options import seed_list
+from validation.run.plain_options import integer_list, seed_list
 
 from .job import SCALES_RUN, ScalesOptions, scales
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-_integers.__name__ = "list"  # argparse says "invalid list value"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--examples", type=int, metavar="M", help="of the training (all digits, 5,000 images)")
     p.add_argument("--measured-examples", type=int, metavar="K",
                    help="on which gradient and Hessian are measured (200 digits, 1,000 images)")  # fmt: skip
-    p.add_argument("--record", type=_integers, metavar="E,...", help="epochs (0,1,2,5,10,20); the last one ends it")
+    p.add_argument("--record", type=integer_list, metavar="E,...", help="epochs (0,1,2,5,10,20); the last one ends it")
     p.add_argument("--seeds", type=seed_list, metavar="N|A,B,...", help="N: seeds 0 to N-1; A,B,...: these (5)")
     p.add_argument("--batch-size", type=int, default=d.batch_size)
     p.add_argument("--learning-rate", type=float, default=d.learning_rate)
@@ -45,11 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--first", type=int, default=d.first, help=f"first weights behind them (default {d.first})")
     p.add_argument("--probes", type=int, default=d.probes, help="Lanczos probes of a large network (default 4)")
     p.add_argument("--steps", type=int, default=d.steps, help="Lanczos steps of a large network (default 120)")
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/scales, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished networks in --out; add seeds to them")
+    p.add_cells("scales", "networks")
     p.add_argument("--quick", action="store_true", help="a short run: three networks, two records, fewer draws")
     return p
 

@@ -7,9 +7,8 @@ line.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from backends import get_backend
@@ -63,7 +62,7 @@ class ScalesOptions(CellOptions):
     def completed(self) -> ScalesOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        done = replace(self, **{k: v for k, v in given.items() if getattr(self, k) is None}, out=self.folder("scales"))
+        done = replace(self.filled(given), out=self.folder("scales"))
         done.check()
         return done
 
@@ -71,32 +70,15 @@ class ScalesOptions(CellOptions):
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
         for name in ("record", "seeds"):
-            values = tuple(getattr(self, name))
-            if not values or min(values) < 0 or len(set(values)) < len(values):
-                text = ",".join(map(str, values))
-                raise OptionError(f"--{name} {text}: expected different integers >= 0, at least one")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise OptionError(f"--learning-rate {self.learning_rate!r}: expected a number > 0")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+            self.check_different(name, 0)
+        self.check_schedule()
         if self.loss not in LOSSES:
             raise OptionError(f"--loss {self.loss!r} is unknown: expected one of {', '.join(LOSSES)}")
 
     @property
     def cell_options(self) -> Record:
-        """What decides the content of a cell, as JSON has it."""
-        return {f.name: _listed(getattr(self, f.name)) for f in fields(CellOptions)}
-
-    def kept(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {name: _listed(value) for name, value in values.items()}
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+        """What decides the content of a cell."""
+        return self.kept(CellOptions)
 
 
 class ScalesReport(FinishedRun):

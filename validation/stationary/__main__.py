@@ -43,11 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tolerance", type=float, default=d.tolerance,
                    help="of ||∇R|| over its length if the examples' terms were orthogonal (default 1e-8)")  # fmt: skip
     p.add_argument("--steps", type=int, default=d.steps, help="of a search at most (default 60)")
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--workers", type=int, metavar="K", help="local processes (default: one for each core)")
-    p.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler instead, such as tcp://host:8786")
-    p.add_argument("--out", metavar="DIR", help="default: runs/stationary, and what was chosen")
-    p.add_argument("--resume", action="store_true", help="keep the finished networks in --out; there may be more now")
+    p.add_cells("stationary", "networks")
     p.add_argument("--quick", action="store_true", help="a short run: hinge and squared, one seed, 20 searches each")
     return p
 

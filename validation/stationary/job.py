@@ -6,9 +6,8 @@ From Python, under ``if __name__ == "__main__"`` because workers are processes t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends import get_backend
@@ -51,42 +50,30 @@ class StationaryOptions(CellOptions):
     def completed(self) -> StationaryOptions:
         """Defaults filled in, values checked."""
         given = DEFAULTS | (QUICK if self.quick else {})
-        filled = {k: v for k, v in given.items() if getattr(self, k) is None}
-        done = replace(self, **filled, out=self.folder("stationary"))
+        done = replace(self.filled(given), out=self.folder("stationary"))
         done.check()
         return done
 
     def check(self) -> None:
         """Raise `OptionError` for a value that no run could use."""
         self.check_integers()
-        losses, seeds = tuple(self.losses or ()), tuple(self.seeds or ())
+        losses = tuple(self.losses or ())
         if not losses or any(loss not in LOSSES for loss in losses) or len(set(losses)) < len(losses):
             raise OptionError(f"--losses {','.join(losses)}: expected different ones of {', '.join(LOSSES)}")
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise OptionError(f"--seeds {','.join(map(str, seeds))}: expected different integers >= 0, at least one")
-        for name in ("learning_rate", "tolerance"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise OptionError(f"--{name.replace('_', '-')} {getattr(self, name)!r}: expected a number > 0")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"--momentum {self.momentum!r}: expected a number in [0, 1)")
+        self.check_different("seeds", 0)
+        self.check_schedule()
+        self.check_positive("tolerance")
 
     @property
     def cell_options(self) -> Record:
         """What decides the content of a cell."""
-        return {f.name: getattr(self, f.name) for f in fields(CellOptions)}
+        return self.kept(CellOptions)
 
     @property
     def tasks(self) -> dict[str, tuple[str, int]]:
         """(loss, seed) of every cell by its name."""
         grid = [(loss, seed) for loss in self.losses or () for seed in self.seeds or ()]
         return {cell_name(*place): place for place in grid}
-
-    def record(self) -> Record:
-        """For the report."""
-        values = asdict(self)
-        for name in ("out", "resume", "workers", "scheduler"):
-            values.pop(name)
-        return {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
 
 
 class StationaryReport(FinishedRun):
@@ -145,7 +132,7 @@ def _line(cell: Record) -> str:
 
 def _report(options: StationaryOptions, cells: list[Record], source: str) -> Record:
     backend = get_backend(options.backend, "float64")
-    return STATIONARY.head(options.record(), backend) | {
+    return STATIONARY.head(options.kept(), backend) | {
         "dataset": source,
         "table": table_of(cells),
         "checks": [claim.record() for claim in judge(cells, options.tolerance, options.found or 0)],

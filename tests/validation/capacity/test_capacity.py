@@ -324,7 +324,7 @@ def report_of(cells: list[Record]) -> Record:
     checks = [c.record() for c in check_all(cells, found, scaling)]
     return {
         "schema": 1, "kind": "capacity", "version": "0", "dataset": "digits", "environment": {}, "checks": checks,
-        "backend": {"name": "numpy", "dtype": "float64"}, "options": CapacityOptions().completed().record(),
+        "backend": {"name": "numpy", "dtype": "float64"}, "options": CapacityOptions().completed().kept(),
         "rows": found, "scaling": scaling, "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
 

@@ -253,7 +253,7 @@ def report_of(cells: list[Record]) -> Record:
     return {
         "schema": 1, "kind": "novel", "version": "0", "dataset": "digits", "environment": {},
         "backend": {"name": "numpy", "dtype": "float64"}, "rested": len(rested(cells)),
-        "options": NovelOptions().completed().record() | {"updates": MOST},
+        "options": NovelOptions().completed().kept() | {"updates": MOST},
         "table": table(cells, MOST), "checks": [c.record() for c in judge(cells, MOST, 64, "float64")], "cells": cells,
         "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
@@ -294,7 +294,7 @@ def test_defaults_of_the_command_line_are_those_of_the_options() -> None:
     assert (done.rounds, done.examples, done.novel, done.out) == (6, 200, 40, "runs/novel")
     quick = NovelOptions(quick=True, rounds=3).completed()
     assert (quick.rounds, quick.examples, quick.out) == (3, 100, "runs/novel-rounds-3-quick")
-    json.dumps([quick.record(), quick.cell_options])
+    json.dumps([quick.kept(), quick.cell_options])
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def report() -> Record:
     found = diagram(cells)
     return {
         "schema": 1, "kind": "phase", "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "x"},
-        "options": PhaseOptions().completed().record() | {"seeds": [0, 1]}, "environment": {}, "diagram": found,
+        "options": PhaseOptions().completed().kept() | {"seeds": [0, 1]}, "environment": {}, "diagram": found,
         "edge": edge(found), "predicted_edge": edge(found, "predicted_zero"), "agreement": agreement(found),
         "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
