@@ -2,8 +2,8 @@
 
     python benchmarks/claims.py NAME=REPORT.json [NAME=REPORT.json ...] --exact REPORT.json --out docs/paper/claims.md
 
-Every equation of the paper is listed with the claims and checks that judge it; every claim with its verdict in each
-report of `validation.compare`, and every check of `validation.exact`. What nothing judges is listed as such.
+Every equation of the paper is listed with the claims and checks that judge it; every claim with its verdict in the
+reports of each name, and every check of `validation.exact`. What nothing judges is listed as such.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from typing import Any
 
 Verdicts = Mapping[str, Mapping[str, str]]
 EQUATIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("1-3", "enclosed maximum entropy and its solution", (), "definition; the dual is solved to 1e-10 in tests"),
-    ("4-6", "hierarchical parameterisation", ("MC.marginal",), "definition; sampled against summed marginals"),
+    ("1-3", "enclosed maximum entropy and its solution", ("eq1.couplings", "eq2.multipliers"), "`validation.maxent`"),
+    (
+        "4-6",
+        "hierarchical parameterisation",
+        ("eq4.chain", "eq4.divergence", "eq4.loss", "MC.marginal"),
+        "`validation.maxent`, `exact`",
+    ),
     ("7, 8", "gates at temperature 0: the ReLU network", ("eq8", "eq7.layer"), "`validation.exact`, `gates`"),
     (
         "9",
@@ -52,6 +57,8 @@ PARTS = {
     "Figures 6 and 7: entries of the Hessian": ("fig6", "fig7", "theorem."),
     "Figure 8: spectrum, risk": "fig8",
     "Novel examples": "novel.",
+    "From circuits to eigenvalues": "scales.",
+    "From couplings to a network": ("maxent.", "eq1.", "eq2.", "eq4."),
     "Signals and circuits: theorems and moments": ("M", "S"),
     "Bounds (20) and (21)": ("eq20", "eq21"),
     "Gates at a temperature": ("gates.", "eq7.", "eq9."),
@@ -85,10 +92,11 @@ def equations(reports: Mapping[str, Verdicts]) -> list[str]:
 def part(prefix: str | tuple[str, ...], reports: Mapping[str, Verdicts]) -> list[str]:
     """The claims whose ids begin with `prefix`: in words, verdict and number of every report."""
     names = list(dict.fromkeys(name for judged in reports.values() for name in judged if name.startswith(prefix)))
-    lines = [f"| claim | {' | '.join(reports)} |", "|---" * (len(reports) + 1) + "|"]
+    shown = {where: judged for where, judged in reports.items() if any(name in judged for name in names)}
+    lines = [f"| claim | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name in names:
-        words = next(judged[name]["claim"] for judged in reports.values() if name in judged)
-        cells = [_cell(judged.get(name)) for judged in reports.values()]
+        words = next(judged[name]["claim"] for judged in shown.values() if name in judged)
+        cells = [_cell(judged.get(name)) for judged in shown.values()]
         lines.append(f"| `{name}`: {_plain(words)} | {' | '.join(cells)} |")
     return lines
 
@@ -120,7 +128,8 @@ def page(compared: Mapping[str, Verdicts], exact: Verdicts) -> str:
         *equations({**compared, "small networks": exact}),
     ]
     for title, prefix in PARTS.items():
-        lines += ["", f"## {title}", "", *part(prefix, compared)]
+        if any(name.startswith(prefix) for judged in compared.values() for name in judged):
+            lines += ["", f"## {title}", "", *part(prefix, compared)]
     lines += ["", "## Small networks, summed over all gates", "", *part("", {"`validation.exact`": exact}), ""]
     return "\n".join(lines)
 
@@ -132,12 +141,15 @@ def _counts(judged: Verdicts) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("reports", nargs="+", help="NAME=REPORT.json of validation.compare")
+    p.add_argument("reports", nargs="+", help="NAME=REPORT.json of any command; those of one name share a column")
     p.add_argument("--exact", type=Path, required=True, help="report.json of validation.exact")
     p.add_argument("--out", type=Path, required=True)
     chosen = p.parse_args(words)
-    named = dict(one.split("=", 1) for one in chosen.reports)
-    chosen.out.write_text(page({name: read(Path(path)) for name, path in named.items()}, read(chosen.exact)))
+    named: dict[str, dict[str, dict[str, str]]] = {}
+    for one in chosen.reports:
+        name, path = one.split("=", 1)
+        named.setdefault(name, {}).update(read(Path(path)))
+    chosen.out.write_text(page(named, read(chosen.exact)))
 
 
 if __name__ == "__main__":

@@ -129,8 +129,9 @@ def _descend(
         for high in range(1 << (n - low)):
             index = np.arange(1 << low, dtype=np.int64) + (high << low)
             bits = ops.asarray(state_bits(index, n))
-            field = ops.matmul(z, xp.matrix_transpose(bits))
-            log_prior, energy = (xp.reshape(a, (m, -1)) for a in (before + field / temperature, below - field))
+            # Both terms of log µ are divided before they are summed: at low temperature they cancel to rounding.
+            exponent = ops.matmul(z / temperature, xp.matrix_transpose(bits))
+            log_prior, energy = (xp.reshape(a, (m, -1)) for a in (before + exponent, below - temperature * exponent))
             signals = xp.reshape(z[:, :, None, :] * bits, (m, -1, n))
             states = (prefixes.states[part, None] + (index << shift)).reshape(-1)
             extended = _Prefixes(states, log_prior, energy, ops.matmul(signals, matrices[layer]))

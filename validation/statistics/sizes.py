@@ -20,6 +20,8 @@ from scipy.signal import fftconvolve
 
 Array = np.ndarray[Any, Any]
 LEVELS = (np.arange(256) + 0.5) / 256
+ROUNDING = 1e-13
+"""Σv over Σ|v| that is taken for 0: the sum of eigenvalues of a matrix of trace 0."""
 FACTOR_VARIANCE = math.pi**2 / 24
 """Of ln|v| of a Gaussian v under its weighted law: a Rayleigh variable."""
 
@@ -79,7 +81,9 @@ def size_law(values: Array, weights: Array | None = None) -> SizeLaw | None:
     at = np.interp(LEVELS, middle, np.log(np.abs(v[order])))
     median = float(np.interp(0.5, LEVELS, at))
     zeros = 1.0 - float(kept.sum() / mass.sum())
-    return SizeLaw(at - median, float(math.exp(median) * largest), max(zeros, 0.0), float(v @ kept) / total)
+    signed = float(v @ kept) / total
+    signed = 0.0 if abs(signed) < ROUNDING else signed
+    return SizeLaw(at - median, float(math.exp(median) * largest), max(zeros, 0.0), signed)
 
 
 def size_distance(first: Array, second: Array) -> float:
