@@ -123,6 +123,11 @@ def test_claims_decide_planted_laws() -> None:
     verdicts = {c["id"]: c["verdict"] for c in summary([cell(s, alike, other) for s in range(3)])["checks"]}
     assert verdicts == {"scales.alike": "not supported", "scales.symmetric": "supported",
                         "scales.stable": "not supported", "scales.product": "supported"}  # fmt: skip
+    coarse = [cell(s, alike, other) for s in range(3)]
+    for made in coarse:
+        made["records"][1]["eigenvalue_error"] = 0.5  # as much as the planted difference
+    verdicts = {c["id"]: c["verdict"] for c in summary(coarse)["checks"]}
+    assert verdicts["scales.alike"] == verdicts["scales.stable"] == "not resolved"
     one = {c["id"]: c["verdict"] for c in summary([cell(0, alike, alike)])["checks"]}
     assert one["scales.alike"] == "not resolved"  # no error from a single network
 
