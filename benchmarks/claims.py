@@ -51,6 +51,7 @@ EQUATIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
     ("21", "bound on the mean square of an assembly", ("eq21.k0", "eq21.k1", "eq21.k2"), "`validation.compare`"),
 )
+NOTHING = "not applicable"  # another report of the same name may have a verdict
 PARTS = {
     "Figure 3: weights and circuits": "fig3",
     "Figure 4: gradient and order parameter": "fig4",
@@ -148,7 +149,8 @@ def main(words: Sequence[str] | None = None) -> None:
     named: dict[str, dict[str, dict[str, str]]] = {}
     for one in chosen.reports:
         name, path = one.split("=", 1)
-        named.setdefault(name, {}).update(read(Path(path)))
+        known, found = named.setdefault(name, {}), read(Path(path))
+        known |= {key: claim for key, claim in found.items() if claim["verdict"] != NOTHING or key not in known}
     chosen.out.write_text(page(named, read(chosen.exact)))
 
 
