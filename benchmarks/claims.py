@@ -52,7 +52,7 @@ EQUATIONS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("21", "bound on the mean square of an assembly", ("eq21.k0", "eq21.k1", "eq21.k2"), "`validation.compare`"),
 )
 NOTHING = "not applicable"  # another report of the same name may have a verdict
-PARTS = {
+PARTS: dict[str, str | tuple[str, ...]] = {
     "Figure 3: weights and circuits": "fig3",
     "Figure 4: gradient and order parameter": "fig4",
     "Figures 6 and 7: entries of the Hessian": ("fig6", "fig7", "theorem."),

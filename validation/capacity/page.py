@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -98,8 +98,8 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [
         Section("", [note(sentence(summary(data)), "lead")]),
-        _checks(data["checks"]),
         figures_section(shown, data, "The edge"),
+        judged(data["checks"]),
         Section("The table", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "The table")]),
         Section("Scaling", [note(_SCALING), table(SCALING_HEAD, scaling_rows(data), "numbers", "Scaling")]),
         _left_out(data),
@@ -120,14 +120,6 @@ _SCALING = (
     "Over widths whose edge is known and is not one of lost examples. The width of the edge is that of the logistic "
     "law in ln P: an exponent below 0 says that the edge sharpens as networks grow."
 )
-
-
-def _checks(checks: Sequence[Report]) -> Section:
-    groups = {
-        "Exact statements": [c for c in checks if c["exact"]],
-        "Claims": [c for c in checks if not c["exact"]],
-    }
-    return Section("Verdicts", [verdicts(c, name) for name, c in groups.items()])
 
 
 def summary(data: Report) -> str:

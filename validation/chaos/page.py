@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -71,8 +71,8 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = [captioned(name, CAPTION, picture) for name, picture in figures.items()]
     parts = [
         Section("", [note(sentence(_summary(data)), "lead")]),
-        _claims(data["checks"]),
         figures_section(shown, data, "Maps and the plane"),
+        judged(data["checks"]),
         Section("The table", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Gains")]),
         settings(data),
     ]
@@ -84,10 +84,6 @@ _NOTE = (
     "networks, with its standard error over networks. Flat: H = 0 at a risk above 0. Symmetric: m3 = tr H³/(N rms³) "
     "is within its standard error of 0 at the start, at half and at a tenth of the first risk."
 )
-
-
-def _claims(claims: Sequence[Report]) -> Section:
-    return Section("Verdicts", [verdicts(claims, "Claims under test")])
 
 
 def _summary(data: Report) -> str:

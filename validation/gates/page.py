@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.notes import theory_section
 from validation.report.source import Report
@@ -85,8 +85,8 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
     parts = [
         Section("", [note(sentence(_summary(data)), "lead")]),
-        _verdicts(data["checks"]),
         figures_section(shown, data),
+        judged(data["checks"], _VERDICTS),
         _tables(data),
         theory_section(data["checks"]),
         settings(data),
@@ -106,17 +106,11 @@ def _summary(data: Report) -> str:
     )
 
 
-def _verdicts(checks: Sequence[Report]) -> Section:
-    words = (
-        "Ids that end in .exact are of the network that is summed over all gates. T = 1 is the law (6) with the "
-        "weights as they are. A claim is judged at every temperature by itself, with errors over the examples of one "
-        "network. A search can show that the ReLU gates are not the most probable ones, and never that they are."
-    )
-    groups = {"Exact facts": True, "Claims under test": False}
-    tables = [verdicts([c for c in checks if c["exact"] is exact], name) for name, exact in groups.items()]
-    return Section("Verdicts", [note(words), *tables])
-
-
+_VERDICTS = (
+    "Ids that end in .exact are of the network that is summed over all gates. T = 1 is the law (6) with the "
+    "weights as they are. A claim is judged at every temperature by itself, with errors over the examples of one "
+    "network. A search can show that the ReLU gates are not the most probable ones, and never that they are."
+)
 _TABLE = (
     "Most probable: share of the examples whose ReLU gates are the most probable ones given (x, y), by sums. Refuted: "
     "share of the searched examples for which more probable gates were found. Stable: share whose ReLU gates no other "

@@ -8,13 +8,13 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -77,15 +77,12 @@ def summary(data: Report) -> str:
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are pictures by name."""
     shown = [captioned(name, CAPTION, picture) for name, picture in figures.items()]
-    checks = data["checks"]
-    every = [("Exact statements", True), ("Claims under test", False)]
-    judged = [verdicts([c for c in checks if c["exact"] is exact], name) for name, exact in every]
     scales = table(map(prose, SCALES), scale_rows(data), "numbers", "The scales of the digits")
     networks = table(map(prose, NETWORKS), network_rows(data), "numbers", "The label of new digits")
     parts = [
         Section("", [note(sentence(summary(data)), "lead")]),
         figures_section(shown, data, "From couplings to a network"),
-        Section("Verdicts", judged),
+        judged(data["checks"]),
         Section("The scales of the digits", [note(_NOTE), scales]),
         Section("The label", [networks]),
         settings(data),

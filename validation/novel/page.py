@@ -8,13 +8,13 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -84,14 +84,10 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     words |= {"width": cell["width"], "seed": cell["seed"]} if cell else {"width": 0, "seed": 0}
     shown = [captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()]
     everything = table(map(prose, HEAD), rows(data), "numbers", "The table")
-    groups = {
-        "Exact facts": [c for c in data["checks"] if c["exact"]],
-        "Claims under test": [c for c in data["checks"] if not c["exact"]],
-    }
     parts = [
         Section("", [note(sentence(summary(data)), "lead")]),
-        Section("Verdicts", [note(_VERDICTS), *(verdicts(c, name) for name, c in groups.items())]),
         figures_section(shown, data),
+        judged(data["checks"], _VERDICTS),
         Section("The table", [note(_NOTE), everything]),
         _left_out(data),
         settings(data),

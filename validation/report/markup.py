@@ -227,6 +227,13 @@ def verdicts(claims: Sequence[Mapping[str, Any]], name: str) -> Markup:
     return titled(name, tally(claims)) + table(head, map(_claim_row, claims), "words claims", name)
 
 
+def judged(claims: Sequence[Mapping[str, Any]], words: str = "") -> Section:
+    """The section of the verdicts: exact facts and claims under test, each with its table, below a note of `words`."""
+    groups = (("Exact facts", True), ("Claims under test", False))
+    tables = [verdicts([c for c in claims if c["exact"] is exact], name) for name, exact in groups]
+    return Section("Verdicts", [note(words) if words else "", *tables])
+
+
 def _claim_row(claim: Mapping[str, Any]) -> list[Markup]:
     place, name = address(claim["id"]), code(claim["id"])
     rest = (prose(claim.get(key)) for key in ("claim", "measured", "expected", "source"))

@@ -9,13 +9,13 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -75,7 +75,7 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     parts = [
         Section("", [note(sentence(summary(data)), "lead")]),
         figures_section(shown, data, "The scales"),
-        Section("Verdicts", [verdicts(data["checks"], "Claims")]),
+        judged(data["checks"]),
         Section("Every scale", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Every scale")]),
         Section("Left out", [note(sentence(data["diverged"]))]) if data["diverged"] else None,
         settings(data),

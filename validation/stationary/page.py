@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from validation.report.markup import (
     Section,
     captioned,
     figures_section,
+    judged,
     note,
     page,
     prose,
     sentence,
     settings,
     table,
-    verdicts,
 )
 from validation.report.source import Report
 from validation.report.text import outcome
@@ -68,8 +68,8 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     head = ("loss", "seed", "epoch", "risk", "index", "found")
     parts = [
         Section("", [note(sentence(_summary(data)), "lead")]),
-        _claims(data["checks"]),
         figures_section(shown, data, "The searches"),
+        judged(data["checks"]),
         Section("The tables", [
             note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Networks"),
             table(head, stages(data), "numbers", "Where searches began"),
@@ -86,14 +86,6 @@ _NOTE = (
     "step allowed. ||∇R||²: medians, over that of the start. Nearest kink: median distance of the weights to it, "
     "over ||θ||, where searches stopped."
 )
-
-
-def _claims(claims: Sequence[Report]) -> Section:
-    groups = {
-        "Exact facts": [c for c in claims if c["exact"]],
-        "Claims under test": [c for c in claims if not c["exact"]],
-    }
-    return Section("Verdicts", [verdicts(c, name) for name, c in groups.items()])
 
 
 def _summary(data: Report) -> str:
