@@ -219,9 +219,9 @@ def test_what_has_another_type_is_refused_in_a_sentence(name: str, value: Any, e
 def test_the_options_of_the_other_jobs_are_plain_too() -> None:
     ladder = LadderOptions(widths=np.array([4, 6]), hidden=[np.array([3, 2])], examples=np.int64(30), rungs=["R0"])
     assert (ladder.widths, ladder.hidden, ladder.examples) == ((4, 6), ((3, 2),), 30)
-    json.dumps(ladder.completed().record())
+    json.dumps(ladder.completed().kept())
     phase = PhaseOptions(widths=range(2, 4), seeds=np.arange(2), updates=np.int16(9), out=Path("x")).completed()
-    json.dumps([phase.record(), phase.cell_options])
+    json.dumps([phase.kept(), phase.cell_options])
     assert (phase.widths, phase.seeds, phase.updates, phase.out) == ((2, 3), (0, 1), 9, "x")
     assert ExactOptions(seed=np.int64(5), quick=np.bool_(True)) == ExactOptions(seed=5, quick=True)
     for make in (ExactOptions, BoundsOptions):
