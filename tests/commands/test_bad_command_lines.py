@@ -31,9 +31,11 @@ PROGRAMS = {
     "exact": "exact.job._compute",
     "bounds": "bounds.job._compute",
     "ladder": "ladder.job._compute",
-    "capacity": "capacity.job._cells",
+    "maxent": "maxent.job._compute",
     "gates": "gates.job._cells",
-    "novel": "novel.job._cells",
+    **dict.fromkeys(
+        ("phase", "capacity", "novel", "stationary", "chaos", "scales"), "report.experiment.finished_cells"
+    ),
 }
 WORDS = [
     "", " ", "0", "1", "2", "-1", "-0", "3.5", "1e3", "1e999", "-1e-999", "nan", "inf", "-inf", "abc", "9" * 40,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -87,3 +89,17 @@ def damaged(data: bytes, damage: list[tuple[str, float, int]]) -> bytes:
         else:
             data = before + after[:some] + after
     return data
+
+
+def check_refused(main: Callable[[list[str]], int], words: Sequence[str], message: str) -> None:
+    """Exit status 2, and one line on stderr that has the message in it."""
+    errors = io.StringIO()
+    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
+        try:
+            status = main([*words])
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+    assert status == 2
+    assert len(errors.getvalue().strip().splitlines()) == 1
+    assert errors.getvalue().count("\n") == 1
+    assert message in errors.getvalue()

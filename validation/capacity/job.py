@@ -18,9 +18,7 @@ from validation.data.labels import LABELS
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 
 from .cell import CellOptions, Record, cell_name, examples_of, measure_cell
 from .claims import check_all
@@ -95,6 +93,11 @@ class CapacityOptions(CellOptions):
         )
 
     @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return [cell_name(*place) for place in self.places]
+
+    @property
     def tasks(self) -> dict[str, Place]:
         """The cells by name, the longest first: the end then keeps all workers busy."""
         return {cell_name(*place): place for place in sorted(self.places, key=lambda p: (-p[3] * p[2], p))}
@@ -126,11 +129,7 @@ def capacity(**options: Any) -> CapacityReport:
     check_cluster(chosen.workers, chosen.scheduler)
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {source}")
-    return CAPACITY.in_cells(
-        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source)
-    )
+    return CAPACITY.over_grid(chosen, source, measure_cell, _line, lambda cells: _report(chosen, cells, source))
 
 
 def _source(options: CapacityOptions) -> str:
@@ -140,13 +139,6 @@ def _source(options: CapacityOptions) -> str:
     return load_dataset(
         options.data, options.data_root, options.classes, options.examples, 1, dtype="float64"
     ).source  # fmt: skip
-
-
-def _cells(options: CapacityOptions, store: CellStore) -> list[Record]:
-    """All cells in the order of the report."""
-    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
-    found = finished_cells(store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler)
-    return [found[cell_name(*place)] for place in options.places]
 
 
 def _line(cell: Record) -> str:

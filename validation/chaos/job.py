@@ -16,9 +16,7 @@ from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .claims import judge
@@ -75,6 +73,11 @@ class ChaosOptions(CellOptions):
         return self.kept(CellOptions)
 
     @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return list(self.tasks)
+
+    @property
     def tasks(self) -> dict[str, tuple[float, int]]:
         """(gain, seed) of every cell by its name."""
         grid = [(gain, seed) for gain in self.gains or () for seed in self.seeds or ()]
@@ -101,25 +104,14 @@ def chaos(**options: Any) -> ChaosReport:
     check_cluster(chosen.workers, chosen.scheduler)
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {source}")
-    return CHAOS.in_cells(
-        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source)
+    return CHAOS.over_grid(
+        chosen, source, measure_cell, _line, lambda cells: _report(chosen, cells, source), unit="networks"
     )
 
 
 def _source(options: ChaosOptions) -> str:
     """Where the data come from; `DataError` where they cannot be had."""
     return load_dataset(options.data, options.data_root, options.classes, options.examples, 1, dtype="float64").source
-
-
-def _cells(options: ChaosOptions, store: CellStore) -> list[Record]:
-    """All cells in the order of the options."""
-    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
-    found = finished_cells(
-        store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler, unit="networks"
-    )
-    return list(found.values())
 
 
 def _line(cell: Record) -> str:

@@ -13,11 +13,9 @@ from simulator.network.text import network_from_text
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 
-from .cell import Record, cell_name, measure_cell, network_text, portions_of
+from .cell import Record, measure_cell, network_text, portions_of
 from .claims import judge
 from .options import NovelOptions
 from .summary import rested, table
@@ -43,11 +41,7 @@ def novel(**options: Any) -> NovelReport:
     chosen = NovelOptions(**options).completed()
     check_cluster(chosen.workers, chosen.scheduler)
     source, dtype = _source(chosen)
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {source}")
-    return SHOWINGS.in_cells(
-        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source, dtype)
-    )
+    return SHOWINGS.over_grid(chosen, source, measure_cell, _line, lambda cells: _report(chosen, cells, source, dtype))
 
 
 def _source(options: NovelOptions) -> tuple[str, str]:
@@ -61,13 +55,6 @@ def _source(options: NovelOptions) -> tuple[str, str]:
         except ValueError as error:
             raise OptionError(f"--network {options.network} --widths {width:g}: {error}") from None
     return portions.source, str(x.dtype)
-
-
-def _cells(options: NovelOptions, store: CellStore) -> list[Record]:
-    """All cells in the order of the report."""
-    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
-    found = finished_cells(store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler)
-    return [found[cell_name(n, s)] for n in options.widths or () for s in options.seeds or ()]
 
 
 def _line(cell: Record) -> str:

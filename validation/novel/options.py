@@ -75,6 +75,11 @@ class NovelOptions(CellOptions):
         return self.kept(CellOptions)
 
     @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return [cell_name(n, s) for n in self.widths or () for s in self.seeds or ()]
+
+    @property
     def tasks(self) -> dict[str, tuple[float, int]]:
         """(width, seed) of every cell by its name, the widest first: the end then keeps all workers busy."""
         grid = [(n, s) for n in self.widths or () for s in self.seeds or ()]

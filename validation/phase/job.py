@@ -16,9 +16,7 @@ from validation.data.labels import LABELS
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 from validation.statistics.distances import LEAST_ETA
 
 from .cell import CellOptions, Record, cell_name, measure_cell
@@ -77,6 +75,11 @@ class PhaseOptions(CellOptions):
         return self.kept(CellOptions)
 
     @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return [cell_name(n, m, s) for n in self.widths or () for m in self.examples or () for s in self.seeds or ()]
+
+    @property
     def tasks(self) -> dict[str, tuple[int, int, int]]:
         """(width, examples, seed) of every cell by its name, the longest first: the end then keeps all workers busy."""
         grid = [(n, m, s) for n in self.widths or () for m in self.examples or () for s in self.seeds or ()]
@@ -109,11 +112,7 @@ def phase(**options: Any) -> PhaseReport:
     check_cluster(chosen.workers, chosen.scheduler)
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {source}")
-    return PHASE.in_cells(
-        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source)
-    )
+    return PHASE.over_grid(chosen, source, measure_cell, _line, lambda cells: _report(chosen, cells, source))
 
 
 def _source(options: PhaseOptions) -> str:
@@ -121,14 +120,6 @@ def _source(options: PhaseOptions) -> str:
     most = max(options.examples or ())
     source = load_dataset(options.data, options.data_root, options.classes, most, 1, dtype="float64").source
     return f"{source} (the largest cells)"
-
-
-def _cells(options: PhaseOptions, store: CellStore) -> list[Record]:
-    """All cells of the grid in the order of the grid."""
-    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
-    found = finished_cells(store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler)
-    return [found[cell_name(n, m, s)] for n in options.widths or () for m in options.examples or ()
-            for s in options.seeds or ()]  # fmt: skip
 
 
 def _line(cell: Record) -> str:

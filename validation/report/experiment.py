@@ -7,14 +7,14 @@ last two there when a run ends, so that nothing is imported for a drawing before
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from backends import Backend
-from validation.run.cells import CellStore
+from validation.run.cells import CellStore, finished_cells
 from validation.run.command import EXIT_FACT_FAILED, Clock, exit_status, stop
 from validation.run.console import say
 from validation.run.environment import environment, package_version
@@ -25,6 +25,30 @@ from .finished import FinishedRun
 from .write import finish
 
 Record = dict[str, Any]
+
+
+class Grid(Protocol):
+    """The options of a run whose cells stand on a grid.
+
+    ``tasks``: the place of every cell by its name, in the order in which they are begun. ``names``: the cells in the
+    order of the report.
+    """
+
+    @property
+    def tasks(self) -> Mapping[str, tuple[Any, ...]]: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def cell_options(self) -> Record: ...
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def scheduler(self) -> str | None: ...
+    @property
+    def resume(self) -> bool: ...
+    def folder(self) -> str: ...
+
+
 Run = TypeVar("Run", bound=FinishedRun)
 
 
@@ -81,6 +105,33 @@ class Experiment(Generic[Run]):
             data["seconds"] = {"total": total, "cells_cpu": round(sum(c["cpu_seconds"] for c in cells), 2)}
             self._finish(store.root, data, None)
         return self.run(data, store.root)
+
+    def over_grid(
+        self,
+        chosen: Grid,
+        source: str,
+        measure: Callable[..., Record],
+        line: Callable[[Record], str],
+        summary: Callable[[list[Record]], Record],
+        *,
+        unit: str = "cells",
+    ) -> Run:
+        """`in_cells` with the cells of a grid on Dask: ``measure(cell_options, *place)`` for each of its ``tasks``.
+
+        `source` says where the data come from, `line` in words what a finished cell holds. `summary` gets the cells in
+        the order of ``names``.
+        """
+        store = CellStore(chosen.folder(), chosen.cell_options)
+
+        def measured() -> list[Record]:
+            say(f"data: {source}")
+            tasks = {name: (store.options, *place) for name, place in chosen.tasks.items()}
+            found = finished_cells(
+                store, tasks, measure, line, workers=chosen.workers, scheduler=chosen.scheduler, unit=unit
+            )
+            return [found[name] for name in chosen.names]
+
+        return self.in_cells(store, chosen.resume, measured, summary)
 
     def _finish(self, folder: Path, data: Record, clock: Clock | None) -> None:
         finish(folder, self.run.KIND, data, lambda: self._figures(data), self._page().render, clock)

@@ -18,9 +18,7 @@ from validation.data import Dataset, load_dataset
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .summary import summary
@@ -80,6 +78,16 @@ class ScalesOptions(CellOptions):
         """What decides the content of a cell."""
         return self.kept(CellOptions)
 
+    @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return list(self.tasks)
+
+    @property
+    def tasks(self) -> dict[str, tuple[int]]:
+        """(seed,) of every cell by its name."""
+        return {cell_name(seed): (seed,) for seed in self.seeds or ()}
+
 
 class ScalesReport(FinishedRun):
     """A finished run: ``data`` is the content of scales.json, ``path`` the folder it stands in."""
@@ -101,20 +109,11 @@ def scales(**options: Any) -> ScalesReport:
     check_cluster(chosen.workers, chosen.scheduler)
     data = _data(chosen)
     backend = get_backend(chosen.backend, str(data.x.dtype))
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {data.source}")
-
-    def measured() -> list[Record]:
-        tasks = {cell_name(seed): (store.options, seed) for seed in chosen.seeds or ()}
-        found = finished_cells(
-            store, tasks, measure_cell, _line, workers=chosen.workers, scheduler=chosen.scheduler, unit="networks"
-        )
-        return _some(list(found.values()))
 
     def reported(cells: list[Record]) -> Record:
-        return SCALES_RUN.head(chosen.kept(), backend) | {"dataset": data.source} | summary(cells)
+        return SCALES_RUN.head(chosen.kept(), backend) | {"dataset": data.source} | summary(_some(cells))
 
-    return SCALES_RUN.in_cells(store, chosen.resume, measured, reported)
+    return SCALES_RUN.over_grid(chosen, data.source, measure_cell, _line, reported, unit="networks")
 
 
 def _data(options: ScalesOptions) -> Dataset:

@@ -16,9 +16,7 @@ from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
-from validation.run.cells import CellStore, finished_cells
 from validation.run.cluster import check_cluster
-from validation.run.console import say
 
 from .cell import LOSSES, CellOptions, Record, cell_name, measure_cell
 from .claims import judge
@@ -70,6 +68,11 @@ class StationaryOptions(CellOptions):
         return self.kept(CellOptions)
 
     @property
+    def names(self) -> list[str]:
+        """The cells in the order of the report."""
+        return list(self.tasks)
+
+    @property
     def tasks(self) -> dict[str, tuple[str, int]]:
         """(loss, seed) of every cell by its name."""
         grid = [(loss, seed) for loss in self.losses or () for seed in self.seeds or ()]
@@ -96,10 +99,8 @@ def stationary(**options: Any) -> StationaryReport:
     check_cluster(chosen.workers, chosen.scheduler)
     get_backend(chosen.backend, "float64")
     source = _source(chosen)
-    store = CellStore(chosen.folder(), chosen.cell_options)
-    say(f"data: {source}")
-    return STATIONARY.in_cells(
-        store, chosen.resume, lambda: _cells(chosen, store), lambda cells: _report(chosen, cells, source)
+    return STATIONARY.over_grid(
+        chosen, source, measure_cell, _line, lambda cells: _report(chosen, cells, source), unit="networks"
     )
 
 
@@ -115,15 +116,6 @@ def _source(options: StationaryOptions) -> str:
     if network.has_maxima:
         raise OptionError(f"--network {options.network}: max-pools have kinks that are not measured; use avg")
     return data.source
-
-
-def _cells(options: StationaryOptions, store: CellStore) -> list[Record]:
-    """All cells in the order of the options."""
-    tasks = {name: (store.options, *place) for name, place in options.tasks.items()}
-    found = finished_cells(
-        store, tasks, measure_cell, _line, workers=options.workers, scheduler=options.scheduler, unit="networks"
-    )
-    return list(found.values())
 
 
 def _line(cell: Record) -> str:

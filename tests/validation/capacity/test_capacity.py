@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from backends import get_backend
 from simulator import HessianOperator, evaluate, mlp, output, output_gradient
 from simulator.streams import Streams
+from support.bad_input import check_refused
 from theory import inertia
 from validation.capacity import cell as capacity_cell
 from validation.capacity.__main__ import main
@@ -382,15 +383,7 @@ def test_values_that_no_run_could_use(options: dict[str, Any], message: str) -> 
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = io.StringIO()
-    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-        try:
-            status = main([*arguments, "--out", str(tmp_path / "run")])
-        except SystemExit as stopped:
-            status = int(str(stopped.code))
-    assert status == 2
-    assert len(errors.getvalue().strip().splitlines()) == 1
-    assert message in errors.getvalue()
+    check_refused(main, [*arguments, "--out", str(tmp_path / "run")], message)
     assert not (tmp_path / "run").exists()
 
 

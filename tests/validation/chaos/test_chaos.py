@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from backends import get_backend
 from simulator import mlp
+from support.bad_input import check_refused
 from theory import correlation_map
 from validation.chaos.__main__ import main
 from validation.chaos.cell import CellOptions, measure_cell, recorded, scaled_weights
@@ -184,12 +185,4 @@ def test_the_command_runs_and_grows(tmp_path: Path) -> None:
     ],
 )
 def test_bad_command_lines(words: list[str], said: str, tmp_path: Path) -> None:
-    err = io.StringIO()
-    with redirect_stderr(err), redirect_stdout(io.StringIO()):
-        try:
-            status = main([*words, "--out", str(tmp_path / "run")])
-        except SystemExit as end:
-            status = int(end.code or 0)
-    assert status == 2
-    assert said in err.getvalue()
-    assert err.getvalue().count("\n") == 1
+    check_refused(main, [*words, "--out", str(tmp_path / "run")], said)

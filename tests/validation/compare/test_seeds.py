@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 import validation
 from simulator import TrainingDivergedError
+from support.bad_input import check_refused
 from validation.compare import seeds as module
 from validation.compare import single
 from validation.compare.__main__ import main
@@ -139,13 +140,5 @@ def test_one_seed_against_a_claim_is_enough(finished: Report) -> None:
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = io.StringIO()
-    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-        try:
-            status = main([*arguments, "--data", "digits", "--out", str(tmp_path / "run")])
-        except SystemExit as stopped:
-            status = int(str(stopped.code))
-    assert status == 2
-    assert len(errors.getvalue().strip().splitlines()) == 1
-    assert message in errors.getvalue()
+    check_refused(main, [*arguments, "--data", "digits", "--out", str(tmp_path / "run")], message)
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ import pytest
 from backends import get_backend
 from simulator import HessianOperator
 from simulator.passes.propagation import backpropagate, propagate
+from support.bad_input import check_refused
 from support.cases import DENSE, IMAGES, Array, Case, assert_close
 from validation.compare.options import OptionError
 from validation.data import Dataset, load_dataset
@@ -267,15 +268,7 @@ def test_figures_draw_what_there_is(report: LadderReport) -> None:
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = io.StringIO()
-    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-        try:
-            status = main([*arguments, "--quick", "--out", str(tmp_path / "run")])
-        except SystemExit as stopped:
-            status = stopped.code
-    assert status == 2
-    assert message in errors.getvalue()
-    assert errors.getvalue().count("\n") == 1
+    check_refused(main, [*arguments, "--quick", "--out", str(tmp_path / "run")], message)
     assert not (tmp_path / "run" / "ladder.json").exists()
 
 

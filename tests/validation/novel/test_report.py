@@ -7,13 +7,13 @@ import copy
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from support.bad_input import check_refused
 from support.places import ROOT
 from validation.errors import OptionError, StorageError
 from validation.novel import job
@@ -332,12 +332,7 @@ def test_values_that_no_run_could_use(options: dict[str, Any], message: str) -> 
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = io.StringIO()
-    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-        status = main([*arguments, "--out", str(tmp_path / "run")])
-    assert status == 2
-    assert len(errors.getvalue().strip().splitlines()) == 1
-    assert message in errors.getvalue()
+    check_refused(main, [*arguments, "--out", str(tmp_path / "run")], message)
     assert not (tmp_path / "run").exists()
 
 

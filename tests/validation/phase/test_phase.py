@@ -22,6 +22,7 @@ import pytest
 from backends import get_backend
 from simulator import HessianOperator, mlp
 from simulator.streams import Streams
+from support.bad_input import check_refused
 from support.places import ROOT
 from validation import predict_training
 from validation.compare.options import OptionError
@@ -349,15 +350,7 @@ def test_values_that_no_run_could_use(options: dict[str, Any], message: str) -> 
     ],
 )
 def test_bad_usage_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = io.StringIO()
-    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-        try:
-            status = main([*arguments, "--out", str(tmp_path / "run")])
-        except SystemExit as stopped:
-            status = int(str(stopped.code))
-    assert status == 2
-    assert len(errors.getvalue().strip().splitlines()) == 1
-    assert message in errors.getvalue()
+    check_refused(main, [*arguments, "--out", str(tmp_path / "run")], message)
     assert not (tmp_path / "run").exists()
 
 
