@@ -13,8 +13,9 @@ numpy pads entropy with zeros, so that ``[seed, 0]`` is the stream of ``seed``, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +30,7 @@ PURPOSES = {
     "output gates": "gates of `output` at a temperature",
     "marginal gates": "gates of `monte_carlo_marginal`",
     "thermal gates": "gates and choices of pools of `sample_thermodynamics`",
+    "stochastic gates": "those of a `StochasticNetwork`, by draw and example",
     # of circuits and entries
     "paths": "`sample_paths`",
     "circuit paths": "paths of `sample_circuits`",
@@ -152,6 +154,36 @@ def spawn_streams(seed: Seed, count: int) -> list[np.random.Generator]:
     return Streams(seed).spawn("parts", count)
 
 
-def uniform(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+class Numbers(Protocol):
+    """Where uniform random numbers come from: a generator, or one for each example (`RowStreams`)."""
+
+    def random(self, size: Any, dtype: Any = ...) -> Any:
+        """Numbers in [0, 1) of a shape, whose first axis is that of the examples."""
+
+
+class RowStreams:
+    """Random numbers of examples, each from a generator of its own, asked for in the order of a pass.
+
+    What an example draws does not depend on which other examples are in its batch.
+
+    >>> from simulator.streams import RowStreams, Streams
+    >>> one, two = (Streams(0)("stochastic gates", 0, k) for k in range(2))
+    >>> RowStreams([one, two]).random((2, 3)).shape
+    (2, 3)
+    """
+
+    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+        self._generators = generators
+
+    def random(self, size: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
+        """Numbers in [0, 1), (rows, ...)."""
+        found = np.empty(size, dtype=dtype)
+        for row, generator in zip(found, self._generators, strict=True):
+            row[...] = generator.random(row.shape, dtype=dtype)
+        return found
+
+
+def uniform(rng: Numbers, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     """Numbers in [0, 1) drawn in the precision they are used in: rounding to 1 would switch off a sure gate."""
-    return rng.random(shape, dtype=np.float32) if dtype == "float32" else rng.random(shape)
+    drawn: np.ndarray[Any, Any] = rng.random(shape, dtype=np.float32) if dtype == "float32" else rng.random(shape)
+    return drawn

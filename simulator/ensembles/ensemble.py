@@ -12,6 +12,7 @@ from simulator.hessian.frozen import Freeze
 from simulator.hessian.operator import HessianOperator
 from simulator.inputs import check_count
 from simulator.network.network import Network
+from simulator.passes.drawn import DrawnGates
 from simulator.streams import Seed, Streams
 
 from .directions import SignalGrams
@@ -36,6 +37,7 @@ class Ensemble:
         a pair: on so many of the inputs, and on so many of the errors
     layers : the layers (0 for the first) that are drawn afresh; the others stay as they are. By default all of them
     joint : with ``fields``, the Gram matrix between preactivations and errors is kept too
+    gates : the gates that the examples draw, at a temperature (`StochasticNetwork`); new fields draw theirs at it too
 
     The weights of the first and of the last layer have no part in the products and stay as they are. Raises
     `ValueError` for layers that the network does not have, and for ``directions`` with ``fields``: weights do not carry
@@ -62,9 +64,10 @@ class Ensemble:
         layers: Sequence[int] | None = None,
         curvature: Any = None,
         joint: bool = False,
+        gates: DrawnGates | None = None,
         backend: str | Backend | None = None,
     ) -> None:
-        self.network, self.fields, self.joint = network, fields, joint
+        self.network, self.fields, self.joint, self.gates = network, fields, joint, gates
         self.layers = _check_layers(network, layers)
         count = _check_directions(directions)
         if fields and any(count):
@@ -72,7 +75,7 @@ class Ensemble:
                 f"directions {count} with fields drawn again: weights do not carry drawn signals; use directions=0, or "
                 "fields=False"
             )
-        operator = HessianOperator(network, weights, x, None, c=c, curvature=curvature, backend=backend)
+        operator = HessianOperator(network, weights, x, None, c=c, curvature=curvature, gates=gates, backend=backend)
         self._weights = [np.asarray(w) for w in weights]
         # Where G is made of signals, the true weights' own operator already takes it from there, and its signals serve.
         self.operator = operator.with_weights(self._weights) if operator.curved else operator
@@ -93,10 +96,10 @@ class Ensemble:
         return grams
 
     def _field_scales(self) -> dict[int, FieldScales]:
-        powers = FieldPowers(self.network, self.operator.frozen_weights, self.operator.backend)
+        powers = FieldPowers(self.network, self.operator.frozen_weights, self.operator.backend, self.gates)
         with self.operator.backend.computing():
-            for x, c in self.operator.examples():
-                powers.add(x, c)
+            for x, c, rows in self.operator.examples():
+                powers.add(x, c, rows)
         return {index: powers.scales(index) for index in self._hidden}
 
     @property
@@ -130,7 +133,7 @@ class Ensemble:
             for layer in self._hidden
             if self.fields
         }
-        return FieldFreeze(self.network, self.operator.frozen_weights, mixings, ops)
+        return FieldFreeze(self.network, self.operator.frozen_weights, mixings, ops, self.gates, index)
 
 
 def _check_directions(directions: int | tuple[int, int]) -> tuple[int, int]:

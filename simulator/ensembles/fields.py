@@ -21,7 +21,9 @@ from backends import Array, Backend, HostArray
 from simulator.hessian.frozen import per_example
 from simulator.network.layers import scaled
 from simulator.network.network import Network
-from simulator.passes.propagation import Signals, gate_layer, linear, linear_adjoint
+from simulator.passes.drawn import DrawnGates, drawing
+from simulator.passes.propagation import Signals, first_inputs, gate_layer, linear, linear_adjoint
+from simulator.streams import Numbers
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,28 @@ def _inverse(scales: HostArray) -> HostArray:
 
 @dataclass(frozen=True)
 class FieldFreeze:
-    """`Freeze` of signals whose fields in the layers of `mixings` (0 for the first) are drawn again, no others."""
+    """`Freeze` of signals whose fields in the layers of `mixings` (0 for the first) are drawn again, no others.
+
+    With `law` the gates of both, the network's and those of the new fields, are drawn at its temperature; ``draw``
+    numbers the latter.
+    """
 
     network: Network
     weights: Sequence[Array]
     mixings: Mapping[int, Mixing]
     ops: Backend
+    law: DrawnGates | None = None
+    draw: int = 0
 
-    def __call__(self, x: Array, top: Array) -> tuple[Signals, list[Array]]:
+    def __call__(self, x: Array, top: Array, rows: HostArray) -> tuple[Signals, list[Array]]:
         network, ops = self.network, self.ops
-        inputs, gates, true_gates = [_first_inputs(network, x, ops)], [], []
-        for index, z, drawn, mask in preactivations(network, self.weights, x, ops):
+        own, again = drawing(self.law, rows), drawing(self.law, rows, self.draw + 1)
+        inputs, gates, true_gates = [first_inputs(network, x, ops, *own)], [], []
+        for index, z, drawn, mask in preactivations(network, self.weights, inputs[0], ops, *own):
             true_gates.append(mask)
             if index in self.mixings:
-                drawn, mask = gate_layer(ops, network.layers[index], self.mixings[index].preactivations(ops, z))
+                field = self.mixings[index].preactivations(ops, z)
+                drawn, mask = gate_layer(ops, network.layers[index], field, *again)
             inputs.append(drawn)
             gates.append(mask)
         errors = [top[:, None]]
@@ -110,20 +120,18 @@ class FieldFreeze:
         return Signals(tuple(inputs), tuple(gates), top), errors
 
 
-def _first_inputs(network: Network, x: Array, ops: Backend) -> Array:
-    for pool in network.input_pools:
-        x = scaled(pool.select(ops, x)[0], pool.scale)
-    return x
-
-
 def preactivations(
-    network: Network, weights: Sequence[Array], x: Array, ops: Backend
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    ops: Backend,
+    temperature: float = 0.0,
+    numbers: Numbers | None = None,
 ) -> Iterator[tuple[int, Array, Array, Array]]:
-    """(layer, z_l, x_l, gates) of the hidden layers, first to last."""
-    x = _first_inputs(network, x, ops)
+    """(layer, z_l, x_l, gates) of the hidden layers, first to last, from x_0 of `first_inputs`."""
     for index, (layer, w) in enumerate(zip(network.layers[:-1], weights[:-1], strict=True)):
         z = linear(ops, layer, (x, w))
-        x, mask = gate_layer(ops, layer, z)
+        x, mask = gate_layer(ops, layer, z, temperature, numbers)
         yield index, z, x, mask
 
 
@@ -142,15 +150,16 @@ def unmasked_errors(
 class FieldPowers:
     """Σ_i c_i² Σ_sites z² and Σ_i Σ_sites ω² (with δ_L = c) of every neuron, over batches; for `FieldScales`."""
 
-    def __init__(self, network: Network, weights: Sequence[Array], ops: Backend) -> None:
-        self._network, self._weights, self._ops = network, weights, ops
+    def __init__(self, network: Network, weights: Sequence[Array], ops: Backend, law: DrawnGates | None = None) -> None:
+        self._network, self._weights, self._ops, self._law = network, weights, ops, law
         widths = [layer.gate_shape[-1] for layer in network.layers[:-1]]
         self._forward, self._backward = ([np.zeros(n) for n in widths] for _ in range(2))
 
-    def add(self, x: Array, c: Array) -> None:
-        """Another batch, with its coefficients (m,)."""
-        ops, gates = self._ops, []
-        for index, z, _, mask in preactivations(self._network, self._weights, x, ops):
+    def add(self, x: Array, c: Array, rows: HostArray) -> None:
+        """Another batch, with its coefficients (m,) and its rows among all examples."""
+        ops, gates, drawn = self._ops, [], drawing(self._law, rows)
+        start = first_inputs(self._network, x, ops, *drawn)
+        for index, z, _, mask in preactivations(self._network, self._weights, start, ops, *drawn):
             gates.append(mask)
             self._forward[index] += self._power(per_example(c, z, ops) * z)
         for index, field in unmasked_errors(self._network, self._weights, gates, c, ops):

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from backends import Array, Backend
+from backends import Array, Backend, HostArray
 from simulator.network.network import Network
+from simulator.passes.drawn import DrawnGates, drawing
 from simulator.passes.propagation import Signals, backpropagate, propagate
 
-Freeze = Callable[[Array, Array], tuple[Signals, list[Array]]]
-"""(examples x (m, *input_shape), top (m,)) -> (signals, top · ∂T/∂z_l of layers 1..L)."""
+Freeze = Callable[[Array, Array, HostArray], tuple[Signals, list[Array]]]
+"""(examples x (m, *input_shape), top (m,), their rows (m,) among all) -> (signals, top · ∂T/∂z_l of layers 1..L)."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,20 @@ class Frozen:
 
 @dataclass(frozen=True)
 class NetworkFreeze:
-    """`Freeze` of the signals that a network's own weights make."""
+    """`Freeze` of the signals that a network's own weights make: with ReLU gates, or with drawn ones."""
 
     network: Network
     weights: Sequence[Array]
     ops: Backend
+    gates: DrawnGates | None = None
 
-    def __call__(self, x: Array, top: Array) -> tuple[Signals, list[Array]]:
-        signals = propagate(self.network, self.weights, x, self.ops)
+    def __call__(self, x: Array, top: Array, rows: HostArray) -> tuple[Signals, list[Array]]:
+        signals = self.signals(x, rows)
         return signals, backpropagate(self.network, self.weights, signals, top, self.ops)
+
+    def signals(self, x: Array, rows: HostArray) -> Signals:
+        """The forward pass alone."""
+        return propagate(self.network, self.weights, x, self.ops, *drawing(self.gates, rows))
 
 
 def per_example(values: Array, like: Array, ops: Backend) -> Array:

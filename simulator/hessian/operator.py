@@ -20,6 +20,7 @@ from simulator.inputs import (
 )
 from simulator.memory import device_memory
 from simulator.network.network import Network
+from simulator.passes.drawn import DrawnGates
 from simulator.passes.losses import get_loss
 from simulator.passes.propagation import Signals, linear, linear_adjoint_gated, linear_gated, linear_gradient
 from simulator.passes.risk import batches, output
@@ -47,7 +48,8 @@ class HessianOperator(SymmetricProducts):
     take no part; several vectors share one pass. The order of the examples is fixed, so products are reproducible.
 
     Parameters: `part` is "full", "gauss_newton" or "residual"; `c` (m,) overrides ∂ℓ/∂T/m: the operator is then
-    Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. With `c`, `curvature` (m,) stands for ℓ''/m, and G is added.
+    Σ c_i ∇²T_i, and `y`, `loss` and `part` are ignored. With `c`, `curvature` (m,) stands for ℓ''/m, and G is added,
+    and `gates` may say which gates the examples draw at a temperature (`StochasticNetwork` makes it).
     `batch_size` examples are in flight at a time.
     Attributes: ``network``, ``backend``, ``c`` (m,), ``active`` (indices of the examples that take part).
     """
@@ -64,6 +66,7 @@ class HessianOperator(SymmetricProducts):
         backend: str | Backend | None = None,
         batch_size: int | None = None,
         curvature: Any = None,
+        gates: DrawnGates | None = None,
     ) -> None:
         if part not in PARTS:
             raise ValueError(f"part {part!r} is unknown: use one of {', '.join(PARTS)}")
@@ -73,6 +76,8 @@ class HessianOperator(SymmetricProducts):
         self._weights = [self.backend.constant(w) for w in check_weights(network, weights, self.backend)]
         self._batch_size = check_count(self.backend.batch_size if batch_size is None else batch_size, "batch_size")
         x = check_examples(network, x, self.backend.dtype)
+        if c is None and gates is not None:
+            raise ValueError("gates are drawn, but c is not given: pass ∂ℓ/∂T/m of the outputs with these gates")
         if c is None:
             self.c, bent = self._coefficients(x, y, loss)
         else:
@@ -85,7 +90,7 @@ class HessianOperator(SymmetricProducts):
         self._x = self.backend.asarray(x[self.active])
         self._c, self._curvature = (self.backend.asarray(a[self.active]) for a in (self.c, bent))
         self.frozen_weights = self._weights  # those behind the frozen signals
-        self._freeze: Freeze = NetworkFreeze(network, self._weights, self.backend)
+        self._freeze: Freeze = NetworkFreeze(network, self._weights, self.backend, gates)
         self._curved_by_signals = False  # whether G is made of signals alone, and not of tangents
         self._kept: list[Frozen] | None = None
         self._replayed: dict[int, Step] = {}  # products of so many vectors, where a device can record them
@@ -104,10 +109,10 @@ class HessianOperator(SymmetricProducts):
         return slope, curvature
 
     def _chunk(self, part: slice) -> Frozen:
-        ops, x, c = self.backend, self._x[part, ...], self._c[part]
+        ops, x, c, rows = self.backend, self._x[part, ...], self._c[part], self.active[part]
         if not self._curved_by_signals:
-            return Frozen(*self._freeze(x, c), self._curvature[part])
-        signals, slopes = self._freeze(x, ops.xp.ones_like(c))
+            return Frozen(*self._freeze(x, c, rows), self._curvature[part])
+        signals, slopes = self._freeze(x, ops.xp.ones_like(c), rows)
         errors = [per_example(c, d, ops) * d for d in slopes]
         return Frozen(signals, errors, self._curvature[part], slopes)
 
@@ -122,14 +127,14 @@ class HessianOperator(SymmetricProducts):
         """Whether a Gauss-Newton part takes part."""
         return self._has_curvature
 
-    def examples(self) -> Iterator[tuple[Array, Array]]:
-        """(x, c) of the active examples on the device, a batch at a time."""
+    def examples(self) -> Iterator[tuple[Array, Array, HostArray]]:
+        """(x, c) of the active examples on the device, and their rows among all, a batch at a time."""
         for part in batches(self.active.size, self._batch_size):
-            yield self._x[part, ...], self._c[part]
+            yield self._x[part, ...], self._c[part], self.active[part]
 
     def frozen(self) -> Iterator[tuple[Frozen, Array]]:
         """(frozen signals, c) of the active examples, a batch at a time."""
-        for chunk, (_, c) in zip(self._chunks(), self.examples(), strict=True):
+        for chunk, (_, c, _) in zip(self._chunks(), self.examples(), strict=True):
             yield chunk, c
 
     @property
@@ -259,7 +264,8 @@ class HessianOperator(SymmetricProducts):
     def _slopes(self) -> Iterator[tuple[Signals, list[Array], Array]]:
         """(signals, ∂T/∂z_l, ℓ''/m) of the active examples, a batch at a time."""
         for part in batches(self.active.size, self._batch_size):
-            signals, slopes = self._freeze(self._x[part, ...], self.backend.xp.ones_like(self._c[part]))
+            top = self.backend.xp.ones_like(self._c[part])
+            signals, slopes = self._freeze(self._x[part, ...], top, self.active[part])
             yield signals, slopes, self._curvature[part]
 
     def directed_rows(self, directions: list[Array | None], count: int) -> Array:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from backends import Array, Backend
-from simulator.network.layers import Layer, scaled, select, window_of
+from simulator.network.layers import Layer, MaxPool, Pool, scaled, select, window_of
 from simulator.network.network import Network
-from simulator.streams import uniform
+from simulator.streams import Numbers
+
+from .laws import Choices, Gates
 
 Pair = tuple[Array, Array]
 
@@ -112,12 +112,12 @@ def propagate(
     x: Array,
     ops: Backend,
     temperature: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rng: Numbers | None = None,
 ) -> Signals:
     """Forward pass of device examples x (m, *input_shape).
 
     At temperature 0 the gates are h = 1[z > 0] (7); above it they are drawn on the host from
-    P(h = 1) = σ(z/T), with z from the weights as they are, and `rng` is needed.
+    P(h = 1) = σ(z/T), with z from the weights as they are, max-pools choose by (F4), and `rng` is needed.
     """
     passed = list(_layers(network, weights, x, ops, temperature, rng))
     return Signals(
@@ -133,7 +133,7 @@ def propagate_output(
     x: Array,
     ops: Backend,
     temperature: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rng: Numbers | None = None,
 ) -> Array:
     """T (m,) of the same pass, no layer's signals kept for longer than the next one needs them."""
     for reached, _ in _layers(network, weights, x, ops, temperature, rng):
@@ -147,25 +147,48 @@ def _layers(
     x: Array,
     ops: Backend,
     temperature: float,
-    rng: np.random.Generator | None,
+    rng: Numbers | None,
 ) -> Iterator[tuple[Array, Array]]:
     """(x_0, None), then (x_l, gates) of layers 1..L-1."""
-    for pool in network.input_pools:
-        x = scaled(pool.select(ops, x)[0], pool.scale)
+    x = first_inputs(network, x, ops, temperature, rng)
     yield x, None
     for layer, w in zip(network.layers[:-1], weights[:-1], strict=True):
         if temperature == 0.0 and layer.convolutional:
-            x, mask = ops.convolve_and_gate(x, w, layer.first_maxima)
+            x, mask = _behind_maxima(ops, layer, *ops.convolve_and_gate(x, w, layer.first_maxima))
         else:
-            z = linear(ops, layer, (x, w))
-            x, mask = ops.gate(z, layer.first_maxima) if temperature == 0.0 else _draw_gates(ops, z, temperature, rng)
-        x, mask = _behind_maxima(ops, layer, x, mask)
+            x, mask = gate_layer(ops, layer, linear(ops, layer, (x, w)), temperature, rng)
         yield x, mask
 
 
-def gate_layer(ops: Backend, layer: Layer, z: Array) -> tuple[Array, Array]:
-    """What layer l hands on, (x_l = D_l z_l behind its pools, mask), h = 1[z > 0]: z (m, *gate_shape)."""
-    return _behind_maxima(ops, layer, *ops.gate(z, layer.first_maxima))
+def first_inputs(
+    network: Network, x: Array, ops: Backend, temperature: float = 0.0, rng: Numbers | None = None
+) -> Array:
+    """x_0, the examples behind the pools in front of the first layer."""
+    for pool in network.input_pools:
+        if temperature == 0.0:
+            x = scaled(pool.select(ops, x)[0], pool.scale)
+        else:
+            x, _ = _draw_pool(ops, pool, x, temperature, _needed(rng, temperature))
+    return x
+
+
+def gate_layer(
+    ops: Backend, layer: Layer, z: Array, temperature: float = 0.0, rng: Numbers | None = None
+) -> tuple[Array, Array]:
+    """What layer l hands on, (x_l = D_l z_l behind its pools, mask), from z (m, *gate_shape).
+
+    At temperature 0 gates are h = 1[z > 0] and max-pools select a maximum; above it both are drawn, a site by (F4).
+    """
+    if temperature == 0.0:
+        return _behind_maxima(ops, layer, *ops.gate(z, layer.first_maxima))
+    numbers, gates = _needed(rng, temperature), Gates()
+    mask = gates.draw(ops, z, temperature, numbers)
+    x, window = gates.hand_on(ops, mask, z), 1
+    for pool in layer.pools:
+        x, selected = _draw_pool(ops, pool, x, temperature, numbers)
+        mask = ops.spread_gates(mask, ops.xp.astype(selected, x.dtype), window) > 0
+        window *= pool.size
+    return x, mask
 
 
 def _behind_maxima(ops: Backend, layer: Layer, x: Array, mask: Array) -> tuple[Array, Array]:
@@ -179,12 +202,20 @@ def _top(network: Network, weights: Sequence[Array], x: Array, ops: Backend) -> 
     return linear(ops, network.layers[-1], (x, weights[-1]))[:, 0]
 
 
-def _draw_gates(ops: Backend, z: Array, temperature: float, rng: np.random.Generator | None) -> Pair:
+def _draw_pool(ops: Backend, pool: Pool, x: Array, temperature: float, rng: Numbers) -> tuple[Array, Array]:
+    """(what a pool hands on, the sites that it selects); means are taken as such, since choices see their size."""
+    if not isinstance(pool, MaxPool):
+        sums, selected = pool.select(ops, x)
+        return scaled(sums, pool.scale), selected
+    law = Choices(pool.size)
+    chosen = law.draw(ops, x, temperature, rng)
+    return law.hand_on(ops, chosen, x), chosen
+
+
+def _needed(rng: Numbers | None, temperature: float) -> Numbers:
     if rng is None:
         raise ValueError(f"temperature {temperature:g} needs a random generator: pass a seed")
-    odds = ops.xp.tanh(z / (2.0 * temperature))  # 2σ(z/T) - 1, which never overflows
-    mask = ops.asarray(uniform(rng, tuple(z.shape), ops.dtype)) < (odds + 1) / 2
-    return ops.apply_gates(mask, z, 1), mask
+    return rng
 
 
 def backpropagate(

@@ -8,8 +8,8 @@ import numpy as np
 
 from backends import Array, Backend, HostArray
 from simulator.network.network import Network
+from simulator.passes.laws import Choices, Law
 
-from .laws import Choices, Law
 from .walk import Decide, Walk, slopes
 
 

@@ -13,11 +13,11 @@ from simulator.enumeration.gates import check_temperature
 from simulator.inputs import check_count, check_examples, check_weights
 from simulator.memory import device_memory
 from simulator.network.network import Network
+from simulator.passes.laws import masked, summed
 from simulator.passes.risk import batches
 from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
-from .laws import masked, summed
 from .walk import Walk, drawn, stage_names, walk
 
 

@@ -21,10 +21,10 @@ from simulator.enumeration.gates import check_temperature
 from simulator.inputs import check_count, check_examples, check_labels, check_weights
 from simulator.memory import device_memory
 from simulator.network.network import Network
+from simulator.passes.laws import Choices
 from simulator.passes.risk import batches
 from simulator.shown import shown
 
-from .laws import Choices
 from .moves import followed, moved, promises
 from .walk import Walk, given, likeliest, log_joint, walk
 

@@ -15,9 +15,8 @@ import numpy as np
 from backends import Array, Backend
 from simulator.network.layers import AvgPool, Pool, Shape, pooled_shape
 from simulator.network.network import Network
+from simulator.passes.laws import Choices, Gates, Law, masked, softplus, summed
 from simulator.passes.propagation import linear, linear_adjoint
-
-from .laws import Choices, Gates, Law, masked, softplus, summed
 
 Decide = Callable[[int, Law, Array], Array]  # (stage, its law, the signals f) -> decisions of f's shape
 

@@ -40,7 +40,7 @@ def measure_signals(
         return NetworkSignals((), np.zeros((0, 1)), tuple(network.layer_sizes))
     make = NetworkFreeze(network, check_weights(network, weights, ops), ops) if freeze is None else freeze
     with ops.computing():
-        signals, errors = make(ops.asarray(x), ops.asarray(c))
+        signals, errors = make(ops.asarray(x), ops.asarray(c), active)
     layers: list[LayerSignals] = []
     for i, layer in enumerate(network.layers[:-1]):
         inputs, gates, delta = (ops.to_numpy(a) for a in (signals.inputs[i], signals.gates[i], errors[i]))

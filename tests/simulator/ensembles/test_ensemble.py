@@ -265,7 +265,7 @@ def test_fields_not_drawn_are_the_signals_of_the_network(case: Case, backend: st
     ops = get_backend(backend)
     weights = [ops.asarray(w) for w in case.weights]
     x, c = ops.asarray(case.x), ops.asarray(coefficients(case))
-    signals, errors = FieldFreeze(case.network, weights, {}, ops)(x, c)
+    signals, errors = FieldFreeze(case.network, weights, {}, ops)(x, c, np.arange(len(x)))
     expected = propagate(case.network, weights, x, ops)
     for a, b in zip((*signals.inputs, *signals.gates), (*expected.inputs, *expected.gates), strict=True):
         assert_close(ops.to_numpy(a).astype(float), ops.to_numpy(b).astype(float), 1e-12)
@@ -279,8 +279,8 @@ def test_scales_are_the_norms_of_fields_and_dead_neurons_stay_dead() -> None:
     weights[0][:, 2] = 0.0
     x, c = np.random.default_rng(0).standard_normal((7, 5)), np.linspace(0.5, 2, 7)
     powers = FieldPowers(network, weights, OPS)
-    powers.add(x[:3], c[:3])
-    powers.add(x[3:], c[3:])
+    powers.add(x[:3], c[:3], np.arange(3))
+    powers.add(x[3:], c[3:], np.arange(3, len(x)))
     scales, z = powers.scales(0), x @ weights[0]
     assert_allclose(scales.forward, np.sqrt(np.sum((c[:, None] * z) ** 2, axis=0)), rtol=1e-12)
     mixing = draw_mixing(6, np.random.default_rng(1), scales)

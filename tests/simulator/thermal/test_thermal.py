@@ -26,7 +26,7 @@ from simulator import (
     search_gates,
     sequential,
 )
-from simulator.thermal.laws import Choices, Gates
+from simulator.passes.laws import Choices, Gates
 from simulator.thermal.walk import given, largest_entropy, likeliest, log_joint, slopes, stage_names, walk
 from support.strict_namespace import strict
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backends import Array, Backend
-from simulator.streams import uniform
+from simulator.streams import Numbers, uniform
 
 
 def summed(ops: Backend, values: Array) -> Array:
@@ -59,7 +59,7 @@ class Gates:
         certain = ops.xp.log1p(ops.xp.exp(-ops.xp.abs(field)))  # of both logarithms
         return summed(ops, p * positive(ops, -field) + (1 - p) * positive(ops, field) + certain)
 
-    def draw(self, ops: Backend, z: Array, temperature: float, rng: np.random.Generator) -> Array:
+    def draw(self, ops: Backend, z: Array, temperature: float, rng: Numbers) -> Array:
         """Gates drawn from their law; uniform numbers come from the host."""
         return ops.asarray(uniform(rng, tuple(z.shape), ops.dtype)) < self.means(ops, z, temperature)
 
@@ -102,7 +102,7 @@ class Choices:
         log = ops.xp.log(ops.xp.where(p > 0, p, ops.xp.ones_like(p)))
         return -summed(ops, p * log)
 
-    def draw(self, ops: Backend, x: Array, temperature: float, rng: np.random.Generator) -> Array:
+    def draw(self, ops: Backend, x: Array, temperature: float, rng: Numbers) -> Array:
         """Sites drawn from their law: the largest x + T G of each window, G independent Gumbel numbers."""
         numbers = np.maximum(rng.random(tuple(x.shape)), np.finfo(np.float64).tiny)
         return ops.select_maximum(x + temperature * ops.asarray(-np.log(-np.log(numbers))), self.size)[1]
