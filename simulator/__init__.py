@@ -71,15 +71,20 @@ from simulator.passes.risk import (
 from simulator.passes.tangent_kernel import tangent_kernel
 from simulator.stationary.kinks import KinkDistances, NearbyGradients, kink_distances, nearby_gradients
 from simulator.stationary.search import StationarySearch, find_stationary
+from simulator.stochastic.average import Average
+from simulator.stochastic.averages import HessianScale, StochasticEvaluation, evaluate_stochastic, hessian_scale
+from simulator.stochastic.marginal import MarginalEstimate, monte_carlo_marginal
+from simulator.stochastic.network import StochasticNetwork
+from simulator.stochastic.units import UnitWeights, unit_weights
 from simulator.thermal.relu import ReluGates, relu_gates
 from simulator.thermal.sampling import SampledThermodynamics, sample_thermodynamics
 from simulator.thermal.search import GateSearch, search_gates
 from simulator.training.descent import Epoch, TrainingDivergedError, TrainingResult, train, train_epochs
-from simulator.training.e_step import MarginalEstimate, monte_carlo_marginal
 from simulator.training.em import EMResult, FreeEnergy, expectation_maximization, free_energy
 
 __all__ = [
     "AssemblyEstimate",
+    "Average",
     "AvgPool",
     "CircuitLaw",
     "Circuits",
@@ -103,6 +108,7 @@ __all__ = [
     "HessianBlock",
     "HessianEntries",
     "HessianOperator",
+    "HessianScale",
     "InfeasibleError",
     "KinkDistances",
     "Lanczos",
@@ -120,9 +126,12 @@ __all__ = [
     "SignEnsemble",
     "SpectralDensity",
     "StationarySearch",
+    "StochasticEvaluation",
+    "StochasticNetwork",
     "Stretch",
     "TrainingDivergedError",
     "TrainingResult",
+    "UnitWeights",
     "circuit_moments",
     "circuit_values",
     "count_paths",
@@ -132,6 +141,7 @@ __all__ = [
     "enumerate_signs",
     "estimate_assemblies",
     "evaluate",
+    "evaluate_stochastic",
     "exact_marginal",
     "exact_posterior",
     "exact_thermodynamics",
@@ -149,6 +159,7 @@ __all__ = [
     "gram_spectrum",
     "hessian_assemblies",
     "hessian_entries",
+    "hessian_scale",
     "hierarchical_logits",
     "input_stretch",
     "kernel_spectrum",
@@ -184,5 +195,6 @@ __all__ = [
     "tensor_logits",
     "train",
     "train_epochs",
+    "unit_weights",
     "vgg12",
 ]

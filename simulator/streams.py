@@ -30,7 +30,7 @@ PURPOSES = {
     "output gates": "gates of `output` at a temperature",
     "marginal gates": "gates of `monte_carlo_marginal`",
     "thermal gates": "gates and choices of pools of `sample_thermodynamics`",
-    "stochastic gates": "those of a `StochasticNetwork`, by draw and example",
+    "stochastic gates": "those of a `StochasticNetwork`, by set; and the root of all its sets",
     # of circuits and entries
     "paths": "`sample_paths`",
     "circuit paths": "paths of `sample_circuits`",
@@ -46,6 +46,7 @@ PURPOSES = {
     "verification": "the vector on which products are verified, always the same",
     "hutchinson": "probes of row second moments, by layer; in a run by epoch",
     "prediction examples": "the active examples that a prediction is computed on",
+    "stochastic probes": "probes of the scale of a stochastic network's Hessian",
     "fresh networks": "networks, or on-sets of wide layers, that a prediction draws",
     "predictions": "the signal rungs of a record, by epoch",
     "sampled rungs": "the sampled rungs of a record, all the same numbers, by epoch",
@@ -162,24 +163,31 @@ class Numbers(Protocol):
 
 
 class RowStreams:
-    """Random numbers of examples, each from a generator of its own, asked for in the order of a pass.
+    """Random numbers of rows, each with a stream of its own, which is asked for in the order of a pass.
 
-    What an example draws does not depend on which other examples are in its batch.
+    A counter-based generator [Salmon2011] stands at (call, *place of the row): what a row draws does not depend on
+    which other rows are in its batch. `places` (rows, 2) are whole numbers >= 0.
 
-    >>> from simulator.streams import RowStreams, Streams
-    >>> one, two = (Streams(0)("stochastic gates", 0, k) for k in range(2))
-    >>> RowStreams([one, two]).random((2, 3)).shape
-    (2, 3)
+    >>> import numpy as np
+    >>> from simulator.streams import RowStreams
+    >>> both = RowStreams(np.random.Philox(1), [(0, 0), (0, 1)]).random((2, 3))
+    >>> bool(np.array_equal(both[1:], RowStreams(np.random.Philox(1), [(0, 1)]).random((1, 3))))
+    True
     """
 
-    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
-        self._generators = generators
+    def __init__(self, bits: np.random.Philox, places: Sequence[tuple[int, int]]) -> None:
+        self._bits, self._generator, self._places = bits, np.random.Generator(bits), places
+        self._calls = 0
 
     def random(self, size: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
         """Numbers in [0, 1), (rows, ...)."""
-        found = np.empty(size, dtype=dtype)
-        for row, generator in zip(found, self._generators, strict=True):
-            row[...] = generator.random(row.shape, dtype=dtype)
+        found, state = np.empty(size, dtype=dtype), self._bits.state
+        state |= {"buffer_pos": 4, "has_uint32": 0}  # nothing is left over from another row
+        for row, place in zip(found, self._places, strict=True):
+            state["state"]["counter"][:] = (0, self._calls, *place)
+            self._bits.state = state
+            row[...] = self._generator.random(row.shape, dtype=dtype)
+        self._calls += 1
         return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.streams import RowStreams, Streams
 
 
@@ -28,9 +30,8 @@ class DrawnGates:
         """
         if self.temperature == 0.0:
             return None
-        streams, m = Streams(self.seed), self.examples
-        places = ((int(row) // m, int(row) % m) for row in rows)
-        return RowStreams([streams("stochastic gates", self.index, *place, again) for place in places])
+        key = Streams(self.seed)("stochastic gates", self.index, again).integers(2**63, size=2, dtype=np.uint64)
+        return RowStreams(np.random.Philox(key=key), [divmod(int(row), self.examples) for row in rows])
 
 
 def drawing(gates: DrawnGates | None, rows: Iterable[int], again: int = 0) -> tuple[float, RowStreams | None]:

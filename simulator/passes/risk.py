@@ -36,17 +36,18 @@ def output(
     temperature: float = 0.0,
     seed: Seed | None = None,
     batch_size: int | None = None,
+    choosing_pools: bool = False,
 ) -> HostArray:
     """T(x) (10), a host array (m,), `batch_size` examples at a time (as many as suit the backend unless given).
 
-    At `temperature` T > 0 hidden gates are drawn, P(h = 1) = σ(z/T), one sample per example from `seed`;
-    max-pooling has no finite-temperature law and is refused (`ValueError`).
+    At `temperature` T > 0 hidden gates are drawn, P(h = 1) = σ(z/T), one sample per example from `seed`. The paper
+    gives max-pools no law there: they are refused (`ValueError`), but for `choosing_pools`, with which they draw a site
+    of each window with probability e^{x/T} over the sum of these (F4).
     """
     ops = get_backend(backend)
     if not (math.isfinite(temperature) and temperature >= 0):
         raise ValueError(f"temperature {temperature!r} is not usable: use a number >= 0")
-    if temperature > 0 and network.has_maxima:
-        raise ValueError(f"temperature {temperature:g} meets max-pooling, which has no thermal law: use 0")
+    check_pools(network, temperature, choosing_pools)
     rng = None
     if temperature > 0:
         rng = Streams(0 if seed is None else seed)("output gates")
@@ -58,6 +59,15 @@ def output(
             for part in batches(x.shape[0], size)
         ]
         return ops.to_numpy(ops.xp.concat(parts))
+
+
+def check_pools(network: Network, temperature: float, choosing_pools: bool) -> None:
+    """Raise `ValueError` for max-pools at a temperature that are not meant to choose."""
+    if temperature > 0 and network.has_maxima and not choosing_pools:
+        raise ValueError(
+            f"temperature {temperature:g} meets max-pooling, to which the paper gives no law: use temperature 0, or "
+            "choosing_pools=True for pools that draw a site with probability e^{x/T} over the sum of these"
+        )
 
 
 def risk(

@@ -10,24 +10,27 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from backends import Array, Backend
 from simulator.network.layers import AvgPool, Pool, Shape, pooled_shape
 from simulator.network.network import Network
 from simulator.passes.laws import Choices, Gates, Law, masked, softplus, summed
-from simulator.passes.propagation import linear, linear_adjoint
+from simulator.passes.propagation import linear, linear_adjoint, linear_gradient
+from simulator.streams import Numbers
 
 Decide = Callable[[int, Law, Array], Array]  # (stage, its law, the signals f) -> decisions of f's shape
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A pass over m examples: of every stage its ``laws``, ``signals`` f and ``decisions`` d; ``output`` T (m,)."""
+    """A pass over m examples: of every stage its ``laws``, ``signals`` f and ``decisions`` d; ``output`` T (m,).
+
+    ``inputs`` x_0..x_{L-1} of the layers of weights.
+    """
 
     laws: tuple[Law, ...]
     signals: tuple[Array, ...]
     decisions: tuple[Array, ...]
+    inputs: tuple[Array, ...]
     output: Array
 
     def stages(self) -> Iterator[tuple[Law, Array, Array]]:
@@ -98,8 +101,10 @@ def walk(network: Network, weights: Sequence[Array], x: Array, ops: Backend, dec
     laws: list[Law] = []
     signals: list[Array] = []
     decisions: list[Array] = []
+    inputs: list[Array] = []
     for step in steps(network):
         if isinstance(step, int):
+            inputs.append(x)
             x = linear(ops, network.layers[step], (x, weights[step]))
         elif isinstance(step, Means):
             x = step.hand_on(ops, x)
@@ -109,7 +114,7 @@ def walk(network: Network, weights: Sequence[Array], x: Array, ops: Backend, dec
             signals.append(x)
             decisions.append(chosen)
             x = step.hand_on(ops, chosen, x)
-    return Walk(tuple(laws), tuple(signals), tuple(decisions), x[:, 0])
+    return Walk(tuple(laws), tuple(signals), tuple(decisions), tuple(inputs), x[:, 0])
 
 
 def likeliest(ops: Backend) -> Decide:
@@ -117,8 +122,8 @@ def likeliest(ops: Backend) -> Decide:
     return lambda _, law, f: law.likeliest(ops, f)
 
 
-def drawn(ops: Backend, temperature: float, rng: np.random.Generator) -> Decide:
-    """Every stage drawn from its law at a temperature."""
+def drawn(ops: Backend, temperature: float, rng: Numbers) -> Decide:
+    """Every stage drawn from its law at a temperature > 0."""
     return lambda _, law, f: law.draw(ops, f, temperature, rng)
 
 
@@ -146,6 +151,25 @@ def log_joint(ops: Backend, passed: Walk, y: Array, temperature: float) -> Array
     return log_law(ops, passed, temperature) + log_label(ops, passed.output, y)
 
 
+def descend(
+    network: Network, weights: Sequence[Array], ops: Backend, passed: Walk, y: Array, temperature: float
+) -> Iterator[tuple[int | Law | Means, Array]]:
+    """(step, ∂ log µ(y, d|x) / ∂(what it hands on)) of every step, last to first, all decisions held fixed."""
+    slope = (y * (1 - ops.xp.tanh(y * passed.output / 2)) / 2)[:, None]
+    stage = len(passed.laws)
+    for step in reversed(list(steps(network))):
+        yield step, slope
+        if isinstance(step, int):
+            slope = linear_adjoint(ops, network.layers[step], (slope, weights[step]))
+        elif isinstance(step, Means):
+            slope = step.to_sites(ops, slope)
+        else:
+            stage -= 1
+            f, d = passed.signals[stage], passed.decisions[stage]
+            own = ops.xp.astype(d, f.dtype) - step.means(ops, f, temperature)
+            slope = own / temperature + masked(ops, d, step.to_sites(ops, slope, f))
+
+
 def slopes(
     network: Network, weights: Sequence[Array], ops: Backend, passed: Walk, y: Array, temperature: float
 ) -> list[Array]:
@@ -154,19 +178,30 @@ def slopes(
     With s the slope, a small change of a decision d_j changes log µ(y, d|x) by f_j (1/T + s_j): the first term is that
     of its own law, the second what the stages above and the label make of the signal.
     """
-    slope = (y * (1 - ops.xp.tanh(y * passed.output / 2)) / 2)[:, None]
+    signals = list(passed.signals)
     found: list[Array] = []
-    stage = len(passed.laws)
-    for step in reversed(list(steps(network))):
+    for step, slope in descend(network, weights, ops, passed, y, temperature):
+        if not isinstance(step, int | Means):
+            found.insert(0, step.to_sites(ops, slope, signals.pop()))
+    return found
+
+
+def joint_gradient(
+    network: Network,
+    weights: Sequence[Array],
+    ops: Backend,
+    passed: Walk,
+    y: Array,
+    temperature: float,
+    share: Array,
+) -> list[Array]:
+    """Σ_i share_i ∇ log µ(y_i, d_i|x_i) for every layer of weights, decisions fixed: the terms of their laws included.
+
+    With draws of the posterior in place of the examples this is Fisher's ∇ Σ_i log µ(y_i|x_i).
+    """
+    found: list[Array] = []
+    for step, slope in descend(network, weights, ops, passed, y, temperature):
         if isinstance(step, int):
-            slope = linear_adjoint(ops, network.layers[step], (slope, weights[step]))
-        elif isinstance(step, Means):
-            slope = step.to_sites(ops, slope)
-        else:
-            stage -= 1
-            f, d = passed.signals[stage], passed.decisions[stage]
-            at = step.to_sites(ops, slope, f)
-            found.insert(0, at)
-            own = ops.xp.astype(d, f.dtype) - step.means(ops, f, temperature)
-            slope = own / temperature + masked(ops, d, at)
+            weighted = ops.xp.reshape(share, (-1, *(1,) * (slope.ndim - 1))) * slope
+            found.insert(0, linear_gradient(ops, network.layers[step], (passed.inputs[step], weighted)))
     return found

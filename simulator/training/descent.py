@@ -17,6 +17,7 @@ from simulator.network.network import Network
 from simulator.passes.losses import get_loss
 from simulator.passes.risk import BatchGradient, batch_gradient, batches
 from simulator.shown import shown
+from simulator.stochastic.posterior import posterior_gradient
 from simulator.streams import Seed, Streams
 
 from .e_step import check_e_step, exact_gates
@@ -72,6 +73,8 @@ def train(
     seed: Seed = 0,
     temperature: float = 0.0,
     e_step: str = "zero_temperature",
+    samples: int = 10,
+    choosing_pools: bool = False,
     backend: str | Backend | None = None,
 ) -> TrainingResult:
     """Train by v ← momentum·v + ∇R_batch, w ← w - learning_rate·v; see `train_epochs`."""
@@ -79,7 +82,8 @@ def train(
     rows = []
     for state in train_epochs(
         network, weights, x, y, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, momentum=momentum,
-        loss=loss, seed=seed, temperature=temperature, e_step=e_step, backend=backend,
+        loss=loss, seed=seed, temperature=temperature, e_step=e_step, samples=samples, choosing_pools=choosing_pools,
+        backend=backend,
     ):  # fmt: skip
         final = state.weights
         rows.append((state.epoch, state.risk, state.accuracy))
@@ -101,6 +105,8 @@ def train_epochs(
     seed: Seed = 0,
     temperature: float = 0.0,
     e_step: str = "zero_temperature",
+    samples: int = 10,
+    choosing_pools: bool = False,
     backend: str | Backend | None = None,
     velocity: Sequence[Any] | None = None,
     first_epoch: int = 1,
@@ -110,11 +116,14 @@ def train_epochs(
     Epoch e visits a permutation of the examples drawn from its own stream of `seed`, in batches of `batch_size`,
     the last partial one kept; so a run continued from a state's `weights` and `velocity` with
     ``first_epoch=e + 1`` equals the uninterrupted one. `e_step` says where the gates of a step come from:
-    h = 1[z > 0] ("zero_temperature": back-propagation), a draw at `temperature` ("monte_carlo"), or all configurations
-    with their posterior ("exact": the gradient is that of the marginal likelihood; logistic loss, small dense nets).
-    Raises `TrainingDivergedError`.
+    h = 1[z > 0] ("zero_temperature": back-propagation), a draw at `temperature` ("monte_carlo"), `samples` draws with
+    shares in proportion to µ(y|x,h) ("posterior", an importance sample of µ(h|x,y); logistic loss), or all
+    configurations with their posterior ("exact": the gradient is that of the marginal likelihood; logistic loss, small
+    dense nets). The risk of the last two is -log µ(y|x), of draws their estimate. With `choosing_pools` max-pools draw
+    a site of each window at a temperature (F4). Raises `TrainingDivergedError`.
     """
-    check_e_step(network, e_step, temperature, loss)
+    check_e_step(network, e_step, temperature, loss, choosing_pools)
+    draws = check_count(samples, "samples")
     ops, chosen = get_backend(backend), get_loss(loss)
     epochs, first_epoch = check_count(epochs, "epochs", least=0), check_count(first_epoch, "first_epoch")
     check_schedule(learning_rate, momentum)
@@ -130,6 +139,8 @@ def train_epochs(
     def gradient(w: list[Array], x: Array, y: Array) -> BatchGradient:
         if e_step == "exact":
             return _exact_gradient(network, w, x, y, temperature, ops)
+        if e_step == "posterior":
+            return posterior_gradient(network, w, x, y, temperature, draws, ops, gates[0])
         return batch_gradient(network, w, x, y, chosen, ops, temperature, gates[0])
 
     step: Step = _Descent(network, data, labels, gradient, learning_rate, momentum, ops).step

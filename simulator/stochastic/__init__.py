@@ -1,0 +1,1 @@
+"""The stochastic network: averages over gates drawn at a temperature, each with its standard error."""
