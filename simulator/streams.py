@@ -61,6 +61,8 @@ PURPOSES = {
     "forecast probes": "Lanczos probes of R7, by epoch",
     "statistics": "symmetry tests of a record, by epoch",
     "facts": "probes of the exact facts, by epoch",
+    "record gates": "gates that a record draws at a temperature, by epoch",
+    "scale": "probes of the scale of the mean Hessian of a record, by epoch",
     "circuits": "circuits of a record, by epoch",
     "eigenvectors": "start of the search for eigenvectors of a record, by epoch",
     "mirror": "mirrored probes of the symmetry statistic, by epoch",

@@ -16,6 +16,7 @@ from simulator.network.network import Network
 from simulator.shown import shown
 from simulator.streams import Seed, Streams
 
+from .drawn import DrawnGates, drawing
 from .losses import Loss, get_loss
 from .propagation import Signals, assemble_gradient, backpropagate, linear, propagate, propagate_output
 
@@ -268,13 +269,23 @@ def order_parameter(
     return evaluate(network, weights, x, y, loss, backend).order_parameter
 
 
-def signal_powers(network: Network, weights: Sequence[Any], x: Any, backend: str | Backend | None = None) -> HostArray:
-    """Mean square per neuron and example of x_0, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c."""
+def signal_powers(
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    backend: str | Backend | None = None,
+    gates: DrawnGates | None = None,
+) -> HostArray:
+    """Mean square per neuron and example of x_0, ..., x_{L-1} (behind the pools), (L,): ratios are the growth c.
+
+    `gates`: those that the rows x draw at a temperature.
+    """
     ops = get_backend(backend)
     w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     total = np.zeros(network.depth)
     for part in batches(x.shape[0], ops.batch_size):
-        signals = propagate(network, w, ops.asarray(x[part]), ops)
+        drawn = drawing(gates, range(part.start, part.stop))
+        signals = propagate(network, w, ops.asarray(x[part]), ops, *drawn)
         total += [ops.inner(s, s) for s in signals.inputs]
     sizes = [math.prod(layer.input_shape) for layer in network.layers]
     powers: HostArray = total / (np.array(sizes) * x.shape[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,10 @@ from simulator.memory import device_memory
 from simulator.network.network import Network
 from simulator.passes.drawn import DrawnGates
 from simulator.passes.losses import get_loss
-from simulator.passes.propagation import assemble_gradient, backpropagate, propagate_output
+from simulator.passes.propagation import assemble_gradient, propagate_output
 from simulator.passes.risk import batches
-from simulator.streams import Seed, Streams
-from simulator.thermal.walk import drawn, joint_gradient, likeliest, walk
+from simulator.streams import RowStreams, Seed, Streams
+from simulator.thermal.walk import drawn, joint_gradient, walk
 
 LAWS = ("forward", "posterior")
 
@@ -130,15 +130,8 @@ class StochasticNetwork:
 
     def output_gradient(self, index: int) -> list[HostArray]:
         """∇R of set number `index` with its gates held fixed, an array for each layer: what E3 and E4 speak of."""
-        ops, c = self.backend, self.coefficients(index)[0]
-        freeze = NetworkFreeze(self.network, self._weights, ops, self.gates(index))
-
-        def part(x: Array, rows: HostArray) -> list[Array]:
-            signals = freeze.signals(x, rows)
-            errors = backpropagate(self.network, self._weights, signals, ops.asarray(c[rows]), ops)
-            return assemble_gradient(self.network, signals, errors, ops)
-
-        return self._summed(part, np.flatnonzero(c))
+        c, _ = self.coefficients(index)
+        return gradient_of_rows(self.network, self._weights, self.rows, c, self.gates(index), self.backend)
 
     def gradient(self, index: int) -> list[HostArray]:
         """What learning descends along, from set number `index`, an array for each layer.
@@ -152,21 +145,41 @@ class StochasticNetwork:
         ops, gates, q = self.backend, self.gates(index), self.shares(index).ravel() / len(self.x)
 
         def part(x: Array, rows: HostArray) -> list[Array]:
-            numbers = gates.numbers(rows)
-            decide = likeliest(ops) if numbers is None else drawn(ops, self.temperature, numbers)
+            decide = drawn(ops, self.temperature, _numbers(gates, rows))
             passed = walk(self.network, self._weights, x, ops, decide)
             y, share = (ops.asarray(a) for a in (self.y[rows % len(self.x)], -q[rows]))
             return joint_gradient(self.network, self._weights, ops, passed, y, self.temperature, share)
 
-        return self._summed(part, np.arange(q.size))
+        return _summed(self.network, self.rows, np.arange(q.size), part, ops)
 
-    def _summed(self, part: Any, rows: HostArray) -> list[HostArray]:
-        """Sums of `part` (x, rows) over these rows, a batch at a time."""
-        ops, m = self.backend, len(self.x)
-        total: list[Array] = [ops.zeros(shape) for shape in self.network.weight_shapes]
-        with device_memory(self.network, ops, min(ops.batch_size, m)), ops.computing():
-            for piece in batches(rows.size, ops.batch_size):
-                some = rows[piece]
-                made = part(ops.asarray(self.x[some % m]), some)
-                total = [a + b for a, b in zip(total, made, strict=True)]
-        return [ops.to_numpy(g) for g in total]
+
+def gradient_of_rows(
+    network: Network, weights: Sequence[Any], x: HostArray, c: HostArray, gates: DrawnGates | None, ops: Backend
+) -> list[HostArray]:
+    """Σ_i c_i ∇T_i over rows x (m, ...), c (m,), with the gates that they draw held fixed; an array for each layer."""
+    freeze = NetworkFreeze(network, check_weights(network, weights, ops), ops, gates)
+
+    def part(x: Array, rows: HostArray) -> list[Array]:
+        signals, errors = freeze(x, ops.asarray(c[rows]), rows)
+        return assemble_gradient(network, signals, errors, ops)
+
+    return _summed(network, x, np.flatnonzero(c), part, ops)
+
+
+def _numbers(gates: DrawnGates, rows: HostArray) -> RowStreams:
+    numbers = gates.numbers(rows)
+    if numbers is None:
+        raise ValueError("temperature 0 draws nothing: use a temperature > 0")
+    return numbers
+
+
+def _summed(
+    network: Network, x: HostArray, rows: HostArray, part: Callable[[Array, HostArray], list[Array]], ops: Backend
+) -> list[HostArray]:
+    """Sums of `part` (x, rows) over these rows of x, a batch at a time."""
+    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
+    with device_memory(network, ops, min(ops.batch_size, len(x))), ops.computing():
+        for piece in batches(rows.size, ops.batch_size):
+            some = rows[piece]
+            total = [a + b for a, b in zip(total, part(ops.asarray(x[some]), some), strict=True)]
+    return [ops.to_numpy(g) for g in total]

@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--momentum", type=float, default=d.momentum)
     others = ", ".join(name for name in LOSSES if name != d.loss)
     p.add_argument("--loss", default=d.loss, help=f"{d.loss} (default), {others}")
+    p.add_argument("--temperature", type=float, default=d.temperature, metavar="T",
+                   help="of the gates, P(h = 1) = σ(z/T), in training and spectra (default 0: ReLU)")  # fmt: skip
+    p.add_argument("--e-step", metavar="STEP",
+                   help="at T > 0: monte_carlo (default), or posterior, an importance sample (logistic)")  # fmt: skip
+    p.add_argument("--gate-draws", type=int, metavar="S",
+                   help="draws of the gates of an example that are averaged at T > 0 (default 4)")  # fmt: skip
     p.add_argument("--probes", type=int, default=d.probes, help="Lanczos probes (default 4)")
     p.add_argument("--steps", type=int, help="Lanczos steps (default 60)")
     p.add_argument("--eta", type=float, default=d.eta, help="smoothing half width in rms (default 0.05)")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from backends import Backend
-from simulator import Network
+from simulator import Network, StochasticNetwork
+from simulator.streams import Streams
 from validation.data import Dataset
 from validation.interchange import LoadedWeights
 from validation.measurements.moments import default_moment_probes
+from validation.measurements.stochastic import Temperature
 from validation.measurements.whole import has_curvature
 from validation.predictions.forecast import Forecast
 from validation.predictions.rung import RECORDED_DRAWS
@@ -19,6 +25,7 @@ from validation.run.deadline import Deadline
 
 from .options import Options
 
+Array = np.ndarray[Any, Any]
 CHEAP, DENSER = 5_000_000, 4  # weights times examples up to which densities rest on four times the steps
 VERIFYING = 2  # products that verify the others before the first step
 
@@ -43,6 +50,23 @@ class Bench:
         spectra = 2 if self.curved else 1
         measured = spectra * (self.options.probes * self._products_of_a_probe() + VERIFYING)
         return measured + moments + self.n_sampled()
+
+    @property
+    def temperature(self) -> Temperature | None:
+        """The temperature of the gates and the law of their averages; None for ReLU gates."""
+        if self.options.temperature == 0.0:
+            return None
+        law = "posterior" if self.options.e_step == "posterior" else "forward"
+        return Temperature(self.options.temperature, law, self.options.gate_draws or 1)
+
+    def drawn(self, weights: Sequence[Array], epoch: int, rows: Array | None = None) -> StochasticNetwork | None:
+        """The network with the gates that an epoch's record draws, on these rows of the training examples or on all."""
+        if self.temperature is None:
+            return None
+        data = self.dataset
+        x, y = (data.x, data.y) if rows is None else (data.x[rows], data.y[rows])
+        streams = Streams(self.options.seed)
+        return self.temperature.network(self.network, weights, x, y, self.options.loss, streams, epoch, self.backend)
 
     @property
     def curved(self) -> bool:

@@ -12,6 +12,7 @@ from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, FreshNetworks,
 from simulator.lanczos.products import NonlinearOperatorError
 from simulator.streams import Streams
 from validation.measurements.outliers import describe_outliers
+from validation.measurements.stochastic import Rows
 from validation.predictions.forecast import Forecast
 from validation.predictions.fresh import describe_fresh
 from validation.predictions.rung import RECORDED_DRAWS
@@ -27,16 +28,15 @@ Progress = Callable[[int], object]
 
 
 def sampled_rungs(
-    bench: Bench, weights: Sequence[Array], c: Array, epoch: int, stages: Stages, progress: Progress
+    bench: Bench, weights: Sequence[Array], rows: Rows, epoch: int, stages: Stages, progress: Progress
 ) -> None:
     """Every sampled rung, from the same random numbers: what they differ by has less noise than each of them."""
     record = stages.record
-    x = bench.dataset.x[bench.dataset.spectrum]
     for rung in RECORDED_DRAWS:
         if rung in record["predictions"]:
             continue
         begun = time.perf_counter()
-        ensemble = ensemble_of(rung, bench.network, weights, x, c, bench.backend)
+        ensemble = ensemble_of(rung, bench.network, weights, rows.x, rows.c, bench.backend, gates=rows.gates)
         drawn = drawn_from(bench, ensemble, rung, epoch, stages, progress)
         described = describe_sampled(record["spectrum"], drawn, bench.options.eta, bench.network.n_weights)
         record["predictions"][rung] = described | {"seconds": round(time.perf_counter() - begun, 2)}

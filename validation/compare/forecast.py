@@ -61,6 +61,8 @@ def forecast(bench: Bench, run: RunDirectory, report: dict[str, Any]) -> Forecas
 
 def _refused(bench: Bench) -> str | None:
     """Why training is not predicted: it starts from weights of its own, or time or memory do not allow it."""
+    if bench.options.temperature > 0.0:
+        return "gates are drawn at a temperature: R7 predicts the training of a ReLU network"
     if bench.loaded is not None:
         return "the weights come from a file: R7 predicts training that starts from random weights"
     options, m = bench.options, len(bench.dataset.y)

@@ -37,7 +37,7 @@ class Options(PlainOptions):
     # One Lanczos step sees no tr H², which every scale of the report is made of.
     LEAST = {  # noqa: RUF012
         "epochs": 0, "batch_size": 1, "probes": 1, "steps": 2, "seed": 0, "prediction_examples": 1, "draws": 1,
-        "entry_examples": 2,
+        "entry_examples": 2, "gate_draws": 1,
     }  # fmt: skip
 
     ELSEWHERE = ("out", "resume", "save_seconds", "stop_after", "memory")
@@ -61,6 +61,9 @@ class Options(PlainOptions):
     rate_drops: Sequence[int] = ()
     momentum: float = 0.9
     loss: str = "hinge"
+    temperature: float = 0.0
+    e_step: str | None = None
+    gate_draws: int | None = None
     probes: int = 4
     steps: int | None = None
     eta: float = 0.05
@@ -107,9 +110,17 @@ class Options(PlainOptions):
         done = replace(
             self, memory=memory, epochs=epochs, steps=steps, record=tuple(record), prediction_seconds=seconds,
             draws=max(2, self.probes // 2) if self.draws is None else self.draws, out=self._folder(),
+            **self._of_gates(),
         )  # fmt: skip
         done.check()
         return done
+
+    def _of_gates(self) -> dict[str, Any]:
+        """The E-step and the draws of the gates that belong to the temperature, where they were not given."""
+        hot = self.temperature > 0.0
+        e_step = ("monte_carlo" if hot else "zero_temperature") if self.e_step is None else self.e_step
+        draws = (2 if self.quick else 4) if hot and self.gate_draws is None else self.gate_draws
+        return {"e_step": e_step, "gate_draws": draws}
 
     def _folder(self) -> str:
         """`out`, or by default a folder named after the data, the network, the weights, and what else was chosen."""
@@ -150,6 +161,7 @@ class Options(PlainOptions):
                 f"--rate-drops {drops}: expected increasing epochs from 1 on, below --epochs {epochs}, after which the "
                 "learning rate is a tenth"
             )
+        self._check_gates()
         for name in ("weights_names", "weights_key"):
             if getattr(self, name) is not None and self.weights is None:
                 raise OptionError(
@@ -163,6 +175,27 @@ class Options(PlainOptions):
             get_loss(self.loss)
         except ValueError as error:
             raise OptionError(f"--loss: {error}") from None
+
+    def _check_gates(self) -> None:
+        """Raise `OptionError` where temperature, E-step, loss and what is measured do not go together."""
+        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
+            raise OptionError(f"--temperature {self.temperature!r}: expected a number >= 0")
+        steps = ("zero_temperature",) if self.temperature == 0.0 else ("monte_carlo", "posterior")
+        if self.e_step not in steps:
+            raise OptionError(
+                f"--e-step {self.e_step}: expected {' or '.join(steps)} at --temperature {self.temperature:g}"
+            )
+        if self.e_step == "posterior" and self.loss != "logistic":
+            raise OptionError(f"--e-step posterior: --loss {self.loss} is not a likelihood, use --loss logistic")
+        if self.temperature == 0.0:
+            if self.gate_draws is not None:
+                raise OptionError(f"--gate-draws {self.gate_draws}: it is for a --temperature > 0, give it too")
+            return
+        for name in ("entries", "structure", "whole", "prediction_examples"):
+            if getattr(self, name):
+                raise OptionError(
+                    f"--{name.replace('_', '-')}: it is for ReLU gates, leave it out or use --temperature 0"
+                )
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch of training, counted from 1."""

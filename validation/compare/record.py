@@ -15,6 +15,8 @@ from simulator import (
     Evaluation,
     HessianOperator,
     Lanczos,
+    SpectralDensity,
+    StochasticNetwork,
     TrainingDivergedError,
     evaluate,
     output,
@@ -22,7 +24,7 @@ from simulator import (
 )
 from simulator.streams import Streams, spawn_streams
 from validation.errors import InsufficientMemoryError
-from validation.measurements.alignment import aligned_share
+from validation.measurements.alignment import aligned_share, unknown_share
 from validation.measurements.entries.record import ENTRIES, QUICK_ENTRIES, entry_statistics
 from validation.measurements.facts import check_facts
 from validation.measurements.laws import (
@@ -35,6 +37,16 @@ from validation.measurements.laws import (
 )
 from validation.measurements.moments import MomentProbes
 from validation.measurements.spectrum import describe_spectrum
+from validation.measurements.stochastic import (
+    Rows,
+    accuracy,
+    described,
+    evaluated,
+    facts,
+    lanczos,
+    scale_of,
+    spectrum_of,
+)
 from validation.predictions.predict import SignalLaw
 from validation.predictions.record import predict_moments, predict_signals
 from validation.run.stages import Stages
@@ -58,9 +70,7 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     """
     begun = time.perf_counter()
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    streams = Streams(options.seed)
-    record = stages.record
-    x = data.x[data.spectrum]
+    streams, record = Streams(options.seed), stages.record
     if not stages.done("state"):
         need = state_bytes(network, ops, len(data.y))
         bench.memory.check(f"the state at epoch {epoch}", need, "use a smaller --network")
@@ -69,25 +79,25 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     if not stages.done("entries"):
         record["entries"] = _entries(bench, weights) if options.entries else None
         stages.complete("entries")
-    c = _products(bench, weights, epoch, stages, progress)
+    rows = _products(bench, weights, epoch, stages, progress)
     rms = record["spectrum"]["rms"]
     if rms > 0 and not stages.done("signals"):
         predict_signals(
-            record, network, weights, x, c, rms=rms, eta=options.eta,
+            record, network, weights, rows.x, rows.c, rms=rms, eta=options.eta, gates=rows.gates,
             budget=options.prediction_seconds or 0.0, examples=options.prediction_examples,
             seed=streams("predictions", epoch), backend=ops, keep=stages.keep, refuse=partial(_refuse, bench, epoch),
         )  # fmt: skip
         stages.complete("signals")
     if rms > 0:
-        sampled_rungs(bench, weights, c, epoch, stages, progress)
+        sampled_rungs(bench, weights, rows, epoch, stages, progress)
         fresh_networks(bench, epoch, stages, progress)
     if options.structure and not stages.done("structure"):
         record.setdefault("structure", {"layers": {}, "directions": {}, "outliers": []})
         if rms > 0:
-            structure(bench, weights, c, epoch, stages, progress)
+            structure(bench, weights, rows.c, epoch, stages, progress)
         stages.complete("structure")
     if options.whole and not stages.done("whole"):
-        whole(bench, weights, c, epoch, stages, progress)
+        whole(bench, weights, rows.c, epoch, stages, progress)
         stages.complete("whole")
     record.pop("stages")
     record["seconds"] = round(stages.seconds_before + time.perf_counter() - begun, 2)
@@ -112,27 +122,34 @@ def silent_record(bench: Bench, weights: Sequence[Array], epoch: int, since: int
 
     None where an example is active after all.
     """
-    whole = _whole(bench, weights, epoch)
+    whole, _ = _whole(bench, weights, epoch)
     if whole.active_fraction > 0.0:
         return None
     return {"epoch": epoch, "since": since, **_told(bench, weights, whole, epoch)}
 
 
-def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> Array:
+def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, progress: Progress) -> Rows:
     """The measured spectrum, and the predictions from moments: all that products of the network's own Hessian give.
 
-    Returns c (m,) of the spectrum's examples; the frozen signals are let go.
+    Returns the examples of the spectrum with their c, and the gates that they draw; the frozen signals are let go. At a
+    temperature every probe meets a set of gates of its own, and predictions start from the first set.
     """
     data, options, record, streams = bench.dataset, bench.options, stages.record, Streams(bench.options.seed)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
-    operator = HessianOperator(bench.network, weights, x, y, options.loss, part="residual", backend=bench.backend)
+    drawn = bench.drawn(weights, epoch, data.spectrum)
+    if drawn is None:
+        operator = HessianOperator(bench.network, weights, x, y, options.loss, part="residual", backend=bench.backend)
+        rows = Rows(x, operator.c)
+    else:
+        operator, rows = drawn.draw(0), Rows.of_set(drawn)
     if not stages.done("spectrum"):
-        run = Lanczos(operator, options.probes, bench.density_steps(), streams("lanczos", epoch))
-        _announce_spectrum(bench, operator, run, epoch)
-        stages.run("lanczos", run, progress)
-        record["spectrum"] = describe_spectrum(run.result(), options.eta, streams("mirror", epoch), options.steps)
+        spectrum = _spectrum(bench, operator, drawn, epoch, stages, progress)
+        record["spectrum"] = describe_spectrum(spectrum, options.eta, streams("mirror", epoch), options.steps)
         stages.complete("spectrum")
         stages.forget("lanczos")
+    if drawn is not None and not stages.done("scale"):
+        record["stochastic"]["scale"] = scale_of(drawn, streams("scale", epoch))
+        stages.complete("scale")
     record.setdefault("predictions", {})
     rms = record["spectrum"]["rms"]
     if rms > 0 and not stages.done("moments"):
@@ -141,7 +158,29 @@ def _products(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages
         predict_moments(record, probes.result(), rms, options.eta, stages.keep)
         stages.complete("moments")
         stages.forget("moments")
-    return operator.c
+    return rows
+
+
+def _spectrum(
+    bench: Bench,
+    operator: HessianOperator,
+    drawn: StochasticNetwork | None,
+    epoch: int,
+    stages: Stages,
+    progress: Progress,
+) -> SpectralDensity:
+    """Stochastic Lanczos quadrature of the Hessian, kept step by step."""
+    probes, steps = bench.options.probes, bench.density_steps()
+    seed = Streams(bench.options.seed)("lanczos", epoch)
+    if drawn is None:
+        run = Lanczos(operator, probes, steps, seed)
+        _announce_spectrum(bench, operator, run, epoch)
+        stages.run("lanczos", run, progress)
+        return run.result()
+    _announce_spectrum(bench, operator, Lanczos(operator, 1, steps), epoch)
+    sets = lanczos(drawn, probes, steps, seed)
+    stages.run("lanczos", sets, progress)
+    return spectrum_of(sets)
 
 
 def _announce_spectrum(bench: Bench, operator: HessianOperator, run: Lanczos, epoch: int) -> None:
@@ -175,53 +214,75 @@ def _state(
 ) -> dict[str, Any]:
     """What needs no spectrum: risk, order parameter, exact facts, symmetry and laws."""
     data, network, options, ops = bench.dataset, bench.network, bench.options, bench.backend
-    whole = _whole(bench, weights, epoch)
+    whole, stochastic = _whole(bench, weights, epoch)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
-    c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
-    powers = signal_powers(network, weights, x, ops)
-    exact = check_facts(network, weights, x, y, c, options.loss, ops, streams("facts", epoch))
+    drawn = bench.drawn(weights, epoch, data.spectrum)
+    if drawn is None:
+        c = HessianOperator(network, weights, x, y, options.loss, part="residual", backend=ops).c
+        powers = signal_powers(network, weights, x, ops)
+        exact = check_facts(network, weights, x, y, c, options.loss, ops, streams("facts", epoch))
+    else:
+        powers = signal_powers(network, weights, drawn.rows, ops, drawn.gates(0))
+        exact = facts(drawn, weights, ops, streams("facts", epoch))
     statistics = streams("statistics", epoch)
     return {
         "epoch": epoch,
         "fresh": epoch == 0 and bench.loaded is None,
         "learning_rate": options.rate(max(epoch, 1)),
-        **_told(bench, weights, whole, epoch),
+        **_told(bench, weights, whole, epoch, stochastic),
         "dead_layers": int(np.sum(powers[1:] == 0.0)),
         "growth": [finite_or_none(b / a) if a > 0 else None for a, b in pairwise(powers)],
         "weight_symmetry": [symmetry(w, statistics) for w in weights],
         "gradient_symmetry": [symmetry(g, statistics) for g in whole.gradient],
-        "aligned": aligned_share(network, weights, data.x, data.y, ops),
+        "aligned": aligned_share(network, weights, data.x, data.y, ops) if drawn is None else unknown_share(data.y),
         "exact": {name: {"value": f.value, "tolerance": f.tolerance} for name, f in exact.items()},
         "left_out": {},
+        "stochastic": stochastic,
         **_laws(bench, weights, whole, epoch, streams("circuits", epoch)),
     }
 
 
-def _whole(bench: Bench, weights: Sequence[Array], epoch: int) -> Evaluation:
-    """Risk and gradient on all training examples; `TrainingDivergedError` for a risk beyond `DIVERGED`."""
+def _whole(bench: Bench, weights: Sequence[Array], epoch: int) -> tuple[Evaluation, dict[str, Any] | None]:
+    """Risk and gradient on all training examples; `TrainingDivergedError` for a risk beyond `DIVERGED`.
+
+    At a temperature averages over drawn gates, and what is recorded of them; else None.
+    """
     data, options = bench.dataset, bench.options
+    drawn, stochastic = bench.drawn(weights, epoch), None
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = evaluate(bench.network, weights, data.x, data.y, options.loss, bench.backend)
+        if drawn is None:
+            whole = evaluate(bench.network, weights, data.x, data.y, options.loss, bench.backend)
+        else:
+            whole, seen = evaluated(drawn)
+            stochastic = described(drawn, seen, weights, data.x, data.y)
     if not whole.risk <= DIVERGED:
         raise TrainingDivergedError(epoch, options.rate(max(epoch, 1)))
-    return whole
+    return whole, stochastic
 
 
-def _told(bench: Bench, weights: Sequence[Array], whole: Evaluation, epoch: int) -> dict[str, Any]:
+def _told(
+    bench: Bench, weights: Sequence[Array], whole: Evaluation, epoch: int, stochastic: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    order = whole.order_parameter if stochastic is None else stochastic["order_parameter"]["value"]
     return {
         "forecast": None if bench.forecast is None else bench.forecast.described(epoch),
         "risk": whole.risk,
         "accuracy": whole.accuracy,
-        "test_accuracy": _test_accuracy(bench, weights),
-        "order_parameter": whole.order_parameter,
+        "test_accuracy": _test_accuracy(bench, weights, epoch),
+        "order_parameter": order,
         "active_fraction": whole.active_fraction,
     }
 
 
-def _test_accuracy(bench: Bench, weights: Sequence[Array]) -> float | None:
-    data = bench.dataset
+def _test_accuracy(bench: Bench, weights: Sequence[Array], epoch: int) -> float | None:
+    data, hot = bench.dataset, bench.temperature
     if data.x_test is None or data.y_test is None:
         return None
+    if hot is not None:
+        streams, loss = Streams(bench.options.seed), bench.options.loss
+        return accuracy(
+            hot.network(bench.network, weights, data.x_test, data.y_test, loss, streams, epoch, bench.backend)
+        ).value
     margins = data.y_test * output(bench.network, weights, data.x_test, bench.backend)
     return float(np.mean(margins > 0))
 
@@ -242,7 +303,7 @@ def _laws(
         "circuits": None,
     }
     record = options.record or ()
-    if epoch in (record[0], record[-1]) or whole.active_fraction == 0.0:
+    if bench.temperature is None and (epoch in (record[0], record[-1]) or whole.active_fraction == 0.0):
         count = QUICK_CIRCUITS if options.quick else CIRCUITS
         found["circuits"] = circuit_laws(network, weights, data.x[data.spectrum], count, bench.backend, drawn)
     return found

@@ -124,6 +124,9 @@ def _new_report(bench: Bench, name: str, identity: dict[str, Any]) -> dict[str, 
             "learning_rate": options.learning_rate,
             "rate_drops": list(options.rate_drops),
             "momentum": options.momentum,
+            "temperature": options.temperature,
+            "e_step": options.e_step,
+            "gate_draws": options.gate_draws,
             "history": {"epoch": [], "risk": [], "accuracy": []},
         },
         "epochs": [],
@@ -266,7 +269,9 @@ def _trained(bench: Bench, state: Checkpoint) -> Iterator[Epoch]:
         for epoch in train_epochs(
             bench.network, weights, data.x, data.y, epochs=last, batch_size=options.batch_size,
             learning_rate=options.rate(last), momentum=options.momentum, loss=options.loss, seed=options.seed,
-            backend=bench.backend, velocity=velocity, first_epoch=first,
+            temperature=options.temperature, e_step=options.e_step or "zero_temperature",
+            samples=options.gate_draws or 1, choosing_pools=True, backend=bench.backend, velocity=velocity,
+            first_epoch=first,
         ):  # fmt: skip
             weights, velocity, first = epoch.weights, epoch.velocity, epoch.epoch + 1
             yield epoch

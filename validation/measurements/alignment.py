@@ -49,6 +49,19 @@ def aligned_share(network: Network, weights: Sequence[Array], x: Array, y: Array
     }
 
 
+def unknown_share(y: Array) -> Record:
+    """The record of examples with labels y (m,) whose circuits are not looked at: every share is null."""
+    nothing, none = np.zeros(len(y)), np.zeros(1)
+    share = _share(nothing, nothing, none)
+    return {
+        "examples": len(y),
+        "dead_examples": 0,
+        **share,
+        "classes": dict.fromkeys(CLASSES, share),
+        "unsigned": ratio(nothing, nothing),
+    }
+
+
 def _share(aligned: Array, magnitudes: Array, sums: Array) -> Record:
     whole = float(magnitudes.sum())
     return ratio(aligned, magnitudes) | {"chance": math.sqrt(float(np.sum(sums**2))) / whole if whole > 0 else None}

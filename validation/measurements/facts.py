@@ -16,6 +16,8 @@ import numpy as np
 
 from backends import Backend
 from simulator import HessianOperator, Network, evaluate
+from simulator.passes.drawn import DrawnGates
+from simulator.stochastic.network import gradient_of_rows
 
 Array = np.ndarray[Any, Any]
 FACT_EXAMPLES = 64
@@ -66,6 +68,38 @@ def check_facts(
         errors["E7"] = _two_layer_fact(pair)
     if network.depth > 1:
         errors["E8"] = _rescaling_fact(pair, weights, gradient)
+    return _checked(errors, backend)
+
+
+def drawn_facts(
+    network: Network,
+    weights: Sequence[Array],
+    x: Array,
+    c: Array,
+    gates: DrawnGates | None,
+    backend: Backend,
+    rng: np.random.Generator,
+) -> dict[str, FactCheck]:
+    """E1-E4 for gates that are drawn and held fixed, of the first rows x (m, ...) with c ≠ 0 (m,).
+
+    E6 and E8 compare networks of other weights, which would draw other gates.
+    """
+    few = np.flatnonzero(c)[:FACT_EXAMPLES]
+    if few.size == 0:
+        return {}
+    signs = np.zeros(c.shape)
+    signs[few] = rng.integers(0, 2, few.size) * 2.0 - 1.0
+    own, mixed = (
+        HessianOperator(network, weights, x, None, c=a, gates=gates, backend=backend)
+        for a in (np.abs(signs) * c, signs * c)
+    )
+    slopes = gradient_of_rows(network, weights, x, own.c, gates, backend)
+    errors = _layer_probe_facts((own, mixed), rng)
+    wide = ([np.asarray(a, dtype=np.float64) for a in arrays] for arrays in (weights, slopes))
+    return _checked(errors | _euler_facts((own, mixed), *wide), backend)
+
+
+def _checked(errors: dict[str, float], backend: Backend) -> dict[str, FactCheck]:
     tolerance = TF32_TOLERANCE if backend.tf32 else TOLERANCES[backend.dtype]
     return {name: FactCheck(float(value), tolerance) for name, value in sorted(errors.items())}
 

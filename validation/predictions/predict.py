@@ -11,7 +11,9 @@ import numpy as np
 
 from backends import Backend, get_backend
 from simulator import Ensemble, EnsembleDensity, HessianOperator, Network
-from simulator.inputs import check_examples
+from simulator.hessian.frozen import NetworkFreeze
+from simulator.inputs import check_examples, check_weights
+from simulator.passes.drawn import DrawnGates
 from simulator.streams import Seed, Streams
 from theory import arc_cosine_law, block_law, population_signals, semicircle, separable_law
 from theory.linearised.law import estimate_seconds, law_of
@@ -70,11 +72,13 @@ def rung_signals(
     weights: Sequence[Any] | None,
     seed: Seed = 0,
     backend: str | Backend | None = None,
+    gates: DrawnGates | None = None,
 ) -> list[NetworkSignals]:
     """What the laws that a rung averages start from.
 
     R4w: population kernels, the limit of wide layers. R4: the signals of freshly drawn networks of the same widths.
-    R5 and R6: the signals that `weights` make. RK6: signals drawn again from the Gram matrices of those.
+    R5 and R6: the signals that `weights` make, with drawn `gates` where they are given. RK6: signals drawn again from
+    the Gram matrices of those.
     """
     if rung in ("R4", "R4w"):
         rows, weight, widths, variances = perceptron_case(network, x, c, rung)
@@ -87,8 +91,11 @@ def rung_signals(
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
     if not RUNGS[rung].ensemble:
-        return [measure_signals(network, weights, x, c, backend)]
-    ensemble, root = Ensemble(network, weights, x, c, backend=backend, **RUNGS[rung].ensemble), _integer(seed)
+        ops = get_backend(backend)
+        freeze = NetworkFreeze(network, check_weights(network, weights, ops), ops, gates)
+        return [measure_signals(network, weights, x, c, ops, freeze)]
+    ensemble = Ensemble(network, weights, x, c, gates=gates, backend=backend, **RUNGS[rung].ensemble)
+    root = _integer(seed)
     drawn = (ensemble.signals(k, root) for k in range(KERNEL_DRAWS))
     return [measure_signals(network, weights, x, c, backend, freeze) for freeze in drawn]
 
@@ -183,6 +190,7 @@ def rung_law(
     *,
     examples: int | None = None,
     cut: float = 0.0,
+    gates: DrawnGates | None = None,
 ) -> SignalLaw:
     """The law of R4w, R4, R5 or R6, on `examples` of those with c_i ≠ 0 where they are more.
 
@@ -190,12 +198,14 @@ def rung_law(
     two different examples on average, but m/m' times the squares of one. Energies are therefore stretched to the
     second moment that the equation gives for all m, which costs a single point far from the spectrum.
     """
+    if gates is not None and examples is not None:
+        raise ValueError(f"{examples} prediction examples of rows with drawn gates: predict from all of them")
     streams = Streams(seed)
     # An integer: R4 and R4w must draw the same networks and on-sets for a sample as for the whole.
     fresh = int(streams("fresh networks").integers(2**63))
     closure, weight, ops = SIGNAL_RUNGS[rung], np.asarray(c, dtype=np.float64), get_backend(backend)
     active = np.flatnonzero(weight)
-    whole = rung_signals(network, x, weight, rung, weights, fresh, ops)
+    whole = rung_signals(network, x, weight, rung, weights, fresh, ops, gates)
     if examples is None or active.size <= examples:
         return SignalLaw(whole, closure, ops, cut)
     chosen = np.sort(streams("prediction examples").choice(active, examples, replace=False))

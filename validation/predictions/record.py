@@ -11,6 +11,7 @@ import numpy as np
 
 from backends import Backend
 from simulator import Network
+from simulator.passes.drawn import DrawnGates
 from simulator.streams import Seed, spawn_streams
 from theory import Continuation, ConvergenceError, continued, expected_positions, mass_beyond
 from validation.measurements.moments import HessianMoments
@@ -55,6 +56,7 @@ def predict_signals(
     examples: int | None,
     seed: Seed,
     backend: Backend,
+    gates: DrawnGates | None = None,
     keep: Callable[[], object] = lambda: None,
     refuse: Callable[[str, SignalLaw, int], str | None] = lambda *_: None,
 ) -> None:
@@ -64,9 +66,11 @@ def predict_signals(
     of the inner layers below `CUT`. If it still does, its density is made alone, without bulk and tails; where that
     takes too long as well, the rung is named in ``left_out`` with the estimate. `keep` is called
     before each rung; those that are in the record already stay, and every rung has a random stream of its own. `refuse`
-    may give another reason to leave out a rung at so many energies.
+    may give another reason to leave out a rung at so many energies. `gates`: those that the rows x draw.
     """
-    if not record["fresh"]:
+    if gates is not None:
+        record["left_out"] |= dict.fromkeys(AVERAGE_RUNGS, "it describes ReLU gates, at temperature 0")
+    elif not record["fresh"]:
         record["left_out"] |= dict.fromkeys(AVERAGE_RUNGS, "it describes the initialisation, before any training")
     elif not _is_there(record, "R3"):
         _quick(record, "R3", lambda z: predict_spectrum(network, x, c, z, "R3"), rms, eta, network.n_weights)
@@ -76,7 +80,7 @@ def predict_signals(
         keep()
         with Stage(f"{rung} at epoch {record['epoch']}", unit="energies") as stage:
             try:
-                law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples)
+                law = rung_law(network, x, c, rung, weights, stream, backend, examples=examples, gates=gates)
             except ValueError as error:
                 record["left_out"][rung] = str(error)
                 continue
