@@ -24,8 +24,10 @@ from simulator import (
     unit_weights,
 )
 from simulator.passes.drawn import DrawnGates
+from simulator.stochastic.average import pooled
 from simulator.streams import Streams
 from validation.measurements.facts import FactCheck, drawn_facts
+from validation.run.storage import finite_or_none
 
 Array = np.ndarray[Any, Any]
 Record = dict[str, Any]
@@ -88,7 +90,7 @@ def described(
         "marginal_accuracy": seen.marginal_accuracy,
         "effective_samples": seen.effective_samples,
         "gradient_noise": seen.gradient_noise,
-        "layer_temperatures": unit_weights(weights, drawn.temperature).temperatures.tolist(),
+        "layer_temperatures": _layer_temperatures(weights, drawn.temperature),
         "relu": {
             "risk": relu.risk,
             "accuracy": relu.accuracy,
@@ -96,6 +98,13 @@ def described(
             "order_parameter": relu.order_parameter,
         },
     }
+
+
+def _layer_temperatures(weights: Sequence[Array], temperature: float) -> list[float | None] | None:
+    """T_l of the paper's W_l = Ŵ_l/T_l, None for a layer of zeros; None at temperature 0."""
+    if temperature == 0.0:
+        return None
+    return [finite_or_none(float(t)) for t in unit_weights(weights, temperature).temperatures]
 
 
 def scale_of(drawn: StochasticNetwork, seed: np.random.Generator) -> Record:
@@ -125,6 +134,4 @@ def spectrum_of(run: EnsembleLanczos) -> SpectralDensity:
 
 def accuracy(drawn: StochasticNetwork) -> Average:
     """The share of u > 0 over the draws of `SETS` sets, with its error."""
-    from simulator.stochastic.average import pooled
-
     return pooled(drawn.y * np.concatenate([drawn.outputs(k) for k in range(SETS)]) > 0)

@@ -1,0 +1,1 @@
+"""`python -m validation.temperature`: one network with its gates drawn at temperatures from 0 up."""

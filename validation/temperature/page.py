@@ -1,0 +1,105 @@
+"""The page of the temperatures: the figure, the verdicts, a row for every temperature, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from validation.report.markup import (
+    Section,
+    captioned,
+    figures_section,
+    judged,
+    note,
+    page,
+    prose,
+    sentence,
+    settings,
+    table,
+)
+from validation.report.source import Report
+from validation.report.text import outcome
+from validation.statistics.estimate import written
+
+CAPTION = (
+    "A network with its gates drawn at a temperature T, P(h = 1) = σ(z/T). Heated: trained with ReLU gates, its gates "
+    "drawn at T afterwards; trained: trained at T. Above: the measured spectrum of the mean Hessian of the gates "
+    "that are drawn, each in units of its own rms and smoothed by half width η = {eta:g} rms, of the networks "
+    "trained at T; the root mean square of the eigenvalues, of one set of {samples} draws and of the mean over all draws; the "
+    "distance L1 of the spectrum to that of the ReLU network, and of the predictions RE and RK to the measured one. "
+    "Below: the risk of drawn gates, with that of ReLU gates at the same weights dotted; the order parameter; the "
+    "temperatures T_l of the layers in the paper's convention W = Ŵ/T, of the networks trained at T. Means over "
+    "{networks} networks with standard errors. T = 0 stands at the left edge."
+)
+HEAD = ("T", "network", "risk", "accuracy", "log µ(y|x)", "draws that count", "||E ∇R||²", "rms of a set",
+        "rms of the mean", "L1 to ReLU", "L1 of RE", "L1 of RK")  # fmt: skip
+NAMES = {"start": "random weights", "heated": "heated", "trained": "trained at T"}
+
+
+def rows(data: Report) -> list[list[str]]:
+    """The table: a row for every temperature and kind of network."""
+    found = []
+    for row in data["rows"]:
+        for kind, words in NAMES.items():
+            seen = row[kind]
+            if seen is None:
+                continue
+            keys = ("risk", "accuracy", "log_likelihood", "effective_samples", "order_parameter", "rms_of_a_set",
+                    "rms_of_the_mean", "from_relu")  # fmt: skip
+            rungs = (written(seen["predictions"][rung]["l1"]) for rung in ("RE", "RK"))
+            found.append([f"{row['temperature']:g}", words, *(written(seen[key]) for key in keys), *rungs])
+    return found
+
+
+def text_table(data: Report) -> str:
+    """What the terminal shows: a line for every temperature, and the verdicts."""
+    lines = [f"{'T':>5}  {'risk':>15}  {'rms of the mean':>19}  {'L1 to ReLU':>15}  {'L1 of RE':>15}"]
+    for row in data["rows"]:
+        seen = row["trained"] or row["heated"]
+        if seen is None:
+            continue
+        cells = (seen["risk"], seen["rms_of_the_mean"], seen["from_relu"], seen["predictions"]["RE"]["l1"])
+        texts = (f"{written(cell):>{width}}" for cell, width in zip(cells, (15, 19, 15, 15), strict=True))
+        lines.append(f"{row['temperature']:>5g}  " + "  ".join(texts))
+    return "\n".join([*lines, "", outcome(data["checks"])])
+
+
+def summary(data: Report) -> str:
+    """What was run."""
+    options, first = data["options"], data["cells"][0]
+    law = "the importance sample of their posterior" if options["e_step"] == "posterior" else "their forward law"
+    return (
+        f"Networks {options['network']} ({first['weights']:,} weights), {options['loss']} loss, {options['epochs']} "
+        f"epochs on {first['examples']:,} examples, spectra on {first['measured']:,} of them; {data['dataset']}. Gates "
+        f"are averaged over {law}, {options['gate_draws']} draws in a set; max-pools draw a site of each window (F4). "
+        f"{len(data['cells'])} cells took {data['seconds']['cells_cpu']:.0f} s of processor time. Backend "
+        f"{data['backend']['name']} ({data['backend']['dtype']})."
+    )
+
+
+def caption(data: Report) -> str:
+    """The words below the figure."""
+    options = data["options"]
+    networks = max(row["networks"] for row in data["rows"])
+    return CAPTION.format(eta=options["eta"], samples=options["gate_draws"], networks=networks)
+
+
+def render(data: Report, figures: Mapping[str, bytes]) -> str:
+    """The whole report as one page that refers to nothing outside itself; `figures` are pictures by name."""
+    shown = [captioned(name, caption(data), picture) for name, picture in figures.items()]
+    parts = [
+        figures_section(shown, data, "The temperature of the gates"),
+        judged(data["checks"]),
+        Section("Every temperature", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Temperatures")]),
+        Section("The run", [note(sentence(summary(data)))]),
+        Section("Left out", [note(sentence("; ".join(data["diverged"])))]) if data["diverged"] else None,
+        settings(data),
+    ]
+    return page("The temperature of the gates", f"Umwelt {data['version']}", parts)
+
+
+_NOTE = (
+    "Means over networks with standard errors. The risk is that of the drawn network, the mean of the loss over its "
+    "gates. log µ(y|x): likelihood of the labels in nats an example, by Monte Carlo. Draws that count: the effective "
+    "size of a set of draws as a sample of the posterior of the gates. ||E ∇R||²: the order parameter of the mean "
+    "gradient, without the noise of the draws. RE and RK: distance of the prediction to the measured spectrum."
+)
