@@ -69,8 +69,8 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def in_this_process() -> Iterator[None]:
     """Tasks of a cluster run in this process, the last one first, with arguments and values that workers could get."""
 
     def here(_: Any, function: Any, tasks: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, Any]]:
@@ -78,8 +78,24 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
             task, given = pickle.loads(pickle.dumps((function, tasks[name])))
             yield name, pickle.loads(pickle.dumps(task(*given)))
 
-    monkeypatch.setattr("validation.run.cells.cluster", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr("validation.run.cells.completed", here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("validation.run.cells.cluster", lambda *_: contextlib.nullcontext())
+        patch.setattr("validation.run.cells.completed", here)
+        yield
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """`in_this_process` for one test."""
+    with in_this_process():
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone_here() -> Iterator[None]:
+    """`in_this_process` for all tests of a file, where they share a run."""
+    with in_this_process():
+        yield
 
 
 @pytest.hookimpl(trylast=True)

@@ -32,7 +32,8 @@ def pooled(values: HostArray) -> Average:
     mean = float(values.mean(dtype=np.float64))
     if draws < 2:
         return Average(mean, None)
-    variance = float(np.sum(values.var(axis=0, ddof=1, dtype=np.float64))) / draws
+    apart = values.astype(np.float64) - values[0]  # exactly 0 where all draws agree
+    variance = float(np.sum(apart.var(axis=0, ddof=1))) / draws
     return Average(mean, math.sqrt(variance) / m)
 
 

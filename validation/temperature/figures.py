@@ -16,7 +16,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "heated": {"color": "#D55E00", "marker": "o", "label": "heated"},
     "trained": {"color": "#0072B2", "marker": "s", "label": "trained at T"},
 }
-WIDE = 6.0  # rms on either side
+WIDE = 4.0  # rms on either side
 
 
 @house_style
@@ -116,7 +116,7 @@ def _risk(ax: Axes, report: Report) -> None:
 def _order(ax: Axes, report: Report) -> None:
     for kind, style in STYLES.items():
         _line(ax, report, kind, "order_parameter", **style)
-    ax.set(yscale="log", ylabel="||E ∇R||²", title="order parameter")
+    ax.set(yscale="log", ylabel=r"$\|E\, \nabla R\|^2$", title="order parameter")
     ax.legend(fontsize=6.5)
     _axis(ax, report)
 
@@ -136,7 +136,7 @@ def _layers(ax: Axes, report: Report) -> None:
             )
         ax.legend(fontsize=6.5)
     ax.axhline(1.0, color=INK, lw=0.7, ls=(0, (2, 2)))
-    ax.set(yscale="log", ylabel="T_l = 1/||W_l||", title="layers, W = Ŵ/T")
+    ax.set(yscale="log", ylabel=r"$T_l = 1 / \|W_l\|$", title=r"layers, $W = \hat W / T$")
     _axis(ax, report)
 
 

@@ -21,14 +21,14 @@ from validation.report.text import outcome
 from validation.statistics.estimate import written
 
 CAPTION = (
-    "A network with its gates drawn at a temperature T, P(h = 1) = σ(z/T). Heated: trained with ReLU gates, its gates "
-    "drawn at T afterwards; trained: trained at T. Above: the measured spectrum of the mean Hessian of the gates "
-    "that are drawn, each in units of its own rms and smoothed by half width η = {eta:g} rms, of the networks "
-    "trained at T; the root mean square of the eigenvalues, of one set of {samples} draws and of the mean over all draws; the "
-    "distance L1 of the spectrum to that of the ReLU network, and of the predictions RE and RK to the measured one. "
-    "Below: the risk of drawn gates, with that of ReLU gates at the same weights dotted; the order parameter; the "
-    "temperatures T_l of the layers in the paper's convention W = Ŵ/T, of the networks trained at T. Means over "
-    "{networks} networks with standard errors. T = 0 stands at the left edge."
+    "A network with its gates drawn at a temperature T, P(h = 1) = σ(z/T). Heated: trained with ReLU gates, and its "
+    "gates drawn at T afterwards. Trained: trained at T. Above, left: the measured spectrum of the Hessian, a mean "
+    "over {samples} draws of the gates, of the networks trained at T, in units of its rms and smoothed by η = {eta:g} "
+    "rms. Middle: the rms of the eigenvalues, of the mean over all draws and of one set. Right: the distance L1 of the "
+    "spectrum to that of the ReLU network, and of the predictions RE and RK to the measured one. Below, left: the risk "
+    "of drawn gates; dotted, that of ReLU gates at the same weights. Middle: the order parameter of the mean gradient. "
+    "Right: the temperatures T_l of the layers in the paper's convention W = Ŵ/T, trained at T. Means over {networks} "
+    "with standard errors. T = 0 stands at the left edge."
 )
 HEAD = ("T", "network", "risk", "accuracy", "log µ(y|x)", "draws that count", "||E ∇R||²", "rms of a set",
         "rms of the mean", "L1 to ReLU", "L1 of RE", "L1 of RK")  # fmt: skip
@@ -79,7 +79,8 @@ def summary(data: Report) -> str:
 def caption(data: Report) -> str:
     """The words below the figure."""
     options = data["options"]
-    networks = max(row["networks"] for row in data["rows"])
+    count = max(row["networks"] for row in data["rows"])
+    networks = f"{count} networks" if count > 1 else "one network"
     return CAPTION.format(eta=options["eta"], samples=options["gate_draws"], networks=networks)
 
 

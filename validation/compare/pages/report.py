@@ -11,6 +11,7 @@ from validation.compare.captions.run import CAPTIONS, caption, facts
 from validation.compare.pages.answer import answer_section, failures_section, verdicts_section
 from validation.compare.pages.forecast import forecast_section
 from validation.compare.pages.spectrum import bulk_section, spectrum_table, tails_section
+from validation.compare.pages.stochastic import stochastic_section
 from validation.compare.pages.structure import structure_section
 from validation.compare.pages.whole import whole_section
 from validation.predictions.rung import named
@@ -54,6 +55,7 @@ def render_html(report: Source, figures: Mapping[str, str | Path | bytes] | None
         verdicts_section(data),
         theory_section(data["claims"]),
         _epochs(data),
+        stochastic_section(data),
         forecast_section(data),
         bulk_section(data),
         tails_section(data),
@@ -75,13 +77,16 @@ def _words(name: str, data: Report) -> str:
 def _run(data: Report) -> Section:
     """What was run, in words; counts and classes of the data stand in the sentence of their source."""
     network, training, backend = data["network"], data["training"], data["backend"]
+    hot = training.get("temperature")
+    gates = f", gates drawn at temperature {hot:g}" if hot else ""
     text = (
         f"{network['name']} ({network['n_layers']} weight layers, N = {network['n_weights']:,} weights, "
         f"{_start(network)}) is trained by stochastic gradient descent on the {data['loss']} "
         f"loss: {training['epochs']} epochs, batches of {training['batch_size']}, learning rate "
-        f"{training['learning_rate']:g}{_drops(training)}, momentum {training['momentum']:g}. The Hessian's spectrum "
-        f"is measured and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. Backend "
-        f"{backend['name']} ({backend['dtype']}{', convolutions in TF32' * backend['tf32']}), seed {data['seed']}."
+        f"{training['learning_rate']:g}{_drops(training)}, momentum {training['momentum']:g}{gates}. The Hessian's "
+        f"spectrum is measured and predicted on {data['dataset']['spectrum_examples']:,} of the training examples. "
+        f"Backend {backend['name']} ({backend['dtype']}{', convolutions in TF32' * backend['tf32']}), "
+        f"seed {data['seed']}."
     )
     if data["epochs"]:
         text += (
