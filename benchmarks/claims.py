@@ -63,6 +63,7 @@ PARTS: dict[str, str | tuple[str, ...]] = {
     "Signals and circuits: theorems and moments": ("M", "S"),
     "Bounds (20) and (21)": ("eq20", "eq21"),
     "Gates at a temperature": ("gates.", "eq7.", "eq9."),
+    "Temperature in training and spectrum": "temperature.",
     "Exact facts of the Hessian": "E",
     "The edge of capacity": "capacity",
     "Stationary points that were looked for": "stationary.",

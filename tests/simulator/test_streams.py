@@ -43,6 +43,7 @@ from validation.novel.cell import measure_cell as measure_novel
 from validation.phase.cell import measure_cell
 from validation.scales.cell import measure_cell as measure_scales
 from validation.stationary.cell import measure_cell as searched_cell
+from validation.temperature.cell import measure_cell as temperature_cell
 
 NETWORK = mlp([6, 5, 4, 1])
 Draw = tuple[str, tuple[int, ...], Any]
@@ -206,6 +207,11 @@ COMMANDS: dict[str, Callable[[str], object]] = {
         chaos_cell({"width": 6, "depth": 3, "examples": 20, "updates": 20, "probes": 2, "steps": 4}, gain, 0)
         for gain in (0.5, 1.0)
     ],
+    "temperature": lambda out: [
+        temperature_cell({"network": "mlp:4", "examples": 20, "measured_examples": 10, "epochs": 1, "gate_draws": 2,
+                          "probes": 2, "steps": 4, "backend": "numpy"}, 0, t)
+        for t in (0.0, 0.5)
+    ],
     "stationary": lambda out: [
         searched_cell({"network": "mlp:3", "examples": 20, "epochs": 3, "points": 2, "found": 1}, loss, 0)
         for loss in ("hinge", "squared")
@@ -237,6 +243,15 @@ AGAIN = {
     "chaos data": "the examples of a seed at every gain",
     "chaos weights": "its weights at every gain",
     "chaos batches": "its batches at every gain",
+    "temperature data": "the examples of a seed at every temperature",
+    "temperature weights": "its weights at every temperature",
+    "temperature batches": "its batches at every temperature, for both trainings",
+    "temperature records": "its probes at every temperature",
+    "record gates": "the gates of a record on all examples and on those of its spectrum, at every temperature",
+    "stochastic gates": "the same",
+    "scale": "the same probes at every temperature",
+    "stochastic probes": "the same",
+    "facts": "the same",
     "phase batches": "the batches that are predicted are those that are visited",
     "novel data": "networks of every width see the same examples",
 }

@@ -31,6 +31,7 @@ from simulator.ensembles.fields import FieldFreeze
 from simulator.hessian.frozen import NetworkFreeze
 from simulator.passes.losses import get_loss
 from simulator.stochastic.average import gram_of, squared_mean
+from support.emulated_cuda import COMPILER, NO_COMPILER, EmulatedBackend
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]
@@ -207,7 +208,13 @@ def test_the_gauss_newton_part_and_the_residual_make_the_whole() -> None:
     assert min(np.abs(a).max() for a in whole.values()) > 1e-3
 
 
-@pytest.mark.parametrize("make", [lambda: get_backend("numba"), lambda: strict()], ids=["numba", "strict"])
+def emulated() -> Any:
+    if not COMPILER:
+        pytest.skip(NO_COMPILER)
+    return EmulatedBackend("float64", False)
+
+
+@pytest.mark.parametrize("make", [lambda: get_backend("numba"), strict, emulated], ids=["numba", "strict", "emulated"])
 def test_backends_agree(make: Callable[[], Any]) -> None:
     network, weights, x, y = case("pools")
 
