@@ -34,7 +34,8 @@ PROGRAMS = {
     "maxent": "maxent.job._compute",
     "gates": "gates.job._cells",
     **dict.fromkeys(
-        ("phase", "capacity", "novel", "stationary", "chaos", "scales"), "report.experiment.finished_cells"
+        ("phase", "capacity", "novel", "stationary", "chaos", "scales", "temperature"),
+        "report.experiment.finished_cells",
     ),
 }
 WORDS = [
@@ -44,7 +45,8 @@ WORDS = [
     "é", "x" * 300, "/dev/null", "/proc/self/mem", "/", ".", "..", "~", "no-such-file", "digits", "auto", "cifar10",
     "numpy", "numba", "cupy", "jax", "float16", "float32", "hinge", "logistic", "mlp:", "mlp:8", "mlp:8x", "mlp:0",
     "mlp:-3", "mlp:8x8x8", "mlp:" + "9" * 30, "mlp:1e3", "vgg12", "vgg12:0", "vgg12:nan", "vgg12:1e9", "seq:",
-    "seq:conv8", "seq:dense8,pool", "seq:pool,dense4", "seq:conv0,dense1", "R5", "R5,R6", "R9", "w.pt", "w.npz",
+    "seq:conv8", "seq:dense8,pool", "seq:pool,dense4", "seq:conv0,dense1", "R5", "R5,R6", "R9", "posterior", "w.pt",
+    "w.npz",
     "true", "random,true", "broken.pt", "folder",
 ]  # fmt: skip
 

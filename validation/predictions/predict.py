@@ -243,6 +243,7 @@ def predict_spectrum(
     backend: str | Backend | None = None,
     *,
     draws: int = 4,
+    gates: DrawnGates | None = None,
 ) -> Array:
     """Predicted Stieltjes transform g(z) of H = Σ_i c_i ∇²T(x_i), without diagonalising or fitting anything.
 
@@ -254,17 +255,20 @@ def predict_spectrum(
     matrices of those signals, and solves R6's equation for signals drawn again from them. RE, REp,
     REp8 and RK are means over `draws` of an ensemble, for any network: `validation.ensemble_density`. R7 sees no
     weights, but c (networks, m) of the fresh networks of `seed` as `validation.predict_training` predicts them:
-    `validation.fresh_density`. Raises
-    `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
+    `validation.fresh_density`. `gates`: those that the rows x draw at a temperature, as a
+    `simulator.StochasticNetwork` has them with its ``rows`` and ``coefficients``; not for rungs that see no weights.
+    Raises `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
     solved.
     """
     if rung not in RUNGS:
         raise ValueError(f"rung {rung!r} is not available: use one of {', '.join(RUNGS)}")
     points = np.asarray(z, dtype=complex)
+    if gates is not None and (RUNGS[rung].needs == "data" or rung in ("R3", "R4", "R4w")):
+        raise ValueError(f"rung {rung} describes ReLU gates: leave gates out, or use a rung that sees the weights")
     if rung == "R3":
         return arc_cosine_law(*perceptron_case(network, x, c, rung), points).g
     if rung in SIGNAL_RUNGS:
-        return rung_law(network, x, c, rung, weights, seed, backend)(points)
+        return rung_law(network, x, c, rung, weights, seed, backend, gates=gates)(points)
     if RUNGS[rung].moves:
         raise ValueError(
             f"rung {rung} needs networks that have moved: use rung='R7', or `simulator.FreshNetworks` with weights"
@@ -274,9 +278,11 @@ def predict_spectrum(
     if weights is None:
         raise ValueError(f"rung {rung} needs the network's weights: pass weights=")
     if rung in SAMPLED_RUNGS:
-        drawn = ensemble_density(network, weights, x, c, rung=rung, draws=draws, seed=seed, backend=backend)
+        drawn = ensemble_density(
+            network, weights, x, c, rung=rung, draws=draws, seed=seed, gates=gates, backend=backend
+        )
         return _mean_stieltjes(drawn, points)
-    operator = HessianOperator(network, weights, x, None, c=c, backend=backend)
+    operator = HessianOperator(network, weights, x, None, c=c, gates=gates, backend=backend)
     moments = hessian_moments(operator, seed=seed)
     return predict_from_moments(moments, points.reshape(-1), rung).reshape(points.shape)
 

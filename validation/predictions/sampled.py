@@ -11,6 +11,7 @@ from scipy.integrate import trapezoid
 
 from backends import Backend
 from simulator import Ensemble, EnsembleDensity, EnsembleLanczos, Network, SpectralDensity
+from simulator.passes.drawn import DrawnGates
 from simulator.streams import Seed
 from validation.run.storage import finite_or_none
 from validation.statistics.bulk import sampled_bulk_distances
@@ -45,6 +46,7 @@ def ensemble_density(
     seed: Seed = 0,
     layers: Sequence[int] | None = None,
     curvature: Any = None,
+    gates: DrawnGates | None = None,
     backend: str | Backend | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> EnsembleDensity:
@@ -62,6 +64,7 @@ def ensemble_density(
         many as the rung gives
     draws, n_probes, n_steps : draws of the ensemble, Lanczos probes in each, steps of each probe
     layers : the layers (0 for the first) that are drawn afresh, by default all; the others stay as they are
+    gates : those that the rows x draw at a temperature; new fields of RK draw theirs at it too
     progress : called with the number of Hessian products done
 
     Returns
@@ -80,7 +83,9 @@ def ensemble_density(
     (8, 20)
     """
     given = {"directions": directions} if directions else {}  # 0: those of the rung
-    ensemble = ensemble_of(rung, network, weights, x, c, backend, layers=layers, curvature=curvature, **given)
+    ensemble = ensemble_of(
+        rung, network, weights, x, c, backend, layers=layers, curvature=curvature, gates=gates, **given
+    )
     return finished(EnsembleLanczos(ensemble, draws, n_probes, n_steps, seed), progress)
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
-from validation import compare
+from simulator import StochasticNetwork, mlp
+from validation import compare, predict_spectrum
 from validation.compare.options import Options
 from validation.compare.pages.report import render_html
 from validation.errors import OptionError, StoppedError
@@ -94,8 +97,6 @@ def test_pools_choose_in_the_main_job(tmp_path: Path) -> None:
 
 
 def _images() -> tuple[Any, Any]:
-    import numpy as np
-
     rng = np.random.default_rng(0)
     return rng.standard_normal((80, 6, 6, 1)), np.where(rng.random(80) < 0.5, 0, 1)
 
@@ -118,3 +119,31 @@ def _images() -> tuple[Any, Any]:
 def test_what_does_not_go_together_is_refused(given: Record, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Options(**given).completed()
+
+
+@pytest.mark.parametrize("rung", ["R0", "R2", "R5", "R6", "RE", "RK"])
+def test_rungs_predict_the_spectrum_of_drawn_gates(rung: str) -> None:
+    """Beside the exact density of one set of draws; with the signals of ReLU gates the prediction is another one."""
+    rng = np.random.default_rng(0)
+    network = mlp([20, 16, 16, 1])
+    weights, x, y = network.init(1), rng.standard_normal((40, 20)), np.where(rng.random(40) < 0.5, -1.0, 1.0)
+    drawn = StochasticNetwork(network, weights, x, y, 1.0, part="residual", backend="numpy")
+    (c, _), eigenvalues = drawn.coefficients(0), np.linalg.eigvalsh(drawn.draw(0).dense())
+    rms = float(np.sqrt(np.mean(eigenvalues**2)))
+    energies = np.linspace(-4.0, 4.0, 81)
+    z = rms * (energies + 0.2j)
+    exact = np.mean(1.0 / (eigenvalues[:, None] - z), axis=0).imag * rms / np.pi
+    found = predict_spectrum(network, drawn.rows, c, z, rung, weights, backend="numpy", gates=drawn.gates(0))
+    distance = float(trapezoid(np.abs(found.imag * rms / np.pi - exact), energies))
+    assert distance < {"R0": 1.0, "R2": 0.3}.get(rung, 0.12)
+    if rung in ("R5", "R6", "RE"):
+        cold = predict_spectrum(network, drawn.rows, c, z, rung, weights, backend="numpy")
+        assert float(trapezoid(np.abs(cold.imag * rms / np.pi - exact), energies)) > 2.0 * distance
+
+
+def test_rungs_that_see_no_weights_refuse_drawn_gates() -> None:
+    network = mlp([3, 4, 1])
+    drawn = StochasticNetwork(network, network.init(0), np.eye(3), np.ones(3), 1.0, backend="numpy")
+    for rung in ("R3", "R4", "R7"):
+        with pytest.raises(ValueError, match=f"rung {rung} describes ReLU gates"):
+            predict_spectrum(network, drawn.rows, np.ones(3), [1j], rung, gates=drawn.gates(0))
