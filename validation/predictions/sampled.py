@@ -82,7 +82,7 @@ def ensemble_density(
     >>> drawn.nodes.shape
     (8, 20)
     """
-    given = {"directions": directions} if directions else {}  # 0: those of the rung
+    given: dict[str, Any] = {"directions": directions} if directions else {}  # 0: those of the rung
     ensemble = ensemble_of(
         rung, network, weights, x, c, backend, layers=layers, curvature=curvature, gates=gates, **given
     )
