@@ -257,8 +257,8 @@ def predict_spectrum(
     weights, but c (networks, m) of the fresh networks of `seed` as `validation.predict_training` predicts them:
     `validation.fresh_density`. `gates`: those that the rows x draw at a temperature, as a
     `simulator.StochasticNetwork` has them with its ``rows`` and ``coefficients``; not for rungs that see no weights.
-    Raises `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations not
-    solved.
+    Raises `ValueError` for a rung not known or one that cannot treat the case, `theory.ConvergenceError` for equations
+    not solved.
     """
     if rung not in RUNGS:
         raise ValueError(f"rung {rung!r} is not available: use one of {', '.join(RUNGS)}")
