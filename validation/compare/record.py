@@ -38,6 +38,7 @@ from validation.measurements.laws import (
 from validation.measurements.moments import MomentProbes
 from validation.measurements.spectrum import describe_spectrum
 from validation.measurements.stochastic import (
+    SETS,
     Rows,
     accuracy,
     described,
@@ -73,6 +74,8 @@ def measure(bench: Bench, weights: Sequence[Array], epoch: int, stages: Stages, 
     streams, record = Streams(options.seed), stages.record
     if not stages.done("state"):
         need = state_bytes(network, ops, len(data.y))
+        if bench.temperature is not None:
+            need += 16.0 * SETS * network.n_weights  # the gradients of all sets, twice
         bench.memory.check(f"the state at epoch {epoch}", need, "use a smaller --network")
         record |= _state(bench, weights, epoch, streams)
         stages.complete("state")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
@@ -211,15 +211,23 @@ def _announce_training(bench: Bench, start: Checkpoint) -> None:
     if left <= 0:
         return
     step, remedy = f"training, {left} epochs", "use a smaller --batch-size or --network"
-    need = training_bytes(bench.network, bench.backend, batch)
+    drawn = options.gate_draws if options.e_step == "posterior" else None  # passes of a batch that go together
+    need = training_bytes(bench.network, bench.backend, batch * (drawn or 1))
     bench.memory.check(step, need, remedy)
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is said by the training itself
-        seconds = seconds_of(
-            lambda: gradient(
-                bench.network, start.weights, data.x[:batch], data.y[:batch], options.loss, backend=bench.backend
-            )
-        )
+        seconds = seconds_of(lambda: _try_step(bench, start.weights, batch))
     bench.memory.announce(step, need, remedy, seconds * left * math.ceil(len(data.y) / batch))
+
+
+def _try_step(bench: Bench, weights: Sequence[np.ndarray[Any, Any]], batch: int) -> None:
+    """The gradient of one batch, with the gates that training draws."""
+    options, x, y = bench.options, bench.dataset.x[:batch], bench.dataset.y[:batch]
+    hot = bench.temperature
+    if hot is None:
+        gradient(bench.network, weights, x, y, options.loss, backend=bench.backend)
+        return
+    one = hot if hot.law == "posterior" else replace(hot, samples=1)
+    one.network(bench.network, weights, x, y, options.loss, Streams(options.seed), 0, bench.backend).gradient(0)
 
 
 def _judge(report: dict[str, Any]) -> None:
