@@ -27,7 +27,8 @@ from validation.exact.cases import Sizes, select
 from validation.exact.figures import FIGURES
 from validation.exact.job import ExactReport, run_exact
 from validation.exact.page import CAPTIONS, caption, render
-from validation.report.markup import captioned, page, verdicts
+from validation.report.markup import captioned, page
+from validation.report.verdicts import verdicts
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")

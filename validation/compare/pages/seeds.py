@@ -21,10 +21,10 @@ from validation.report.markup import (
     settings,
     table,
     titled,
-    verdicts,
 )
 from validation.report.notes import theory_section
 from validation.report.source import Report
+from validation.report.verdicts import verdicts
 from validation.statistics.estimate import written
 
 CAPTION = (
