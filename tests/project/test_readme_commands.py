@@ -110,7 +110,7 @@ def checkout(tmp_path: Path) -> Path:
     for folder, classes in (("photos", "01"), ("my-images", ("cat", "dog", "car", "ship"))):
         for name in classes:
             (tmp_path / folder / "train" / name).mkdir(parents=True)
-            for k in range(12):
+            for k in range(60):  # more than the spectrum is measured on
                 pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / folder / "train" / name / f"{k}.png")
     subprocess.run(

@@ -28,6 +28,8 @@ from validation.report.finished import FinishedRun
 from validation.run.command import Clock
 from validation.run.plain_options import PlainOptions
 
+from .answer import answer
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -49,6 +51,10 @@ class BoundsReport(FinishedRun):
 
     KIND = "bounds"
     PICTURE = ("bounds_means", "means of assemblies over their brackets")
+
+    def answer(self) -> str:
+        """The report in one sentence, without its stop."""
+        return answer(self.data)
 
 
 BOUNDS = Experiment("bounds", BoundsReport)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from validation.measurements.ensembles.claims import assembly_name, number
 from validation.measurements.ensembles.slopes import MUS
 from validation.report.markup import (
@@ -13,17 +15,21 @@ from validation.report.markup import (
     badge,
     captioned,
     figures_section,
+    fold,
     note,
     page,
     prose,
     settings,
     table,
     titled,
-    verdicts,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import Estimate
+
+from .answer import answer
 
 CAPTIONS = {
     "bounds_means": (
@@ -68,17 +74,18 @@ def caption(name: str, data: Report) -> str:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: counts of verdicts and what failed."""
-    return outcome(data["checks"])
+    """What the terminal shows: the answer, counts of verdicts and what failed."""
+    return f"{answered(answer(data))}\n\n{outcome(data['checks'])}"
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, caption(name, data), picture) for name, picture in figures.items()}
+    first = shown.pop("bounds_means", "")
     parts = [
-        Section("", [note(_summary(data), "lead")]),
-        _checks(data),
-        figures_section(shown, data),
+        Section("", [*beginning(answer(data), failed(data["checks"])), first, note(_summary(data))]),
+        judged(data["checks"], _VERDICTS, fold("Bounds (20) and (21), slope by slope", _brackets(data))),
+        figures_section(list(shown.values()), data),
         settings(data),
     ]
     return page("Symmetry theorems and moment bounds", f"Umwelt {data['version']}", parts)
@@ -102,24 +109,15 @@ def _list(values: list[Any]) -> str:
     return ", ".join(map(str, values))
 
 
-def _checks(data: Report) -> Section:
-    words = (
-        "A theorem that fails is a bug, and the run says so with exit status 1. (20) and (21) come "
-        "without constants: a slope is that of log(measured/bracket) over the grid, with an intercept for each µ, and "
-        "a bound with one constant allows none above 0. The constant is measured/bracket at the smallest (n, L), the "
-        "largest over µ; how many times it measured/bracket reaches on the grid is the column passed. Removed layers: "
-        "m = L // 2."
-    )
-    checks = data["checks"]
-    groups = {
-        "Theorems": [c for c in checks if c["exact"]],
-        "Exponents": [c for c in checks if not c["exact"] and not c["id"].startswith("eq2")],
-    }
-    tables = [verdicts(c, name) for name, c in groups.items()]
-    return Section("Verdicts", [note(words), *tables, _brackets(data)])
+_VERDICTS = (
+    "The bounds (20) and (21) come without constants. A slope is that of log(measured/bracket) over the grid, with an "
+    "intercept for each µ, and a bound with one constant allows none above 0. The constant is measured/bracket at the "
+    "smallest (n, L), the largest over µ. The column passed says how many times it measured/bracket reaches on the "
+    "grid. Removed layers: m = L // 2."
+)
 
 
-def _brackets(data: Report) -> str:
+def _brackets(data: Report) -> Markup:
     """One row per assembly and bracket: the numbers of its check in columns."""
     verdict = {c["id"]: c["verdict"] for c in data["checks"]}
     head = ("", "assembly", "weights", "slope per layer", "slope per log n", "constant", "passed", "verdict")

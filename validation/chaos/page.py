@@ -8,7 +8,6 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
-    judged,
     note,
     page,
     prose,
@@ -18,6 +17,7 @@ from validation.report.markup import (
 )
 from validation.report.source import Report
 from validation.report.text import outcome
+from validation.report.verdicts import judged
 from validation.statistics.estimate import written
 
 from .summary import chi_of

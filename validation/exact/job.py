@@ -17,6 +17,7 @@ from validation.report.finished import FinishedRun
 from validation.run.command import Clock
 from validation.run.plain_options import PlainOptions
 
+from .answer import answer
 from .cases import (
     DRAWS,
     LEARNING_WIDTHS,
@@ -41,6 +42,10 @@ class ExactReport(FinishedRun):
 
     KIND = "report"
     PICTURE = ("em", "likelihood, evidence bound and entropy through exact EM")
+
+    def answer(self) -> str:
+        """The report in one sentence, without its stop."""
+        return answer(self.data)
 
 
 EXACT = Experiment("exact", ExactReport)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from validation.report.markup import Section, captioned, figures_section, note, page, settings, verdicts
+from validation.report.markup import Section, captioned, figures_section, note, page, settings
 from validation.report.source import Report
-from validation.report.text import outcome
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 
+from .answer import answer, medians
 from .cases import select
 
 CAPTIONS = {
@@ -42,12 +45,6 @@ CAPTIONS = {
         "{gates} gates. At temperature 0 the gates are a function of the input: entropy 0. {entropies}"
     ),
 }
-NAMES = {
-    ("exact", "line search"): "exact with line search",
-    ("exact", "fixed step"): "exact with fixed step",
-    ("monte_carlo", "fixed step"): "Monte Carlo",
-    ("zero_temperature", "fixed step"): "zero temperature",
-}
 
 
 def caption(name: str, data: Report) -> str:
@@ -77,19 +74,9 @@ def facts(data: Report) -> dict[str, Any]:
         "first_high": max(first),
         "last_low": max(min(last), 0.0),
         "last_high": max(last),
-        "medians": _medians(data),
+        "medians": ", ".join(f"{name} {nats:.2g}" for name, nats in medians(data).items()),
         "entropies": _entropies(data),
     }
-
-
-def _medians(data: Report) -> str:
-    parts = []
-    for (e_step, rule), name in NAMES.items():
-        t = 0.0 if e_step == "zero_temperature" else data["learning"]["temperature"]
-        ends = sorted(run["kl"][-1] for run in select(data["runs"], e_step=e_step, rule=rule, temperature=t))
-        middle = (ends[(len(ends) - 1) // 2] + ends[len(ends) // 2]) / 2
-        parts.append(f"{name} {max(middle, 0.0):.2g}")
-    return ", ".join(parts)
 
 
 def _entropies(data: Report) -> str:
@@ -102,17 +89,17 @@ def _entropies(data: Report) -> str:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: counts of verdicts and what failed."""
-    return outcome(data["checks"])
+    """What the terminal shows: the answer, counts of verdicts and what failed."""
+    return f"{answered(answer(data))}\n\n{outcome(data['checks'])}"
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, caption(name, data), picture) for name, picture in figures.items()}
     parts = [
-        Section("", [note(_summary(data), "lead")]),
-        _checks(data["checks"]),
-        figures_section(shown, data),
+        Section("", [*beginning(answer(data), failed(data["checks"])), shown.pop("em", ""), note(_summary(data))]),
+        judged(data["checks"], "Claims under test are on Monte Carlo estimates, and may fail by chance, rarely."),
+        figures_section(list(shown.values()), data),
         settings(data),
     ]
     return page("Exact small cases", f"Umwelt {data['version']}", parts)
@@ -134,15 +121,3 @@ def _summary(data: Report) -> str:
         f"{data['backend']['name']} ({data['backend']['dtype']}), seed {data['seed']}. The run took "
         f"{total:.1f} s ({stages}), {cpu:.1f} s of processor time."
     )
-
-
-def _checks(checks: Sequence[Report]) -> Section:
-    words = (
-        "Exact statements hold to rounding; one that fails is a bug, and the run says so with exit "
-        "status 1. Tests of Monte Carlo estimates may fail by chance, rarely."
-    )
-    groups = {
-        "Exact statements": [c for c in checks if c["exact"]],
-        "Tests of estimates": [c for c in checks if not c["exact"]],
-    }
-    return Section("Checks", [note(words), *(verdicts(c, name) for name, c in groups.items())])

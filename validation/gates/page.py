@@ -9,7 +9,6 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
-    judged,
     note,
     page,
     sentence,
@@ -19,6 +18,7 @@ from validation.report.markup import (
 from validation.report.notes import theory_section
 from validation.report.source import Report
 from validation.report.text import outcome
+from validation.report.verdicts import judged
 from validation.statistics.estimate import plus_minus
 
 CAPTIONS = {

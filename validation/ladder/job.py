@@ -21,6 +21,7 @@ from validation.run.command import Clock
 from validation.run.console import say
 from validation.run.plain_options import PlainOptions
 
+from .answer import answer
 from .cases import Problem, convergence, draw_networks, measure_case, name_of
 from .spectra import ENERGIES, ETA, SIDE, coarse_images
 from .training import measure_training
@@ -129,6 +130,10 @@ class LadderReport(FinishedRun):
 
     KIND = "ladder"
     PICTURE = ("ladder_density", "densities of the smallest cases, measured and predicted")
+
+    def answer(self) -> str:
+        """The report in one sentence, without its stop."""
+        return answer(self.data)
 
 
 LADDER = Experiment("ladder", LadderReport)

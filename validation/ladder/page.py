@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from validation.predictions.rung import OWN_RUNGS, RUNGS, SOLVED_RUNGS, named
-from validation.report.markup import Section, captioned, figures_section, note, page, sentence, settings, table
-from validation.report.source import Report
+from markupsafe import Markup
 
+from validation.predictions.rung import MOMENT_RUNGS, OWN_RUNGS, RUNGS, SOLVED_RUNGS, named, title_of
+from validation.report.markup import (
+    Section,
+    captioned,
+    code,
+    figures_section,
+    items,
+    note,
+    number,
+    page,
+    prose,
+    sentence,
+    settings,
+    table,
+)
+from validation.report.source import Report
+from validation.report.text import answered
+from validation.report.verdicts import beginning
+
+from .answer import answer, failures, standings
 from .cases import rung_error
 
 CAPTIONS = {
@@ -30,7 +48,7 @@ CAPTIONS = {
 }
 
 
-def number(estimate: Mapping[str, float] | None) -> str:
+def l1_text(estimate: Mapping[str, float] | None) -> str:
     """0.0256 ± 0.0012 as 0.026 ± 0.001; a dash where there is none."""
     if estimate is None:
         return "–"
@@ -43,7 +61,7 @@ def ladder_rows(data: Report) -> tuple[list[str], list[list[str]]]:
         rung_error(c, r) is not None for c in data["cases"])]  # fmt: skip
     head = ["network", "weights", *rungs, "noise", "asymmetry"]
     rows = [
-        [c["name"], f"{c['weights']:,}", *(number(rung_error(c, r)) for r in rungs), f"{c['average']['noise']:.3f}",
+        [c["name"], f"{c['weights']:,}", *(l1_text(rung_error(c, r)) for r in rungs), f"{c['average']['noise']:.3f}",
          f"{c['own']['asymmetry']:.3f}"]
         for c in data["cases"]
     ]  # fmt: skip
@@ -73,18 +91,18 @@ def training_rows(data: Report) -> tuple[list[str], list[list[str]]]:
             fresh = rec["surrogate"] or {}
             rows.append(
                 [case["name"], str(rec["step"]), f"{rec['active_fraction']:.2f}", f"{rec['networks']}{few}"]
-                + [number(rec["rungs"].get(r)) for r in rungs]
-                + [number(fresh.get(key)) for key in surrogate]
+                + [l1_text(rec["rungs"].get(r)) for r in rungs]
+                + [l1_text(fresh.get(key)) for key in surrogate]
             )
     return head, rows
 
 
 def text_table(data: Report) -> str:
-    """The table of cases for the terminal."""
+    """What the terminal shows: the answer and the table of cases."""
     head, rows = ladder_rows(data)
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in (head, *rows)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def shown_case(data: Report) -> Report:
@@ -98,17 +116,40 @@ def shown_case(data: Report) -> Report:
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     words = {"networks": data["options"]["networks"], "name": shown_case(data)["name"]}
-    shown = [captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()}
+    first = shown.pop("ladder_density", "")
     parts = [
-        Section("", [note(sentence(_summary(data)), "lead")]),
+        Section("", [*beginning(answer(data), []), first, _rungs(data), note(sentence(_summary(data)))]),
+        Section("Where it fails", [items(failures(data) or [NOTHING])]),
+        figures_section(list(shown.values()), data),
         _section("Every rung, at initialisation", _CASES, ladder_rows(data)),
         _section("Convergence with width", _CONVERGENCE, convergence_rows(data)),
         _section("Through training", _TRAINING, training_rows(data)),
         _left_out(data),
-        figures_section(shown, data),
         settings(data),
     ]
     return page("The ladder of predicted spectra", f"Umwelt {data['version']}", parts)
+
+
+NOTHING = "No rung is further from the measured spectra than the best baseline, by two standard errors."
+
+
+def _rungs(data: Report) -> Markup:
+    """How near every rung comes, and in how many shapes nearer than the best baseline."""
+    found = standings(data)
+    rows = [
+        [Markup("{} <small>{}</small>").format(code(one.rung), title_of(one.rung)), prose(one.reach),
+         *([number(None)] * 3 if one.rung in MOMENT_RUNGS else map(str, (one.nearer, one.further, one.undecided)))]
+        for one in found
+    ]  # fmt: skip
+    against = next((one.rung for one in found if one.rung in MOMENT_RUNGS), "a baseline")
+    title = "Shapes in which a rung is nearer than the best baseline, or further, by two standard errors"
+    return table(
+        ("rung", "L1 at initialisation", f"nearer than {against}", "further", "not resolved"),
+        rows,
+        "words standings",
+        title,
+    )
 
 
 _CASES = (
@@ -123,8 +164,10 @@ _TRAINING = (
 )
 
 
-def _section(title: str, words: str, rows: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Section | None:
-    return Section(title, [note(words), table(rows[0], rows[1], "numbers", title)]) if rows[1] else None
+def _section(
+    title: str, words: str, rows: tuple[Sequence[str], Sequence[Sequence[str]]], kind: str = "numbers"
+) -> Section | None:
+    return Section(title, [note(words) if words else "", table(*rows, kind, title)], folded=True) if rows[1] else None
 
 
 def _left_out(data: Report) -> Section | None:
@@ -137,7 +180,11 @@ def _left_out(data: Report) -> Section | None:
             name = f"{case['name']}, step {record['step']}"
             places += [(name, record["left_out"]), (name, (record["surrogate"] or {}).get("left_out", {}))]
     rows = [[name, named(rung), why] for name, reasons in places for rung, why in reasons.items()]
-    return Section("Left out", [table(("network", "rung", "reason"), rows, "words", "Left out")]) if rows else None
+    return (
+        Section("Left out", [table(("network", "rung", "reason"), rows, "words", "Left out")], folded=True)
+        if rows
+        else None
+    )
 
 
 def _summary(data: Report) -> str:

@@ -19,6 +19,7 @@ from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 from validation.statistics.distances import LEAST_ETA
 
+from .answer import answer
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .summary import agreement, diagram, edge, failed_facts
 
@@ -91,6 +92,10 @@ class PhaseReport(FinishedRun):
 
     KIND = "phase"
     PICTURE = ("phase", "risk, spectrum and predictions over widths and examples")
+
+    def answer(self) -> str:
+        """The report in one sentence, without its stop."""
+        return answer(self.data)
 
     @property
     def failed_facts(self) -> list[str]:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from validation.report.markup import Section, captioned, figures_section, note, page, prose, sentence, settings, table
+from validation.report.markup import (
+    Section,
+    captioned,
+    figures_section,
+    items,
+    note,
+    page,
+    prose,
+    sentence,
+    settings,
+    table,
+)
 from validation.report.source import Report
+from validation.report.text import answered
+from validation.report.verdicts import beginning
 from validation.statistics.asymmetry import SIGNIFICANCE
 from validation.statistics.estimate import written
 
-from .summary import approximated, left_out
+from .answer import answer, failures
+from .summary import approximated, failed_facts, left_out
 
 CAPTION = (
     "The plasticity phase diagram. Means over {networks} at every number of examples and width of the hidden layers. "
@@ -60,11 +74,11 @@ def phase_of(row: Report) -> str:
 
 
 def text_table(data: Report) -> str:
-    """The table for the terminal."""
+    """What the terminal shows: the answer and the table."""
     body = rows(data)
     widths = [max(len(r[i]) for r in (HEAD, *body)) for i in range(len(HEAD))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, widths, strict=True)) for r in (HEAD, *body)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
@@ -73,17 +87,20 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     words = {"networks": f"{seeds} networks" if seeds > 1 else "one network", "percent": 100 * (1 - SIGNIFICANCE)}
     shown = [captioned(name, CAPTION.format(**words), picture) for name, picture in figures.items()]
     everything = table(map(prose, HEAD), rows(data), "numbers", "The table")
+    found = items(failures(data) or [NOTHING])
     parts = [
-        Section("", [note(sentence(summary(data)), "lead")]),
-        figures_section(shown, data, "The diagram"),
+        Section("", [*beginning(answer(data), failed_facts(data["cells"])), *shown, note(sentence(summary(data)))]),
+        Section("Where it fails", [found]),
         Section("The edge", [note(_edge(data), "")]),
-        Section("The table", [note(_NOTE), everything]),
+        figures_section([], data),
+        Section("The table", [note(_NOTE), everything], folded=True),
         _left_out(data),
         settings(data),
     ]
     return page("The plasticity phase diagram", f"Umwelt {data['version']}", parts)
 
 
+NOTHING = "R7 is right in every cell, no spectrum is asymmetric beyond its standard error, and no network ended flat."
 _NOTE = (
     "Means over networks with standard errors. Risk 0: networks whose risk on all examples became exactly 0. "
     "Predicted: how many fresh networks reach it by R7, which sees no trained network. Flat: "
@@ -95,28 +112,13 @@ _NOTE = (
 )
 
 
-def counts(data: Report) -> dict[str, int]:
-    """Cells in all, those where most networks reach risk 0, and those whose asymmetry is beyond its standard error."""
-    found = data["diagram"]
-    return {
-        "cells": len(found),
-        "zero": sum(r["reaches_zero"] for r in found),
-        "plastic": sum(r["plastic"] for r in found),
-        "asymmetric": sum(r["symmetric"] is False for r in found),
-        "tested": sum(r["symmetric"] is not None for r in found),
-    }
-
-
 def summary(data: Report) -> str:
-    """What was run, how it came out, and how long it took."""
-    options, n, took = data["options"], counts(data), data["seconds"]
+    """What was run, and how long it took."""
+    options, took = data["options"], data["seconds"]
     return (
         f"Perceptrons of {options['depth']} layers, hinge loss, at most {options['updates']:,} updates of "
         f"{options['batch_size']} examples at rate {options['learning_rate']:g}, momentum {options['momentum']:g}; "
-        f"{data['dataset']}; {options['labels']} labels. "
-        f"Most networks reach risk 0 in {n['zero']} of {n['cells']} cells; the asymmetry of the "
-        f"spectrum is beyond its standard error in {n['asymmetric']} of {n['tested']} "
-        f"({SIGNIFICANCE * n['tested']:.1f} would be by chance). {len(data['cells'])} networks took "
+        f"{data['dataset']}; {options['labels']} labels. {len(data['cells'])} networks took "
         f"{took['cells_cpu']:.0f} s of processor time. Backend {data['backend']['name']} ({data['backend']['dtype']})."
     )
 
@@ -151,4 +153,4 @@ def _left_out(data: Report) -> Section | None:
     ]
     if body:
         said.append(table(("width", "examples", "seed", "reason"), body, "words", "Left out"))
-    return Section("Predictions approximated or left out", said) if said else None
+    return Section("Predictions approximated or left out", said, folded=True) if said else None

@@ -51,9 +51,13 @@ class FinishedRun:
         """Exact facts that did not hold; anything here is a bug."""
         return failed(self.data.get("checks", ()))
 
+    def answer(self) -> str:
+        """What came out, in one sentence without its stop; empty for a command that has none."""
+        return ""
+
     def headline(self) -> list[str]:
-        """What was looked at; the verdicts where there are any."""
-        data, lines = self.data, []
+        """The answer and what was looked at; the verdicts where there are any."""
+        data, lines = self.data, [f"{answer}."] if (answer := self.answer()) else []
         if "backend" in data:
             seed = f", seed {data['seed']}" if "seed" in data else ""
             lines.append(f"{data.get('kind', self.KIND)} on {data['backend']['name']}{seed}")

@@ -16,9 +16,6 @@ from markupsafe import Markup, escape
 
 from validation.run.console import printable_lines
 
-from .text import tally
-from .theory import address
-
 HERE = Path(__file__).parent
 
 
@@ -217,27 +214,6 @@ def figures_section(shown: Sequence[Markup], data: Mapping[str, Any], title: str
         "Their numbers are in the report's JSON file, and every other part of this page is complete.{}"
     ).format(items(Markup("{}: {}").format(code(name), reason) for name, reason in missing.items()))
     return Section(title, [banner("Figures missing.", said) if missing else "", *shown])
-
-
-def verdicts(claims: Sequence[Mapping[str, Any]], name: str) -> Markup:
-    """A titled table of claims with a badge for each verdict, and links to their theory; empty without claims."""
-    if not claims:
-        return Markup()
-    head = ("id", "verdict", "claim", "measured", "expected", "source")
-    return titled(name, tally(claims)) + table(head, map(_claim_row, claims), "words claims", name)
-
-
-def judged(claims: Sequence[Mapping[str, Any]], words: str = "") -> Section:
-    """The section of the verdicts: exact facts and claims under test, each with its table, below a note of `words`."""
-    groups = (("Exact facts", True), ("Claims under test", False))
-    tables = [verdicts([c for c in claims if c["exact"] is exact], name) for name, exact in groups]
-    return Section("Verdicts", [note(words) if words else "", *tables])
-
-
-def _claim_row(claim: Mapping[str, Any]) -> list[Markup]:
-    place, name = address(claim["id"]), code(claim["id"])
-    rest = (prose(claim.get(key)) for key in ("claim", "measured", "expected", "source"))
-    return [name if place is None else link(name, place), badge(claim["verdict"]), *rest]
 
 
 def settings(data: Mapping[str, Any]) -> Section | None:

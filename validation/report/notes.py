@@ -12,13 +12,12 @@ from .theory import Topic, documentation, topics_of
 
 
 def theory_section(claims: Sequence[Mapping[str, Any]]) -> Section | None:
-    """A note on every part of the theory that a claim rests on; claims link to it."""
+    """A note on every part of the theory that a claim rests on, folded; claims link to it, which opens it."""
     topics = topics_of(claim["id"] for claim in claims)
     if not topics:
         return None
-    return Section(
-        "Theory", [table(("part", "what it says", "claims"), map(_topic, topics.items()), "words theory", "Theory")]
-    )
+    notes = table(("part", "what it says", "claims"), map(_topic, topics.items()), "words theory", "Theory")
+    return Section("Theory", [notes], folded=True)
 
 
 def _topic(entry: tuple[Topic, Sequence[str]]) -> list[Markup]:

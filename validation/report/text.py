@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from validation.run.console import folded, terminal_width
+from validation.statistics.claim import failed
 
 Claims = Sequence[Mapping[str, Any]]
 KINDS = {True: "exact facts", False: "claims under test"}
@@ -29,6 +30,24 @@ def outcome(claims: Claims, width: int = 0) -> str:
     if unresolved:
         lines += ["", *folded(f"not resolved: {', '.join(unresolved)}", width, "    ")]
     return "\n".join(lines)
+
+
+def answered(answer: str, width: int = 0) -> str:
+    """The sentence of an answer, which comes without its stop, in lines of the terminal's width."""
+    return "\n".join(folded(f"{answer}.", width or terminal_width(), ""))
+
+
+def facts_in_words(claims: Claims) -> str:
+    """Whether every exact fact held: "all 9 exact facts hold", "2 of 9 exact facts fail: E1, E2"."""
+    exact, wrong = [c for c in claims if c["exact"]], failed(claims)
+    if wrong:
+        return f"{len(wrong)} of {len(exact)} exact facts fail: {', '.join(wrong)}"
+    return f"all {len(exact)} exact facts hold"
+
+
+def verdicts_in_words(claims: Claims) -> str:
+    """Numbers of claims and their verdicts, within a sentence: "2 supported, 1 not resolved"."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(c["verdict"] for c in claims).items())
 
 
 def tally(claims: Iterable[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import itertools
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from scipy.stats import hypergeom
 
 import theory
@@ -23,8 +25,10 @@ from simulator.circuits.values import enumerate_circuits
 from validation.bounds import figures as bound_figures
 from validation.bounds import job as command
 from validation.bounds.__main__ import main
+from validation.bounds.answer import answer
 from validation.bounds.figures import FIGURES
 from validation.bounds.job import BoundsReport, Sizes, bounds
+from validation.bounds.page import render
 from validation.compare.claims import theorems as job_claims
 from validation.compare.claims.theorems import bound_claims
 from validation.compare.options import OptionError
@@ -289,6 +293,31 @@ def test_the_files_of_a_run(report: BoundsReport) -> None:
     assert page.count("data:image/svg+xml") == len(FIGURES)
     assert "∂<sup>" not in page
     assert "∂²T/∂W<sub>1</sub>∂W<sub>L−1</sub>" in page
+
+
+def test_the_answer_counts_facts_and_bounds(report: BoundsReport) -> None:
+    """Theorems that hold or fail, (20) and (21) supported, refuted or undecided: each changes the sentence."""
+    data = copy.deepcopy(report.data)
+    for claim in data["checks"]:
+        claim["verdict"] = "holds" if claim["exact"] else "supported"
+    cases = sum(theorem["cases"] for theorem in data["theorems"])
+    means, squares = 2 * len(KINDS), len(KINDS)
+    text = answer(data)
+    assert text == (
+        f"All 9 exact facts hold, with theorems tried in {cases:,} cases; verdicts on the paper's bounds: {means} "
+        f"supported for (20), on means; {squares} supported for (21), on mean squares"
+    )
+    html = render(data, {"bounds_flips": b"first", "bounds_means": b"second"})
+    assert html.index(escape(text)) < html.index('id="bounds_means"') < html.index("Verdicts")
+    assert html.index("Verdicts") < html.index('id="bounds_flips"')
+    checks = {c["id"]: c for c in data["checks"]}
+    checks["S2"]["verdict"] = checks["eq20.k0.broken"]["verdict"] = "not supported"
+    checks["eq21.k0"]["verdict"] = "not resolved"
+    said = answer(data)
+    assert said.startswith("1 of 9 exact facts fail: S2, with")
+    assert f"{means - 1} supported, 1 not supported for (20)" in said
+    assert f"1 not resolved, {squares - 1} supported for (21)" in said
+    assert "Exact facts failed." in render(data, {})
 
 
 def test_the_table_of_a_run(report: BoundsReport) -> None:

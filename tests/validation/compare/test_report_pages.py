@@ -18,8 +18,9 @@ from support.synthetic_report import CASES, CLAIMS, report
 from validation.compare.answer import answer, failures
 from validation.compare.captions.run import CAPTIONS, caption
 from validation.compare.pages.report import render_html
-from validation.report.markup import Section, captioned, number, page, prose, sentence, style, verdicts, with_options
+from validation.report.markup import Section, captioned, number, page, prose, sentence, style, with_options
 from validation.report.theory import PAPER, TOPICS, anchor, documentation, topic_of
+from validation.report.verdicts import verdicts
 from validation.statistics.estimate import plus_minus
 
 PNG = b"\x89PNG\r\n\x1a\n"

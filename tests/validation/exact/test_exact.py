@@ -23,11 +23,13 @@ from validation.errors import StorageError
 from validation.exact import claims as exact_checks
 from validation.exact import job as exact
 from validation.exact.__main__ import main
+from validation.exact.answer import answer
 from validation.exact.cases import Sizes, select
 from validation.exact.figures import FIGURES
 from validation.exact.job import ExactReport, run_exact
-from validation.exact.page import CAPTIONS, caption, render
-from validation.report.markup import captioned, page, verdicts
+from validation.exact.page import CAPTIONS, caption, render, text_table
+from validation.report.markup import captioned, page
+from validation.report.verdicts import verdicts
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
@@ -216,9 +218,41 @@ def test_the_page_is_whole(report: ExactReport) -> None:
     assert html.count("data:image/svg+xml;base64,") == len(FIGURES) == len(CAPTIONS)
     assert not [outside for outside in ("http", "url(", "@import", "<script") if outside in html]
     assert all(f"<code>{c['id']}</code>" in html for c in report.data["checks"])
-    assert html.count('class="verdict good"') == len(report.data["checks"])
+    counted = len({c["verdict"] for c in report.data["checks"]})  # a badge each, above those of the claims
+    assert html.count('class="verdict good"') == counted + len(report.data["checks"])
     assert "2-6-5-1" in html
     assert str(report.path) not in html
+
+
+def with_ends(data: dict[str, Any], **ends: float) -> dict[str, Any]:
+    """The report with these divergences at the end of every run of an E-step."""
+    made = copy.deepcopy(data)
+    for run in made["runs"]:
+        run["kl"][-1] = ends[run["e_step"]] + (0.25 if run["rule"] == "fixed step" else 0.0)
+    return made
+
+
+def test_the_answer_names_the_best_e_step_and_what_fails(report: ExactReport) -> None:
+    """Other numbers, another sentence: it begins the page, the terminal's text and the repr."""
+    data = with_ends(report.data, exact=0.125, monte_carlo=0.25, zero_temperature=0.5)
+    text = answer(data)
+    assert text == (
+        f"After {TINY.iterations} iterations the E-step nearest to the law of the labels is exact with line search: a "
+        "median of 0.12 nats, beside 0.38 (exact with fixed step), 0.5 (Monte Carlo), 0.75 (zero temperature); all "
+        f"{len(EXACT)} exact facts hold; claims on Monte Carlo estimates: 2 supported"
+    )
+    html = render(data, {"marginal": b"first", "em": b"second"})
+    assert html.index(text) < html.index('id="em"') < html.index("Verdicts") < html.index('id="marginal"')
+    assert text in " ".join(text_table(data).split())
+    assert repr(ExactReport(data, report.path)).splitlines()[1].strip() == f"{text}."
+    worse = with_ends(report.data, exact=0.5, monte_carlo=0.0, zero_temperature=0.5)
+    checks = {c["id"]: c for c in worse["checks"]}
+    checks["eq8"]["verdict"] = checks["MC.marginal"]["verdict"] = "not supported"
+    checks["MC.gradient"]["verdict"] = "not resolved"
+    said = answer(worse)
+    assert "is Monte Carlo: a median of 0.25 nats" in said
+    assert "1 of 9 exact facts fail: eq8; claims on Monte Carlo estimates: 1 not resolved, 1 not supported" in said
+    assert "Exact facts failed." in render(worse, {})
 
 
 @pytest.mark.parametrize("name", CAPTIONS)

@@ -7,6 +7,7 @@ import json
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from validation.compare.options import OptionError
 from validation.data import Dataset, load_dataset
 from validation.errors import StorageError
 from validation.ladder.__main__ import main
+from validation.ladder.answer import answer, failures, standings
 from validation.ladder.cases import OWN_RUNGS, Problem, convergence, draw_networks, measure_case
 from validation.ladder.figures import figures_of
 from validation.ladder.job import DEFAULTS, LadderOptions, LadderReport, ladder
@@ -237,6 +239,60 @@ def test_what_is_left_out_is_named(report: LadderReport) -> None:
     assert "R3 (arc-cosine kernels)" in page
     assert "a reason" in page
     assert "0 (2 dead or with fewer than 2 active)" in training_rows(data)[1][1]
+
+
+def told(*cases: dict[str, tuple[float, float]], **training: tuple[float, float]) -> dict[str, Any]:
+    """A report on shapes a, b, ... whose rungs have these L1 and standard errors; `training`: those after step 7."""
+    pairs = [{rung: dict(zip(("l1", "standard_error"), e, strict=True)) for rung, e in case.items()} for case in cases]
+    steps = {rung: dict(zip(("l1", "standard_error"), e, strict=True)) for rung, e in training.items()}
+    return {
+        "cases": [
+            {"name": name, "own": {"rungs": rungs}, "average": {"rungs": {}}}
+            for name, rungs in zip("abc", pairs, strict=False)
+        ],
+        "training": [{"records": [{"step": 7, "rungs": steps}]}],
+    }
+
+
+def test_the_answer_is_the_nearest_rung_beside_the_best_baseline() -> None:
+    """Nearer, further or undecided by two standard errors, in every shape; other numbers, another sentence."""
+    near, far = {"R6": (0.05, 0.01), "R5": (0.2, 0.01)}, {"R2": (0.3, 0.01), "R0": (0.9, 0.01)}
+    data = told(
+        near | far, {"R6": (0.09, 0.01), "R5": (0.5, 0.01)} | far, {"R5": (0.31, 0.02), "R6": (0.29, 0.02)} | far
+    )
+    assert answer(data) == (
+        "At initialisation R6 (every weight for itself) is nearest to the measured spectra of 3 network shapes: "
+        "L1 0.050 ± 0.010 to 0.290 ± 0.020; it is nearer than the best baseline, R2 (separable profile), in 2 of them, "
+        "further in 0 and not resolved in 1"
+    )
+    r5 = next(one for one in standings(data) if one.rung == "R5")
+    assert (r5.nearer, r5.further, r5.undecided) == (1, 1, 1)
+    assert failures(data) == [
+        "R6 (every weight for itself) is further than R2 in 0 of 3 shapes, and not resolved in 1: "
+        "L1 0.050 ± 0.010 to 0.290 ± 0.020.",
+        "R5 (measured signals) is further than R2 in 1 of 3 shapes, and not resolved in 1: "
+        "L1 0.200 ± 0.010 to 0.500 ± 0.010.",
+    ]
+    trained = answer(told(near | far, R6=(0.4, 0.02)))
+    assert "of 1 network shape: L1 0.050 ± 0.010; it is nearer" in trained
+    assert trained.endswith("; through training its largest L1 is 0.400 ± 0.020, at step 7")
+
+
+def test_the_answer_where_rungs_are_missing() -> None:
+    assert answer(told({}, {})) == "No rung was predicted"
+    assert answer(told({"R0": (0.9, 0.01)})).endswith("L1 0.900 ± 0.010, a baseline, which makes no claim")
+    part = told({"R5": (0.2, 0.01)}, {"R5": (0.2, 0.01), "R4": (0.1, 0.01)})
+    assert "At initialisation R5 (measured signals) is nearest" in answer(part)  # it has every shape
+    assert failures(part) == ["R4 (fresh networks) was not predicted in 1 of 2 shapes."]
+    assert "L1 0.200 ± 0.010 in the 1 with a prediction" in answer(told({"R5": (0.2, 0.01)}, {}))
+
+
+def test_the_page_begins_with_the_answer(report: LadderReport) -> None:
+    page = render(report.data, {"ladder_widths": b"first", "ladder_density": b"second"})
+    text = answer(report.data)
+    assert page.index(text) < page.index('id="ladder_density"') < page.index("Where it fails")
+    assert page.index("Where it fails") < page.index('id="ladder_widths"') < page.index("Convergence with width</h2>")
+    assert f"{text}." in repr(report)
 
 
 def test_figures_draw_what_there_is(report: LadderReport) -> None:

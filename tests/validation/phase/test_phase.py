@@ -30,6 +30,7 @@ from validation.data import load_dataset
 from validation.phase import cell as phase_cell
 from validation.phase import job as phase_job
 from validation.phase.__main__ import main
+from validation.phase.answer import answer, failures
 from validation.phase.cell import CellOptions, Record, measure_cell
 from validation.phase.figures import axes_of, tiles, worst_asymmetry
 from validation.phase.job import PhaseOptions
@@ -286,6 +287,37 @@ def test_the_page_and_its_table(report: Record) -> None:
     table = {(row[0], row[1]): row for row in rows(report)}
     assert [table[place][-1] for place in (("10", "2"), ("10", "4"), ("2,000", "4"))].count("risk > 0") == 1
     assert "risk > 0" in text_table(report)
+
+
+def test_the_answer_counts_cells_and_says_where_it_fails(report: Record) -> None:
+    """R7 right or wrong, spectra symmetric, asymmetric or untested: each changes the sentence and the list."""
+    text = (
+        "Most networks reach risk 0 in 2 of 4 cells; before training R7 predicts this rightly in 2 and wrongly in 2; "
+        "the spectrum is asymmetric beyond its standard error in 0 of 4 tested, where chance alone gives 0.2"
+    )
+    assert answer(report) == text
+    assert failures(report) == [
+        "R7 foresees risk 0 that most networks do not reach: width 2 on 10 examples; width 2 on 2,000 examples.",
+        "2 of 8 networks ended at H = 0 with a risk above 0.",
+    ]
+    page = render(report, {"phase": b"png"})
+    assert page.index(text) < page.index('id="phase"') < page.index("Where it fails") < page.index("The table")
+    assert " ".join(text_table(report).split()).startswith(text)
+    other = [made(2, 10, s, "zero", m3=9.0, error=0.1, told="above") for s in (0, 1)]
+    changed = report | {"diagram": diagram(other), "agreement": agreement(diagram(other))}
+    said = answer(changed)
+    assert "in 1 of 1 cell; before training R7 predicts this rightly in 0 and wrongly in 1; " in said
+    assert "beyond its standard error in 1 of 1 tested" in said
+    assert failures(changed) == [
+        "R7 does not foresee that most networks reach risk 0: width 2 on 10 examples.",
+        "The spectrum is asymmetric beyond its standard error: width 2 on 10 examples.",
+    ]
+    for row in changed["diagram"]:
+        row |= {"symmetric": None, "predicted_zero": True}
+    assert answer(changed).endswith("the symmetry of no spectrum could be tested")
+    assert failures(changed) == []
+    report["cells"][0]["records"][0] |= {"exact": {"E1": {"value": 1.0, "tolerance": 0.1}}}
+    assert "This is a bug: E1." in render(report, {})
 
 
 def test_one_network_in_one_cell_can_be_drawn(report: Record) -> None:

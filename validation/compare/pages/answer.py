@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from markupsafe import Markup
 
 from validation.compare.answer import answer, answered, failures, standings, written
@@ -18,17 +16,15 @@ from validation.report.markup import (
     beside,
     captioned,
     code,
-    fold,
     items,
     link,
     note,
-    number,
     prose,
     sentence,
     table,
-    verdicts,
 )
 from validation.report.source import Report
+from validation.report.verdicts import beginning, judged
 from validation.statistics.claim import failed
 
 NOTHING = "Nothing that was tested of the best prediction fails."
@@ -40,13 +36,11 @@ def answer_section(data: Report, picture: bytes | None) -> Section:
     if not data.get("complete", True):
         done = ", ".join(str(e["epoch"]) for e in data["epochs"]) or "none"
         warnings.append(banner("Not finished.", f"Recorded epochs: {done}."))
-    if wrong := failed(data["claims"]):
-        warnings.append(banner("Exact facts failed.", f"This is a bug: {', '.join(wrong)}."))
     shown = captioned("headline", caption("headline", data), picture) if picture and data["epochs"] else ""
     table_of = _standings(data)
     both = beside(shown, table_of) if shown and table_of else Markup(shown or table_of)
     where = "; ".join(headline(data)[:-1])
-    return Section("", [*warnings, note(prose(f"{answer(data)}."), "answer"), both, note(sentence(f"{where}."))])
+    return Section("", [*warnings, *beginning(answer(data), failed(data["claims"])), both, note(sentence(f"{where}."))])
 
 
 def _standings(data: Report) -> Markup:
@@ -84,32 +78,8 @@ def failures_section(data: Report) -> Section | None:
 
 def verdicts_section(data: Report) -> Section:
     """Counts, then what is not supported; every claim behind a fold."""
-    claims = data["claims"]
-    if not claims:
-        return Section("Verdicts", [note("No claim has been judged yet.", "")])
-    groups = {
-        "Exact facts": [c for c in claims if c["exact"]],
-        "Claims under test": [c for c in claims if not c["exact"]],
-    }
     words = (
-        "Exact facts hold to rounding or within their tolerance; one that fails is a bug. Claims under test are those "
-        "of the paper, and that its spectrum follows from what a rung knows. Not resolved: the standard error of what "
-        f"was measured is too large to decide. {', '.join(MOMENT_RUNGS)} are baselines, given moments of the Hessian "
-        "itself, and make no claim."
+        "Claims under test are those of the paper, and that its spectrum follows from what a rung knows. "
+        f"{', '.join(MOMENT_RUNGS)} are baselines, given moments of the Hessian itself, and make no claim."
     )
-    lost, open_ones = ([c for c in claims if c["verdict"] == verdict] for verdict in ("not supported", "not resolved"))
-    folds = [fold(f"Not resolved: {len(open_ones)}", verdicts(open_ones, "Not resolved"))] if open_ones else []
-    folds.append(fold(f"All {len(claims)} claims", *(verdicts(members, name) for name, members in groups.items())))
-    return Section("Verdicts", [_counts(groups), note(words), verdicts(lost, "Not supported"), *folds])
-
-
-def _counts(groups: dict[str, list[Report]]) -> Markup:
-    """How many of each group have each verdict."""
-    order = ("holds", "supported", "not supported", "not resolved", "not applicable")
-    counts = [Counter(c["verdict"] for c in members) for members in groups.values()]
-    rows = [
-        [badge(verdict), *(number(count[verdict] or None) for count in counts)]
-        for verdict in order
-        if any(count[verdict] for count in counts)
-    ]
-    return table(("", *groups), rows, "counts", "Numbers of verdicts")
+    return judged(data["claims"], words)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from validation.compare.answer import answer
 from validation.compare.pages.spectrum import rung_head
 from validation.predictions.rung import in_order, title_of
@@ -21,10 +23,10 @@ from validation.report.markup import (
     settings,
     table,
     titled,
-    verdicts,
 )
 from validation.report.notes import theory_section
 from validation.report.source import Report
+from validation.report.verdicts import judged
 from validation.statistics.estimate import written
 
 CAPTION = (
@@ -47,11 +49,10 @@ def render_seeds(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = [captioned(name, CAPTION.format(count=count), picture) for name, picture in figures.items()]
     means = "Means over seeds ± standard errors. Eigenvalues, shares and symmetry: over the networks with H ≠ 0."
     epochs = table(map(prose, HEAD), [_row(e) for e in data["epochs"]], "numbers", "Recorded epochs")
-    claims = [verdicts(data["claims"], "Claims"), _against(data)]
     parts = [
         Section("", [_diverged(data), note(f"{answer(data)}.", "answer"), note(sentence(_summary(data)))]),
         figures_section(shown, data),
-        Section("Verdicts", claims),
+        judged(data["claims"], "A claim over seeds is supported only where it is for every seed.", _against(data)),
         theory_section(data["claims"]),
         Section("Recorded epochs", [note(means), epochs], folded=True),
         _predictions(data),
@@ -78,10 +79,10 @@ def _predictions(data: Report) -> Section | None:
     return Section("L1 of the predictions", [named, table(head, body, "numbers", "L1")], folded=True)
 
 
-def _against(data: Report) -> str:
+def _against(data: Report) -> Markup:
     rows = [[code(c["id"]), number(example)] for c in data["claims"] for example in c["against"]]
     if not rows:
-        return ""
+        return Markup()
     return titled("Seeds that speak against a claim") + table(("id", "measured"), rows, "words", "Against")
 
 
