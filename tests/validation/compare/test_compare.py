@@ -236,20 +236,6 @@ def test_in_a_fresh_interpreter() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
-def test_the_module_is_a_command(tmp_path: Path) -> None:
-    """`python -m validation.compare`: exit 0 and a quiet stderr; exit 2 and one line on it."""
-    options = SMALL | {"epochs": 0, "record": (0,), "prediction_seconds": 0.01, "out": tmp_path / "run"}
-    command = [sys.executable, "-m", "validation.compare", *arguments(**options)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'run' / 'report.html'}")
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    said = [line for line in again.stdout.splitlines() if "reading the data" not in line]  # a slow machine says so
-    assert (again.returncode, said) == (2, [])
-    assert again.stderr.count("\n") == 1
-    assert "add --resume to go on" in again.stderr
-
-
 def interrupting(at: int) -> Callable[..., Any]:
     """`measure`, stopped by Ctrl-C at its `at`-th call."""
     measure, calls = importlib.import_module("validation.compare.record").measure, list[int]()

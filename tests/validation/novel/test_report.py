@@ -357,9 +357,11 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_run_goes_on_where_it_was_and_grows(here: list[str], tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_was_and_grows(here: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = str(tmp_path / "run")
-    first = novel(widths=(8,), seeds=(0, 1), out=out, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
+        first = novel(widths=(8,), seeds=(0, 1), out=out, **SMALL)
     assert here == ["width-8-seed-0", "width-8-seed-1"]
     assert isinstance(first, NovelReport)
     assert first.failed_facts == []
