@@ -85,6 +85,11 @@ class PlainOptions:
         whole: Any = self if kind is None else kind
         return {f.name: _json(getattr(self, f.name)) for f in fields(whole) if f.name not in RUNTIME}
 
+    @property
+    def cell_options(self) -> dict[str, Any]:
+        """What decides the content of a cell of a grid: the options of the class that these extend."""
+        return self.kept(type(self).__base__)
+
     def folder(self, *words: str, named: Collection[str] = ()) -> str:
         """The option `out`; where it was not given, runs/NAME, the same name for the same options.
 

@@ -310,7 +310,7 @@ def test_defaults_of_the_command_line_are_those_of_the_options() -> None:
         ({"network": "mlp:8"}, "--network mlp:8: expected {} where"),
         ({"rounds": 0}, "--rounds 0"),
         ({"probes": 1}, "--probes 1"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: expected a number > 0"),
         ({"momentum": 1.0}, "momentum 1.0"),
     ],
 )
