@@ -105,7 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.get_terminal_writer().fullwidth = WIDTH
 
 
-COMPILING = ("backends", "simulator", "validation")
+COMPILING = ("backends", "hostile", "simulator", "validation")
 
 
 @pytest.hookimpl(trylast=True)

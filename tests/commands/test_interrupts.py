@@ -56,7 +56,10 @@ def test_interrupted_while_it_works(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room(tmp_path: Path) -> None:
-    """Files may not grow beyond 60 kB, which the report does: one line, status 2; with room the run goes on."""
+    """Files may not grow beyond 60 kB, which the report does: one line, status 2; with room the run goes on.
+
+    To its end, where the page is named on stdout, stderr is quiet, and the folder is taken.
+    """
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "validation.compare", *SMALL, "--out", str(folder)]
 
@@ -75,3 +78,9 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (0, "")
     assert json.loads((folder / "report.json").read_text())["complete"] is True
     assert os.listdir(folder / "figures")
+    assert again.stdout.rstrip().endswith(f"report: {folder / 'report.html'}")
+    taken = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    said = [line for line in taken.stdout.splitlines() if "reading the data" not in line]  # a slow machine says so
+    assert (taken.returncode, said) == (2, [])
+    assert taken.stderr.count("\n") == 1
+    assert "add --resume to go on" in taken.stderr

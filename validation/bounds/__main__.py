@@ -7,21 +7,17 @@ import sys
 
 from validation.run.command import OneLineParser
 
-from .job import BOUNDS, BoundsOptions, bounds
+from .job import BOUNDS, bounds
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the command line; defaults as in `BoundsOptions`."""
-    d = BoundsOptions()
+    """The options of the command line; defaults as in `WholeOptions`."""
     p = OneLineParser(
         prog=f"python -m {BOUNDS.program}",
         description="Symmetry theorems in exact ensembles, moment bounds and exponents by Monte Carlo, with verdicts.",
         allow_abbrev=False,
     )
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--out", metavar="DIR", help="a new or empty folder (default: runs/bounds, and what was chosen)")
-    p.add_argument("--quick", action="store_true", help="a short run: fewer ensembles, smaller grids")
+    p.add_whole("bounds", "fewer ensembles, smaller grids")
     return p
 
 

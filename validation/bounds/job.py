@@ -26,7 +26,7 @@ from validation.measurements.ensembles.slopes import Grid, measure_grid, moments
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.command import Clock
-from validation.run.plain_options import PlainOptions
+from validation.run.plain_options import WholeOptions
 
 from .answer import answer
 
@@ -60,32 +60,20 @@ class BoundsReport(FinishedRun):
 BOUNDS = Experiment("bounds", BoundsReport)
 
 
-@dataclass(frozen=True)
-class BoundsOptions(PlainOptions):
-    """What the command line takes."""
-
-    LEAST = {"seed": 0}  # noqa: RUF012
-
-    backend: str | None = None
-    seed: int = 0
-    out: str | None = None
-    quick: bool = False
-
-
 def bounds(**options: Any) -> BoundsReport:
     """Test every theorem and bound, and write bounds.json, bounds.html and figures/*.png to `out`.
 
-    Options: `backend`, `seed`, `out`, `quick`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
+    Options as `WholeOptions`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
     any work is done; nothing is written unless the run comes to its end.
     """
-    chosen = BoundsOptions(**options)
+    chosen = WholeOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
     sizes = QUICK if chosen.quick else Sizes()
     return BOUNDS.whole(chosen.folder("bounds"), lambda clock: _compute(chosen, sizes, ops, clock))
 
 
-def _compute(options: BoundsOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
+def _compute(options: WholeOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
     """The content of the report, but for the time it took."""
     streams = Streams(options.seed).spawn("bounds", 5)
     theorems = check_theorems(sizes.ensembles, streams[0], ops)

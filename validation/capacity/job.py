@@ -81,11 +81,6 @@ class CapacityOptions(CellOptions):
         self.check_positive("resolution")
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def places(self) -> list[Place]:
         """(loss, labels, depth, width, seed) of every cell, in the order of the report."""
         return list(

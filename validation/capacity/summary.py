@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from validation.statistics.edge import Edge, Trial, fit_edge
-from validation.statistics.estimate import Estimate, estimate
+from validation.statistics.estimate import Estimate, estimate, standard_error
 from validation.statistics.power_law import log_slope
 
 Record = dict[str, Any]
@@ -109,5 +109,5 @@ def weighted(values: Sequence[float], errors: Sequence[float]) -> Record:
     """The mean of independent numbers; its error is the larger of that of their errors and that of their scatter."""
     n = len(values)
     own = float(np.sqrt(np.sum(np.square(errors)))) / n
-    scatter = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    scatter = standard_error(values) or 0.0
     return {"value": float(np.mean(values)), "standard_error": max(own, scatter)}

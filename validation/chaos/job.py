@@ -68,11 +68,6 @@ class ChaosOptions(CellOptions):
         self.check_schedule()
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def names(self) -> list[str]:
         """The cells in the order of the report."""
         return list(self.tasks)

@@ -7,21 +7,17 @@ import sys
 
 from validation.run.command import OneLineParser
 
-from .job import EXACT, ExactOptions, run_exact
+from .job import EXACT, run_exact
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the command line; defaults as in `ExactOptions`."""
-    d = ExactOptions()
+    """The options of the command line; defaults as in `WholeOptions`."""
     p = OneLineParser(
         prog=f"python -m {EXACT.program}",
         description="Small cases in full: exact marginals, exact EM beside its approximations, checks with verdicts.",
         allow_abbrev=False,
     )
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--out", metavar="DIR", help="a new or empty folder (default: runs/exact, and what was chosen)")
-    p.add_argument("--quick", action="store_true", help="a short run: fewer temperatures, iterations and starts")
+    p.add_whole("exact", "fewer temperatures, iterations and starts")
     return p
 
 

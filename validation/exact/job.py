@@ -6,7 +6,7 @@ From Python: ``run_exact(seed=0, quick=False, out=None, backend=None)``.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from backends import Backend, get_backend
@@ -15,7 +15,7 @@ from simulator.streams import Streams
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.command import Clock
-from validation.run.plain_options import PlainOptions
+from validation.run.plain_options import WholeOptions
 
 from .answer import answer
 from .cases import (
@@ -51,32 +51,20 @@ class ExactReport(FinishedRun):
 EXACT = Experiment("exact", ExactReport)
 
 
-@dataclass(frozen=True)
-class ExactOptions(PlainOptions):
-    """What the command line takes."""
-
-    LEAST = {"seed": 0}  # noqa: RUF012
-
-    backend: str | None = None
-    seed: int = 0
-    out: str | None = None
-    quick: bool = False
-
-
 def run_exact(**options: Any) -> ExactReport:
     """Compute the small cases, check them, and write report.json, report.html and figures/*.png to `out`.
 
-    Options: `backend`, `seed`, `out`, `quick`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
+    Options as `WholeOptions`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
     any work is done; nothing is written unless the run comes to its end.
     """
-    chosen = ExactOptions(**options)
+    chosen = WholeOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
     sizes = QUICK if chosen.quick else Sizes()
     return EXACT.whole(chosen.folder("exact"), lambda clock: _compute(chosen, sizes, ops, clock))
 
 
-def _compute(options: ExactOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
+def _compute(options: WholeOptions, sizes: Sizes, ops: Backend, clock: Clock) -> dict[str, Any]:
     """The content of the report, but for the time it took."""
     case_seed, sample_seed, start_seed, run_seed, check_seed = Streams(options.seed).spawn("exact", 5)
     marginal, learning = marginal_case(case_seed), learning_case(sizes, start_seed)

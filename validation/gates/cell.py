@@ -26,6 +26,7 @@ from simulator.enumeration.gates import log_label
 from simulator.streams import Streams
 from validation.data import Dataset
 from validation.run.plain_options import PlainOptions
+from validation.statistics.estimate import mean_of
 
 from .chain import chain_error
 
@@ -160,8 +161,7 @@ def _identity(sample: SampledThermodynamics) -> float:
 def _drift(sample: SampledThermodynamics) -> Record:
     """Drawn energy less its conditional mean, over all stages: a mean of 0, with its error over examples and draws."""
     away = (sample.drawn_energy - sample.energy).sum(axis=2).ravel()
-    error = float(away.std(ddof=1) / np.sqrt(away.size)) if away.size > 1 else None
-    return {"value": float(away.mean()), "standard_error": error}
+    return mean_of(away)
 
 
 def _stages(sample: SampledThermodynamics) -> Record:

@@ -94,11 +94,6 @@ class GatesOptions(CellOptions):
         except ValueError as error:
             raise OptionError(f"--loss: {error}") from None
 
-    @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
 
 def _usable(temperature: float) -> bool:
     return math.isfinite(temperature) and temperature >= COLDEST

@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from validation.statistics.estimate import mean_of
+
 from .cell import Record
 
 Cell = Mapping[str, Any]
 KEPT = ("risk", "accuracy", "epoch")
 TOLD = ("energy", "entropy", "free_energy", "relu", "forward_bound", "log_marginal")
 EXACT_TOLD = (*TOLD, "gibbs", "best")
-
-
-def mean(values: Sequence[float]) -> Record:
-    """Mean and standard error over examples; None for the error of a single one."""
-    array = np.asarray(values, dtype=float)
-    error = float(array.std(ddof=1) / np.sqrt(array.size)) if array.size > 1 else None
-    return {"value": float(array.mean()), "standard_error": error}
 
 
 def share(flags: Sequence[bool]) -> Record:
@@ -35,7 +30,7 @@ def share(flags: Sequence[bool]) -> Record:
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Record:
     """Mean of second - first over the same examples."""
-    return mean(np.subtract(second, first).tolist())
+    return mean_of(np.subtract(second, first))
 
 
 def source(entry: Cell) -> Cell:
@@ -60,7 +55,7 @@ def _entry(entry: Cell) -> Record:
     """One epoch and temperature: means with errors, in nats an example (energies in units of z)."""
     found, search = source(entry), entry["search"]
     exact = "exact" in entry
-    told = {name: mean(found[name]) for name in (EXACT_TOLD if exact else TOLD)}
+    told = {name: mean_of(found[name]) for name in (EXACT_TOLD if exact else TOLD)}
     record: Record = {
         "temperature": entry["temperature"],
         **told,
@@ -70,8 +65,8 @@ def _entry(entry: Cell) -> Record:
         "most_probable": share(found["most_probable"]) if exact else None,
         "prior_most_probable": share(found["prior_most_probable"]) if exact else None,
         "refuted": share(search["refuted"]),
-        "rise": mean(search["rise"]),
-        "flips": mean(search["flips"]),
+        "rise": mean_of(search["rise"]),
+        "flips": mean_of(search["flips"]),
         "climbed": search["climbed"],
         "stable": share(entry["stable"]),
         "stages": entry["stages"],

@@ -7,21 +7,17 @@ import sys
 
 from validation.run.command import OneLineParser
 
-from .job import MAXENT, MaxentOptions, maxent
+from .job import MAXENT, maxent
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the command line; defaults as in `MaxentOptions`."""
-    d = MaxentOptions()
+    """The options of the command line; defaults as in `WholeOptions`."""
     p = OneLineParser(
         prog=f"python -m {MAXENT.program}",
         description="A network learned scale by scale: couplings, maximum entropy, multipliers, weights.",
         allow_abbrev=False,
     )
-    p.add_argument("--backend", help="numba (default), numpy or cupy")
-    p.add_argument("--seed", type=int, default=d.seed)
-    p.add_argument("--out", metavar="DIR", help="a new or empty folder (default: runs/maxent, and what was chosen)")
-    p.add_argument("--quick", action="store_true", help="a short run: fewer worlds, epochs and networks")
+    p.add_whole("maxent", "fewer worlds, epochs and networks")
     return p
 
 

@@ -6,7 +6,7 @@ Planted worlds where every sum is done, and the digits with events at three scal
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from backends import Backend, get_backend
@@ -14,7 +14,7 @@ from simulator.streams import Streams
 from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.command import Clock
-from validation.run.plain_options import PlainOptions
+from validation.run.plain_options import WholeOptions
 
 from .cases import QUICK, Record, Sizes, learned_digits, planted_worlds
 from .claims import check_all
@@ -30,32 +30,20 @@ class MaxentReport(FinishedRun):
 MAXENT = Experiment("maxent", MaxentReport)
 
 
-@dataclass(frozen=True)
-class MaxentOptions(PlainOptions):
-    """What the command line takes."""
-
-    LEAST = {"seed": 0}  # noqa: RUF012
-
-    backend: str | None = None
-    seed: int = 0
-    out: str | None = None
-    quick: bool = False
-
-
 def maxent(**options: Any) -> MaxentReport:
     """Learn the worlds and the digits scale by scale, and write maxent.json, maxent.html and figures/*.png to `out`.
 
-    Options: `backend`, `seed`, `out`, `quick`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
+    Options as `WholeOptions`. Raises `OptionError`, `StorageError` or `BackendUnavailableError` before
     any work is done; nothing is written unless the run comes to its end.
     """
-    chosen = MaxentOptions(**options)
+    chosen = WholeOptions(**options)
     chosen.check_integers()
     ops = get_backend(chosen.backend)
     sizes = QUICK if chosen.quick else Sizes()
     return MAXENT.whole(chosen.folder("maxent"), lambda clock: _compute(chosen, sizes, ops, clock))
 
 
-def _compute(options: MaxentOptions, sizes: Sizes, ops: Backend, clock: Clock) -> Record:
+def _compute(options: WholeOptions, sizes: Sizes, ops: Backend, clock: Clock) -> Record:
     """The content of the report, but for the time it took."""
     first, second = Streams(options.seed).spawn("maxent", 2)
     planted = planted_worlds(sizes, first)

@@ -17,7 +17,7 @@ import numpy as np
 from backends import Backend
 from simulator import Network, circuit_values, sample_live_paths
 from simulator.streams import spawn_streams
-from validation.run.storage import finite_or_none
+from validation.statistics.estimate import mean_of
 from validation.statistics.symmetry import broken_symmetry, symmetry_test
 
 Array = np.ndarray[Any, Any]
@@ -91,14 +91,12 @@ def circuit_laws(
     streams = spawn_streams(rng, len(ORDERS) + 1)
     x = x[rng.permutation(len(x))[:CIRCUIT_EXAMPLES]]
     drawn = sample_live_paths(network, weights, x, count, streams[0], backend)
-    share = drawn.fractions
-    error = float(share.std(ddof=1) / math.sqrt(share.size)) if share.size > 1 else math.nan
     orders = [k for k in ORDERS if k <= network.depth and len(drawn.paths)]
     values = (circuit_values(network, weights, x, drawn.paths, drawn.examples, k, backend) for k in orders)
     return {
         "examples": len(x),
         "count": len(drawn.paths),
-        "live": {"value": float(share.mean()), "standard_error": finite_or_none(error)},
+        "live": mean_of(drawn.fractions),
         "edges": CIRCUIT_EDGES.tolist(),
         "orders": [
             _circuit_law(k, v, network.depth, stream) for k, v, stream in zip(orders, values, streams[1:], strict=False)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulator.training.descent import check_schedule
 from validation.data import KINDS
 from validation.errors import OptionError
 
-from .cell import BATCHES, CONTROL, CellOptions, Record, cell_name
+from .cell import BATCHES, CONTROL, CellOptions, cell_name
 
 DEFAULTS: dict[str, Any] = {"widths": (16.0, 32.0, 64.0, 128.0), "seeds": (0, 1, 2, 3, 4, 5)}
 QUICK: dict[str, Any] = {"widths": (16.0, 48.0), "seeds": (0, 1), "rounds": 2, "examples": 100, "novel": 20}
@@ -64,15 +63,7 @@ class NovelOptions(CellOptions):
             raise OptionError(f"--batch {self.batch}: expected {' or '.join(BATCHES)}")
         if "{}" not in self.network and len(tuple(self.widths or ())) > 1:
             raise OptionError(f"--network {self.network}: expected {{}} where one of the several --widths is to stand")
-        try:
-            check_schedule(self.learning_rate, self.momentum)
-        except ValueError as error:
-            raise OptionError(str(error)) from None
-
-    @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
+        self.check_schedule()
 
     @property
     def names(self) -> list[str]:

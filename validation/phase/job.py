@@ -71,11 +71,6 @@ class PhaseOptions(CellOptions):
             raise OptionError(f"--eta {self.eta!r}: expected at least {LEAST_ETA:g}, in units of the rms")
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def names(self) -> list[str]:
         """The cells in the order of the report."""
         return [cell_name(n, m, s) for n in self.widths or () for m in self.examples or () for s in self.seeds or ()]

@@ -17,6 +17,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
@@ -146,15 +148,18 @@ def both(draw: Draw, report: Source) -> Picture:
 
 
 def _png(fig: Figure) -> bytes:
+    """Drawn once: `Figure.savefig` draws twice, first to lay out, and drawing itself lays out."""
     stream = io.BytesIO()
-    fig.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    fig.set_dpi(DPI)
+    FigureCanvasAgg(fig).print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return stream.getvalue()
 
 
 def _svg(fig: Figure) -> bytes:
     """Without a date, and with coordinates to a hundredth of a point."""
     stream = io.BytesIO()
-    fig.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    fig.set_dpi(RC["figure.dpi"])  # of the pixels that stay pixels
+    FigureCanvasSVG(fig).print_svg(stream, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), stream.getvalue())
 
 

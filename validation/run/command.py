@@ -39,6 +39,14 @@ class OneLineParser(argparse.ArgumentParser):
         self.add_argument("--out", metavar="DIR", help=f"default: runs/{name}, and what was chosen")
         self.add_argument("--resume", action="store_true", help=f"keep the finished {unit} in --out; there may be more")
 
+    def add_whole(self, name: str, quick: str) -> None:
+        """The options of a run that computes at once all that it reports, `WholeOptions`; `quick` says what is less."""
+        self.add_argument("--backend", help="numba (default), numpy or cupy")
+        self.add_argument("--seed", type=int, default=0)
+        place = f"a new or empty folder (default: runs/{name}, and what was chosen)"
+        self.add_argument("--out", metavar="DIR", help=place)
+        self.add_argument("--quick", action="store_true", help=f"a short run: {quick}")
+
     def print_help(self, file: Any = None) -> None:
         if file is None:
             say(self.format_help().rstrip("\n"))

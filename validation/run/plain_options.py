@@ -8,7 +8,7 @@ import operator
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
@@ -85,6 +85,11 @@ class PlainOptions:
         whole: Any = self if kind is None else kind
         return {f.name: _json(getattr(self, f.name)) for f in fields(whole) if f.name not in RUNTIME}
 
+    @property
+    def cell_options(self) -> dict[str, Any]:
+        """What decides the content of a cell of a grid: the options of the class that these extend."""
+        return self.kept(type(self).__base__)
+
     def folder(self, *words: str, named: Collection[str] = ()) -> str:
         """The option `out`; where it was not given, runs/NAME, the same name for the same options.
 
@@ -99,6 +104,24 @@ class PlainOptions:
             if field.name not in (*named, *self.ELSEWHERE) and value != field.default:
                 words = (*words, field.name if value is True else f"{field.name} {_joined(value)}")
         return f"{RUNS}/{file_name(*words)}"
+
+
+@dataclass(frozen=True)
+class WholeOptions(PlainOptions):
+    """What the command line of a command takes that computes all that it reports at once; `quick` makes it smaller.
+
+    >>> WholeOptions(seed=-1).check_integers()
+    Traceback (most recent call last):
+    ...
+    validation.errors.OptionError: --seed -1: expected an integer >= 0
+    """
+
+    LEAST = {"seed": 0}  # noqa: RUF012
+
+    backend: str | None = None
+    seed: int = 0
+    out: str | None = None
+    quick: bool = False
 
 
 def _json(value: Any) -> Any:

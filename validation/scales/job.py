@@ -74,11 +74,6 @@ class ScalesOptions(CellOptions):
             raise OptionError(f"--loss {self.loss!r} is unknown: expected one of {', '.join(LOSSES)}")
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def names(self) -> list[str]:
         """The cells in the order of the report."""
         return list(self.tasks)

@@ -63,11 +63,6 @@ class StationaryOptions(CellOptions):
         self.check_positive("tolerance")
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def names(self) -> list[str]:
         """The cells in the order of the report."""
         return list(self.tasks)

@@ -15,12 +15,27 @@ MOST_DECIMALS = 8
 NEGLIGIBLE = 1e4  # a value over its standard error, from which on the error is not shown
 
 
+def standard_error(values: Sequence[float] | Array) -> float | None:
+    """That of the mean of n independent numbers, s/√n with s² = Σ (v - mean)²/(n - 1); None for a single one.
+
+    >>> standard_error([1.0, 3.0]), standard_error([1.0])
+    (1.0, None)
+    """
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+
+
+def mean_of(values: Sequence[float] | Array) -> Mean:
+    """The mean of independent numbers, at least one, and its standard error, as a report has them.
+
+    >>> mean_of([1.0, 3.0])
+    {'value': 2.0, 'standard_error': 1.0}
+    """
+    return {"value": float(np.mean(values)), "standard_error": standard_error(values)}
+
+
 def estimate(values: Sequence[float]) -> Mean | None:
     """Mean, standard error over networks (None for a single one) and their number; None without any."""
-    if not values:
-        return None
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return {"value": float(np.mean(values)), "standard_error": error, "networks": len(values)}
+    return mean_of(values) | {"networks": len(values)} if values else None
 
 
 def written(mean: Mapping[str, Any] | None, digits: str = ".3g") -> str:
@@ -92,6 +107,13 @@ def told(error: float | None, digits: str = ".2g") -> str:
     return "unknown" if error is None else format(error, digits)
 
 
-def mean_and_error(values: Sequence[float]) -> Estimate:
-    """Mean and standard error of at least two values."""
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
+def mean_and_error(values: Sequence[float] | Array) -> Estimate:
+    """Mean and standard error of at least two values.
+
+    >>> mean_and_error([1.0, 3.0])
+    Estimate(value=2.0, standard_error=1.0)
+    """
+    error = standard_error(values)
+    if error is None:
+        raise ValueError(f"expected at least two values, got {len(values)}")
+    return Estimate(float(np.mean(values)), error)

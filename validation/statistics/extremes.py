@@ -10,6 +10,8 @@ import numpy as np
 from simulator import EnsembleDensity, SpectralDensity
 from validation.run.storage import finite_or_none
 
+from .estimate import standard_error
+
 Array = np.ndarray[Any, Any]
 TAILS = (4.0, 8.0, 16.0, 64.0)
 """Thresholds, in rms, beyond which eigenvalues are counted."""
@@ -67,7 +69,7 @@ def _largest(spectrum: SpectralDensity, sign: int, rms: float) -> list[dict[str,
         mean = float(values[:, rank].mean())
         if not mean > 0.0:
             break
-        scatter = float(values[:, rank].std(ddof=1)) / math.sqrt(draws) if draws > 1 else 0.0
+        scatter = standard_error(values[:, rank]) or 0.0
         change = abs(mean - float(shorter[:, rank].mean())) if rank < shorter.shape[1] else mean
         described.append({"value": mean, "standard_error": math.hypot(scatter, change)})
     return described

@@ -77,10 +77,10 @@ def test_gradients_of_the_bound_and_fishers_identity(widths: list[int], temperat
     rate=st.floats(0.01, 100.0),
 )
 def test_exact_em_never_decreases_the_likelihood(hidden: list[int], seed: int, temperature: float, rate: float) -> None:
-    """200 iterations from any start and any first step; the bound never exceeds the likelihood."""
+    """60 iterations from any start and any first step; the bound never exceeds the likelihood."""
     network, weights, x, y = problem([2, *hidden, 1], seed, m=6)
     history = expectation_maximization(
-        network, weights, x, y, temperature=temperature, iterations=200, learning_rate=rate, backend="numpy"
+        network, weights, x, y, temperature=temperature, iterations=60, learning_rate=rate, backend="numpy"
     ).history
     assert np.diff(history["log_likelihood"]).min() >= -1e-12
     assert np.all(history["bound"] <= history["log_likelihood"] + 1e-12)

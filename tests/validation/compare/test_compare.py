@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import io
 import itertools
 import json
 import os
@@ -13,8 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +24,7 @@ from PIL import Image
 import validation
 from support.cases import Array
 from support.places import ROOT
-from validation.compare.__main__ import main
+from support.small_run import SMALL, run
 from validation.compare.answer import answer
 from validation.compare.claims.facts import FACTS
 from validation.compare.options import OptionError, Options
@@ -39,28 +37,7 @@ from validation.report.text import KINDS
 from validation.run.storage import json_checksum, write_json
 
 REDUCED = bool(os.environ.get("UMWELT_REDUCED"))
-SMALL: dict[str, Any] = {
-    "backend": "numpy", "data": "digits", "network": "mlp:8x8", "examples": 120, "spectrum_examples": 24,
-    "epochs": 3, "record": (0, 1, 3), "steps": 6, "probes": 3, "prediction_seconds": 0.5,
-}  # fmt: skip
 VERDICTS = {"holds", "supported", "not supported", "not resolved", "not applicable"}
-
-
-def arguments(**options: Any) -> list[str]:
-    """The options as a command line."""
-    words: list[str] = []
-    for name, value in options.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [text])
-    return words
-
-
-def run(**options: Any) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of the command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = main(arguments(**options))
-    return status, out.getvalue(), err.getvalue()
 
 
 def refuse(constant: str) -> None:
@@ -82,17 +59,6 @@ def numbers(report: dict[str, Any]) -> dict[str, Any]:
         assert record.pop("seconds") >= 0
         assert all(p.pop("seconds") >= 0 for p in record["predictions"].values())
     return timeless
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A finished run of the command line and what it printed; not to be written to."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    status, out, err = run(**SMALL, out=folder)
-    assert (status, err) == (0, "")
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    yield folder, out
-    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def is_number(value: Any) -> bool:
@@ -226,6 +192,10 @@ def test_from_python_it_is_the_same_run(finished: tuple[Path, str], tmp_path: Pa
     assert (report.path, report.failed_facts) == (tmp_path / "run", [])
     assert report.data == read(report.path)
     assert numbers(report.data) == numbers(read(finished[0]))
+    for path in (report.path, str(report.path), report.path / "report.json"):
+        again = validation.load_report(path)
+        assert (again.data, again.path) == (report.data, report.path)
+    assert again.page.is_file()
 
 
 def test_in_a_fresh_interpreter() -> None:
@@ -234,20 +204,6 @@ def test_in_a_fresh_interpreter() -> None:
         "from validation import compare; assert callable(first) and callable(validation.compare) and callable(compare)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
-
-
-def test_the_module_is_a_command(tmp_path: Path) -> None:
-    """`python -m validation.compare`: exit 0 and a quiet stderr; exit 2 and one line on it."""
-    options = SMALL | {"epochs": 0, "record": (0,), "prediction_seconds": 0.01, "out": tmp_path / "run"}
-    command = [sys.executable, "-m", "validation.compare", *arguments(**options)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.rstrip().endswith(f"report: {tmp_path / 'run' / 'report.html'}")
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    said = [line for line in again.stdout.splitlines() if "reading the data" not in line]  # a slow machine says so
-    assert (again.returncode, said) == (2, [])
-    assert again.stderr.count("\n") == 1
-    assert "add --resume to go on" in again.stderr
 
 
 def interrupting(at: int) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ from validation.run.directory import RunDirectory
 
 SMALL: dict[str, Any] = {
     "backend": "numpy", "data": "digits", "network": "mlp:12x10", "examples": 120, "spectrum_examples": 40,
-    "epochs": 3, "record": (0, 1, 3), "steps": 12, "probes": 2, "prediction_seconds": 2.0, "learning_rate": 0.02,
+    "epochs": 3, "record": (0, 1, 3), "steps": 12, "probes": 2, "prediction_seconds": 0.2, "learning_rate": 0.02,
     "rate_drops": (2,),
 }  # fmt: skip
 

@@ -15,14 +15,16 @@ from PIL import Image
 
 from backends import BackendUnavailableError, available_backends, get_backend
 from simulator import Conv, Dense, MaxPool, mlp, sequential, vgg12
-from validation.bounds.job import BoundsOptions
+from validation.bounds.job import bounds
 from validation.compare.__main__ import main, parser
 from validation.compare.job import compare
 from validation.compare.options import DEFAULT_RECORDS, Options, build_network
 from validation.errors import OptionError
-from validation.exact.job import ExactOptions
+from validation.exact.job import run_exact
 from validation.ladder.job import LadderOptions
+from validation.maxent.job import maxent
 from validation.phase.job import PhaseOptions
+from validation.run.plain_options import WholeOptions
 
 DEFAULTS = {
     "backend": None, "dtype": None, "tf32": False, "data": "auto", "data_root": "data", "classes": None,
@@ -223,12 +225,12 @@ def test_the_options_of_the_other_jobs_are_plain_too() -> None:
     phase = PhaseOptions(widths=range(2, 4), seeds=np.arange(2), updates=np.int16(9), out=Path("x")).completed()
     json.dumps([phase.kept(), phase.cell_options])
     assert (phase.widths, phase.seeds, phase.updates, phase.out) == ((2, 3), (0, 1), 9, "x")
-    assert ExactOptions(seed=np.int64(5), quick=np.bool_(True)) == ExactOptions(seed=5, quick=True)
-    for make in (ExactOptions, BoundsOptions):
+    assert WholeOptions(seed=np.int64(5), quick=np.bool_(True)) == WholeOptions(seed=5, quick=True)
+    for command in (run_exact, bounds, maxent):
         with pytest.raises(OptionError, match=r"--backend .* expected a text"):
-            make(backend=get_backend("numpy"))
+            command(backend=get_backend("numpy"))
         with pytest.raises(OptionError, match=r"--seed 1.0: expected an integer >= 0"):
-            make(seed=1.0)  # type: ignore[arg-type]
+            command(seed=1.0)
     with pytest.raises(OptionError, match=r"--hidden .*: expected a list, each a list, each an integer"):
         LadderOptions(hidden=[3])  # type: ignore[list-item]
     with pytest.raises(OptionError, match=r"--seeds 3: expected a list, each an integer"):

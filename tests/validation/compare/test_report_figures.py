@@ -46,11 +46,19 @@ def lay_out(fig: Figure) -> Figure:
 
 
 @cache
+def built(case: str, name: str) -> Figure:
+    """The figure, for what it says wherever that stands."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return figures.FIGURES[name](report(case))
+
+
+@cache
 def drawn(case: str, name: str) -> Figure:
     """The figure, laid out on a canvas, with every warning an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return lay_out(figures.FIGURES[name](report(case)))
+        return lay_out(built(case, name))
 
 
 every_figure = pytest.mark.parametrize("name", figures.figures_of(report("digits")))
@@ -164,14 +172,14 @@ def titled(fig: Figure) -> list[Axes]:
 
 @pytest.mark.parametrize("case", ["digits", "twelve layers", "nothing active"])
 def test_a_spectrum_says_where_the_hessian_is_0(case: str) -> None:
-    fig = drawn(case, "spectrum")
+    fig = built(case, "spectrum")
     said = fig.get_supxlabel() + "".join(text.get_text() for ax in fig.axes for text in ax.texts)
     assert f"At epoch {report(case)['epochs'][-1]['epoch']} no training example is active: there H is exactly 0" in said
 
 
 def test_a_spectrum_panel_names_every_prediction_with_its_distance_and_colour() -> None:
     case = "twelve layers"
-    for ax, epoch in zip(titled(drawn(case, "spectrum")), active(case), strict=True):
+    for ax, epoch in zip(titled(built(case, "spectrum")), active(case), strict=True):
         said = {text.get_text(): text.get_color() for text in ax.texts}
         for rung, prediction in epoch["predictions"].items():
             assert said[f"{rung}  {prediction['l1']:.3f}"] == drawing.RUNG_STYLES[rung][0]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,30 +19,17 @@ from validation.compare.report import headline
 from validation.errors import StorageError
 from validation.run.storage import write_json
 
-SMALL: dict[str, Any] = {
-    "backend": "numpy", "data": "digits", "network": "mlp:4x4", "examples": 100, "spectrum_examples": 30,
-    "epochs": 1, "record": (0, 1), "steps": 6, "probes": 2, "prediction_seconds": 0.001,
-}  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    made: Report = validation.compare(**SMALL, out=tmp_path_factory.mktemp("report") / "run")
-    return made
-
-
-def test_a_report_is_loaded_by_its_folder_or_file(report: Report) -> None:
-    for path in (report.path, str(report.path), report.path / "report.json"):
-        again = load_report(path)
-        assert (again.data, again.path) == (report.data, report.path)
-    assert again.page.is_file()
+@pytest.fixture
+def report(finished: tuple[Path, str]) -> Report:
+    return load_report(finished[0])
 
 
 def test_its_repr_is_a_few_lines(report: Report) -> None:
     lines = repr(report).splitlines()
     last, size = report.data["epochs"][-1], report.data["network"]["n_weights"]
-    assert lines[1] == f"    mlp:4x4 ({size} weights) on digits, hinge loss"
-    assert lines[2].startswith(f"    epoch 1: risk {last['risk']:.4g}, accuracy {last['accuracy']:.4g}, test accuracy")
+    assert lines[1] == f"    mlp:8x8 ({size} weights) on digits, hinge loss"
+    assert lines[2].startswith(f"    epoch 3: risk {last['risk']:.4g}, accuracy {last['accuracy']:.4g}, test accuracy")
     own = {rung: made["l1"] for rung, made in last["predictions"].items() if rung not in ("R0", "R1", "R2")}
     assert f"predicted best by {min(own, key=lambda rung: own[rung])}" in lines[3]
     counts = Counter(claim["verdict"] for claim in report.data["claims"])

@@ -25,9 +25,10 @@ from validation.gates.claims import claims_of
 from validation.gates.figures import FIGURES, series
 from validation.gates.job import GatesOptions, gates
 from validation.gates.page import render, rows
-from validation.gates.summary import difference, mean, share, summarise
+from validation.gates.summary import difference, share, summarise
 from validation.report.experiment import Experiment
 from validation.run.cells import CellStore
+from validation.statistics.estimate import mean_of
 
 OPS = get_backend("numpy")
 TINY = ["--data", "digits", "--network", "mlp:6x5", "--small", "mlp:4x3", "--examples", "60", "--measured", "12",
@@ -83,8 +84,8 @@ def test_the_second_road_to_the_entropy_sees_a_wrong_one() -> None:
 
 
 def test_means_shares_and_paired_differences() -> None:
-    assert mean([1.0, 3.0]) == {"value": 2.0, "standard_error": pytest.approx(1.0)}
-    assert mean([1.0])["standard_error"] is None
+    assert mean_of([1.0, 3.0]) == {"value": 2.0, "standard_error": pytest.approx(1.0)}
+    assert mean_of([1.0])["standard_error"] is None
     assert share([True, False, False, False])["value"] == 0.25
     assert share([True, False, False, False])["standard_error"] == pytest.approx(np.sqrt(0.25 * 0.75 / 4))
     certain = share([True] * 8)

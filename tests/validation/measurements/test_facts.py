@@ -183,7 +183,7 @@ def test_a_failed_fact_is_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(HessianOperator, "rows", rescale(HessianOperator.rows))
-    status, verdicts = run(tmp_path / "run", data="digits", network="mlp:8x8", examples=100)
+    status, verdicts = run(tmp_path / "run", data="digits", network="mlp:8x8", examples=24)
     assert status == 1
     assert {name for name, verdict in verdicts.items() if verdict == "not supported"} == {"E3", "E4"}
     assert capsys.readouterr().err == "validation.compare: exact facts failed, which is a bug: E3, E4\n"

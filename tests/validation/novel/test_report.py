@@ -310,7 +310,7 @@ def test_defaults_of_the_command_line_are_those_of_the_options() -> None:
         ({"network": "mlp:8"}, "--network mlp:8: expected {} where"),
         ({"rounds": 0}, "--rounds 0"),
         ({"probes": 1}, "--probes 1"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: expected a number > 0"),
         ({"momentum": 1.0}, "momentum 1.0"),
     ],
 )
@@ -357,9 +357,11 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_run_goes_on_where_it_was_and_grows(here: list[str], tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_was_and_grows(here: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = str(tmp_path / "run")
-    first = novel(widths=(8,), seeds=(0, 1), out=out, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("validation.report.write.draw", lambda figures, data: ({}, {}))
+        first = novel(widths=(8,), seeds=(0, 1), out=out, **SMALL)
     assert here == ["width-8-seed-0", "width-8-seed-1"]
     assert isinstance(first, NovelReport)
     assert first.failed_facts == []

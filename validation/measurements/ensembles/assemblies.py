@@ -17,7 +17,7 @@ import numpy as np
 
 from backends import Array, Backend, HostArray
 from simulator.streams import Seed, spawn_streams
-from validation.statistics.estimate import Estimate
+from validation.statistics.estimate import Estimate, mean_and_error
 
 BATCH = 1 << 21  # weights of one batch of networks
 Removed = tuple[int, ...]
@@ -210,9 +210,9 @@ def _summary(kind: str, n: int, depth: int, mu: float | None, values: HostArray)
     neurons = 1 if open_end or depth - 1 in removed else n
     half = math.sqrt(0.25 + 0.75 * _share_of_broken_columns(n, broken))
     bound = mean_weight * neurons * half * math.sqrt(float(np.mean(perturbed)))
-    mean = _estimate(mean_weight * sums)
+    mean = mean_and_error(mean_weight * sums)
     return AssemblyMoments(
-        kind, n, depth, mu, sums.size, mean, _estimate(square), bound,
+        kind, n, depth, mu, sums.size, mean, mean_and_error(square), bound,
         _tightness(mean_weight * sums, perturbed, mean.value / bound) if bound > 0 else None,
     )  # fmt: skip
 
@@ -225,11 +225,7 @@ def _share_of_broken_columns(n: int, broken: int) -> float:
     return 1.0 - untouched
 
 
-def _estimate(values: HostArray) -> Estimate:
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(values.size)))
-
-
 def _tightness(values: HostArray, perturbed: HostArray, ratio: float) -> Estimate:
     """mean/bound, its error by the delta method: the bound is ∝ √(mean Y²) over the same networks."""
     parts = values / np.mean(values) - 0.5 * perturbed / np.mean(perturbed)
-    return Estimate(ratio, abs(ratio) * _estimate(parts).standard_error)
+    return Estimate(ratio, abs(ratio) * mean_and_error(parts).standard_error)

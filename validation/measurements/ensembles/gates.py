@@ -12,7 +12,7 @@ import numpy as np
 import theory
 from backends import Backend, HostArray
 from simulator.streams import Seed, spawn_streams
-from validation.statistics.estimate import Estimate
+from validation.statistics.estimate import Estimate, mean_and_error
 
 BLOCK = 1 << 20  # weights at a time
 SEEN = 256  # gates of a layer whose pairs are correlated
@@ -41,7 +41,9 @@ def measure_flips(widths: Sequence[int], budget: float, seed: Seed, backend: Bac
     for n, rng in zip(widths, spawn_streams(seed, len(widths)), strict=True):
         draws, block = max(64, int(budget / n)), max(1, BLOCK // n)
         shares = [_flip_shares(n, min(block, draws - first), rng, backend) for first in range(0, draws, block)]
-        points.append(FlipPoint(n, _estimate(np.concatenate(shares)), theory.mean_flip_probability(n, rectified=True)))
+        points.append(
+            FlipPoint(n, mean_and_error(np.concatenate(shares)), theory.mean_flip_probability(n, rectified=True))
+        )
     return points
 
 
@@ -81,7 +83,7 @@ def measure_correlations(widths: Sequence[int], inputs: int, seed: Seed, backend
         repeats = max(LEAST_REPEATS, 512 // n)
         rows = np.array([_mean_squares(n, inputs, rng, backend) for rng in spawn_streams(stream, repeats)])
         for i, layer in enumerate(LAYERS):
-            square, constant = _estimate(rows[:, i, 0]), float(np.mean(rows[:, i, 1]))
+            square, constant = mean_and_error(rows[:, i, 0]), float(np.mean(rows[:, i, 1]))
             rms = math.sqrt(max(square.value, 0.0))
             error = square.standard_error / (2 * rms) if rms > 0 else math.sqrt(square.standard_error)
             points.append(CorrelationPoint(n, layer, Estimate(rms, error), constant))
@@ -103,10 +105,6 @@ def _mean_squares(n: int, inputs: int, rng: np.random.Generator, backend: Backen
         upper = np.triu_indices(int(varied.sum()), 1)
         found.append((float(np.mean(first[upper] * second[upper])), float(np.mean(~varied))))
     return found
-
-
-def _estimate(values: HostArray) -> Estimate:
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(values.size)))
 
 
 def gate_record(flips: Sequence[FlipPoint], correlations: Sequence[CorrelationPoint]) -> dict[str, Any]:
