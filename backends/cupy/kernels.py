@@ -43,7 +43,7 @@ class Variant:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the files it is made of."""
-        return ("tensor.cuh", "contraction.cu") if self.tensor else ("contraction.cu",)
+        return (*(("tensor.cuh",) if self.tensor else ()), "product.cuh", "factors.cuh", "contraction.cu")
 
     @property
     def values(self) -> dict[str, Any]:

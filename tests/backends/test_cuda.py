@@ -44,8 +44,10 @@ from validation import predict_spectrum
 FEW = {
     "float64": [(5, 7, 5, 3, 4, 3), (2, 3, 5, 8, 34, 3)],
     "float32": [(3, 1, 2, 6, 130, 3)],
-    "float32-tf32": [(3, 2, 2, 3, 4, 5), (2, 8, 6, 32, 80, 3), (1, 7, 3, 20, 41, 1)],
-}
+    "float32-tf32": [
+        (3, 2, 2, 3, 4, 5), (2, 8, 6, 32, 80, 3), (1, 7, 3, 20, 41, 1), (2, 3, 3, 1, 130, 3), (2, 5, 3, 34, 132, 3),
+    ],
+}  # fmt: skip
 
 
 def compare_convolutions(chosen: Device, shape: tuple[int, ...], probes: list[tuple[int, int]]) -> None:
@@ -81,6 +83,16 @@ def test_convolutions_of_the_whole_table(emulated: Device, shape: tuple[int, ...
 def test_pairs_and_probes(emulated: Device, probes: list[tuple[int, int]]) -> None:
     compare_convolutions(emulated, (3, 5, 4, 4, 12, 3), probes)
     compare_convolutions(emulated, (2, 3, 2, 3, 2, 1), probes)
+
+
+@pytest.mark.parametrize("splits", [1, 2, 3, 5], ids=str)
+def test_two_pairs_are_one_sum_however_it_is_split(
+    emulated: Device, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pair begins inside a block's share, at its beginning, or beyond it."""
+    monkeypatch.setattr("backends.cupy.kernels.choose_splits", lambda *_, **__: splits)
+    compare_convolutions(emulated, (2, 3, 5, 4, 6, 3), [(0, 0), (1, 0)])
+    compare_convolutions(emulated, (1, 4, 5, 20, 18, 3), [(0, 1), (0, 0)])
 
 
 def test_a_probe_axis_of_one_is_shared(everywhere: Device) -> None:
