@@ -19,8 +19,8 @@ from backends.cupy.sweeps import THREADS
 
 Compile = Callable[[str, str], str]  # (text, architecture) -> what the compiler said
 TEXTS = {
-    "sweeps": source("gates.cu", "arrays.cu", SCALAR="float", THREADS=THREADS),
-    "sweeps, float64": source("gates.cu", "arrays.cu", SCALAR="double", THREADS=THREADS),
+    "sweeps": source("gating.cuh", "gates.cu", "arrays.cu", SCALAR="float", THREADS=THREADS),
+    "sweeps, float64": source("gating.cuh", "gates.cu", "arrays.cu", SCALAR="double", THREADS=THREADS),
     "enumeration": source("enumeration.cu", THREADS=THREADS),
 }
 FLUSH = "-ftz=true"  # what CuPy adds, and NVRTC alone knows:

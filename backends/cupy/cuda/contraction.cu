@@ -8,11 +8,11 @@
 // tangent pass W^T x' + V^T x writes its result once. `splits` blocks share a sum where there are few rows and
 // columns; each writes its part, out is (splits, probes, rows, columns). Nothing is added atomically: results repeat.
 //
-// Compiled behind product.cuh and factors.cuh. The text also compiles for the host, where a test supplies what the
-// first lines of a CUDA compiler would.
-
-// Blocks that share a multiprocessor; many loads of one number each take registers.
-constexpr int RESIDENT = (sizeof(scalar) == 4 ? 512 : 256) / THREADS / (ROWS * SLAB / VECTOR_A / THREADS > 16 ? 2 : 1);
+// Gates that follow a convolution are applied where it is written, unless `splits` blocks share its sums: `add_parts`
+// does it then.
+//
+// Compiled behind gating.cuh, product.cuh and factors.cuh, with RESIDENT, the blocks that share a multiprocessor. The
+// text also compiles for the host, where a test supplies what the first lines of a CUDA compiler would.
 
 struct Pairs {
     const scalar *first0, *second0, *first1, *second1;
@@ -22,7 +22,8 @@ struct Pairs {
 
 template <class First>
 __device__ __forceinline__ void contract(
-    const Pairs& pairs, First first, Matrix second, scalar* out, int rows, int splits, Tiles& tiles) {
+    const Pairs& pairs, First first, Matrix second, scalar* out, int rows, int splits,
+    const bool* mask, bool* on, Tiles& tiles) {
     const int probe = blockIdx.z / splits, split = blockIdx.z % splits, probes = gridDim.z / splits;
     const int slabs = (second.depth + SLAB - 1) / SLAB;
     const int begin = (long long)pairs.count * slabs * split / splits;
@@ -58,18 +59,25 @@ __device__ __forceinline__ void contract(
         }
     }
     scalar* part = out + ((long long)split * probes + probe) * rows * second.columns;
-    product.write(part, blockIdx.x * ROWS, blockIdx.y * COLUMNS, rows, second.columns);
+    const int row0 = blockIdx.x * ROWS, column0 = blockIdx.y * COLUMNS;
+    if (mask) {
+        product.write(part, row0, column0, rows, second.columns, Frozen{mask});
+    } else if (on) {
+        product.write(part, row0, column0, rows, second.columns, Opened{on});
+    } else {
+        product.write(part, row0, column0, rows, second.columns, Plain{});
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve(
     const scalar* x0, const scalar* w0, const scalar* x1, const scalar* w1, scalar* out, long long x0_step,
     long long w0_step, long long x1_step, long long w1_step, int pairs, int m, int height, int width, int ins, int outs,
-    int kernel, int splits) {
+    int kernel, int splits, const bool* mask, bool* on) {
     __shared__ Tiles tiles;
     const Images images = {m, height, width, ins, kernel};
     const Pairs given = {x0, w0, x1, w1, x0_step, w0_step, x1_step, w1_step, pairs};
     const Matrix second(kernel * kernel * ins, outs, blockIdx.y * COLUMNS);
-    contract(given, Sites(images, blockIdx.x * ROWS), second, out, m * height * width, splits, tiles);
+    contract(given, Sites(images, blockIdx.x * ROWS), second, out, m * height * width, splits, mask, on, tiles);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve_gradient(
@@ -80,5 +88,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) convolve_gradien
     const Images images = {m, height, width, ins, kernel};
     const Pairs given = {x0, d0, x1, d1, x0_step, d0_step, x1_step, d1_step, pairs};
     const Matrix second(m * height * width, outs, blockIdx.y * COLUMNS);
-    contract(given, Taps(images, blockIdx.x * ROWS), second, out, kernel * kernel * ins, splits, tiles);
+    contract(given, Taps(images, blockIdx.x * ROWS), second, out, kernel * kernel * ins, splits, nullptr, nullptr,
+        tiles);
 }

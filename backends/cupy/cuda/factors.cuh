@@ -35,7 +35,9 @@ struct Spread {
     static __device__ __forceinline__ int row(int kind) {
         return ((threadIdx.x / 32 + kind * WARPS) % GROUPS * BLOCK + threadIdx.x % BLOCK) * V;
     }
-    static __device__ __forceinline__ int k() { return (threadIdx.x / 32 / GROUPS * SLOTS + threadIdx.x % 32 / BLOCK) * LINES; }
+    static __device__ __forceinline__ int k() {
+        return (threadIdx.x / 32 / GROUPS * SLOTS + threadIdx.x % 32 / BLOCK) * LINES;
+    }
     static __device__ __forceinline__ bool mine() { return ALL <= SLAB || k() < SLAB; }
 };
 

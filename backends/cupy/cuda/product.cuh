@@ -4,17 +4,11 @@
 //                ROWS, COLUMNS   128x128, 128x64, 128x32 or 256x16: what a block computes
 //                VECTOR_A, VECTOR_B   numbers per load of the first and second factor: 1, or 16 bytes' worth
 //                TENSOR    1: products of TF32 on tensor cores (SCALAR float), 0: of SCALAR
-
-typedef SCALAR scalar;
+// behind gating.cuh.
 
 constexpr int SLAB = sizeof(scalar) == 4 ? 16 : 8;  // summed indices in shared memory at a time
 constexpr int TM = 8, TN = ROWS * COLUMNS == 128 * 128 ? 8 : 4;  // numbers of one thread
 constexpr int THREADS = (ROWS / TM) * (COLUMNS / TN);
-
-template <int N>
-struct alignas(N * sizeof(scalar)) Vector {
-    scalar v[N];
-};
 
 __device__ __forceinline__ scalar rounded(scalar value) {
 #if TENSOR
@@ -138,22 +132,26 @@ struct Product {
             }
     }
 
-    __device__ void write(scalar* out, int row0, int column0, int rows, int columns) const {
+    template <class Gating>
+    __device__ __forceinline__ void write(scalar* out, int row0, int column0, int rows, int columns, Gating gating) const {
+        constexpr int N = VECTOR_B > 1 ? 2 : 1;  // where columns come in fours both are inside, and their place is even
+#pragma unroll
         for (int i = 0; i < WM / 16; ++i)
+#pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int r = row0 + row + 16 * i + 2 * group + half;
                 if (r >= rows) continue;
-                for (int j = 0; j < WN / 8; ++j) {
-                    const int c = column0 + column + 8 * j + 2 * lane;
-                    scalar* place = out + (long long)r * columns + c;
-                    if (VECTOR_B > 1) {  // columns come in fours: both are inside, and their place is even
-                        if (c < columns)
-                            *reinterpret_cast<Vector<2>*>(place) = {{sum[i][j][2 * half], sum[i][j][2 * half + 1]}};
-                    } else {
-                        if (c < columns) place[0] = sum[i][j][2 * half];
-                        if (c + 1 < columns) place[1] = sum[i][j][2 * half + 1];
+#pragma unroll
+                for (int j = 0; j < WN / 8; ++j)
+#pragma unroll
+                    for (int e = 0; e < 2; e += N) {
+                        const int c = column0 + column + 8 * j + 2 * lane + e;
+                        if (c >= columns) continue;
+                        Vector<N> part;
+#pragma unroll
+                        for (int n = 0; n < N; ++n) part.v[n] = sum[i][j][2 * half + e + n];
+                        gating.write(out, (long long)r * columns + c, part);
                     }
-                }
             }
     }
 };
@@ -194,7 +192,9 @@ struct Product {
         }
     }
 
-    __device__ void write(scalar* out, int row0, int column0, int rows, int columns) const {
+    template <class Gating>
+    __device__ __forceinline__ void write(scalar* out, int row0, int column0, int rows, int columns, Gating gating) const {
+#pragma unroll
         for (int i = 0; i < TM; ++i) {
             const int r = row0 + row + i;
             if (r >= rows) continue;
@@ -203,8 +203,9 @@ struct Product {
                 const int c = column0 + j / 4 * APART + column + j % 4;
                 if (c >= columns) continue;
                 Vector<VECTOR_B> part;
+#pragma unroll
                 for (int e = 0; e < VECTOR_B; ++e) part.v[e] = sum[i][j + e];
-                *reinterpret_cast<Vector<VECTOR_B>*>(out + (long long)r * columns + c) = part;
+                gating.write(out, (long long)r * columns + c, part);
             }
         }
     }
