@@ -96,11 +96,11 @@ def main() -> None:
             loop = inner_loop(instructions, labels)
             products = sum(i.startswith(MULTIPLY) for i in loop)
             aside = sum(i.startswith(("LDL", "STL")) for i in loop)
-            numbers = "TF32" if variant.tensor else variant.scalar
-            tile = f"{variant.rows}×{variant.columns}"
-            print(
-                f"| {tile} | {numbers} | {name} | {len(loop)} | {products} | {32 * len(loop) / products:.0f} | {aside} |"
-            )
+            cells = [
+                f"{variant.rows}×{variant.columns}", "TF32" if variant.tensor else variant.scalar, name,
+                len(loop), products, f"{32 * len(loop) / products:.0f}", aside,
+            ]  # fmt: skip
+            print("|", " | ".join(map(str, cells)), "|")
 
 
 if __name__ == "__main__":
