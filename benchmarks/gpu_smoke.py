@@ -49,6 +49,17 @@ def convolutions(ops: Backend) -> Checks:
                 reference.convolve_gradient(xp, k, (x, d)),
             ),
         )
+        x, w, d = np.round(x), np.round(w), np.round(d)  # small integers: gates are the same in every precision
+        put, z = [ops.asarray(v) for v in (x, w, d)], reference.convolve(xp, (x, w))
+        yield f"convolve and gate {shape}", lambda p=put, z=z: (ops.convolve_and_gate(p[0], p[1], ())[0], z * (z > 0))
+        yield f"mask of {shape}", lambda p=put, z=z: (ops.convolve_and_gate(p[0], p[1], ())[1], z > 0)
+        yield (
+            f"gated adjoint {shape}",
+            lambda p=put, x=x, w=w, d=d: (
+                ops.convolve_adjoint_gated(p[0] > 0, 1, (p[2], p[1])),
+                reference.convolve_adjoint(xp, (d, w)) * (x > 0),
+            ),
+        )
     x, w = drawn(3, 2, 6, 5, 8), drawn(1, 3, 3, 8, 12)
     pairs = [(x, w[0]), (x[0], np.repeat(w, 3, axis=0))]
     put = [tuple(map(ops.asarray, pair)) for pair in pairs]

@@ -138,22 +138,50 @@ class CupyBackend(IndexedBackend):
         """Never in TF32: gates and max-pools behind it are those of the signals as they are, ties included."""
         return self._convolve(False, *pairs)
 
+    def convolve_and_gate(self, x: Array, w: Array, pools: tuple[int, ...]) -> tuple[Array, Array]:
+        """In one pass where no pool follows, with the kernels of `convolve`."""
+        if pools or x.ndim != 4 or w.ndim != 4 or x.size == 0:
+            return super().convolve_and_gate(x, w, pools)
+        on = self._cupy.empty((*x.shape[:3], w.shape[-1]), bool)
+        return self._convolve(False, (x, w), on=on), on
+
     def convolve_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        if window == 1 and self._one_pass(mask, pairs):
+            return self._convolve(self.tf32, *pairs, mask=mask)
         return self.apply_gates(mask, self._convolve(self.tf32, *pairs), window)
 
     def convolve_adjoint(self, *pairs: tuple[Array, Array]) -> Array:
-        return self._convolve(self.tf32, *((d, reference.turn(self.xp, w)) for d, w in pairs))
+        return self._convolve(self.tf32, *self._turned(pairs))
 
-    def _convolve(self, tensor: bool, *pairs: tuple[Array, Array]) -> Array:
-        if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
+    def convolve_adjoint_gated(self, mask: Array, window: int, *pairs: tuple[Array, Array]) -> Array:
+        turned = self._turned(pairs)
+        if window == 1 and self._one_pass(mask, turned):
+            return self._convolve(self.tf32, *turned, mask=mask)
+        return self.spread_gates(mask, self._convolve(self.tf32, *turned), window)
+
+    def _turned(self, pairs: tuple[tuple[Array, Array], ...]) -> tuple[tuple[Array, Array], ...]:
+        return tuple((d, reference.turn(self.xp, w)) for d, w in pairs)
+
+    def _one_pass(self, mask: Array, pairs: tuple[tuple[Array, Array], ...]) -> bool:
+        """Whether a kernel knows the convolution, and the mask has its shape."""
+        x, w = pairs[0]
+        return mask.dtype == bool and mask.shape == (*x.shape[-4:-1], w.shape[-1]) and self._known(pairs)
+
+    def _known(self, pairs: tuple[tuple[Array, Array], ...]) -> bool:
+        return len(pairs) <= 2 and pairs[0][0].shape[-4] > 0
+
+    def _convolve(self, tensor: bool, *pairs: tuple[Array, Array], **gates: Array) -> Array:
+        """Σ W^T x; `gates`: `mask` or `on` of `Kernels.contract`, for pairs that are `_known`."""
+        if not self._known(pairs):
             return super().convolve(*pairs)
         x, w = pairs[0]
         m, height, width, ins = x.shape[-4:]
-        z = self._kernels.contract("convolve", (m, height, width, ins, w.shape[-3]), w.shape[-1], *pairs, tensor=tensor)
+        shape = (m, height, width, ins, w.shape[-3])
+        z = self._kernels.contract("convolve", shape, w.shape[-1], *pairs, tensor=tensor, **gates)
         return z.reshape(*z.shape[:-2], m, height, width, w.shape[-1])
 
     def convolve_gradient(self, kernel: int, *pairs: tuple[Array, Array]) -> Array:
-        if len(pairs) > 2 or pairs[0][0].shape[-4] == 0:
+        if not self._known(pairs):
             return super().convolve_gradient(kernel, *pairs)
         x, d = pairs[0]
         shape = (*x.shape[-4:], kernel)

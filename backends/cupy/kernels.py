@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from backends.interface import Array
 
 from .modules import Modules
-from .sweeps import BLOCKS, BLOCKS_PER_MULTIPROCESSOR, THREADS, Sweeps
+from .sweeps import BLOCKS, BLOCKS_PER_MULTIPROCESSOR, NONE, THREADS, Sweeps
 
-SHARE = 2  # blocks of a contraction that a multiprocessor holds at a time
-LEAST_SLABS = 4  # of a split sum: fewer would cost more to add up than they save
+LEAST_SLABS = 4  # of a split sum; about what beginning and ending a block costs, and what adding up a part does
+RESERVED = 1024  # bytes of shared memory that CUDA takes for itself in every block
 ENUMERATION_GATES = 64  # units of a layer that the enumeration holds
 LARGEST = 2**31 - 1  # sites and rows are counted in 32 bits
 ENUMERATION_INPUTS = BLOCKS
@@ -41,16 +42,28 @@ class Variant:
         return 16 if self.scalar == "float" else 8
 
     @property
+    def resident(self) -> int:
+        """Blocks that share a multiprocessor by their registers; many loads of one number each take more of them."""
+        many = self.rows * self.slab // self.vector_a // self.threads > 16
+        return (512 if self.scalar == "float" else 256) // self.threads // (2 if many else 1)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a block: two slabs of both factors."""
+        lines = self.slab * (self.rows + self.columns + (0 if self.tensor else 16))
+        return 2 * lines * (4 if self.scalar == "float" else 8)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Of the files it is made of."""
-        return ("tensor.cuh", "contraction.cu") if self.tensor else ("contraction.cu",)
+        return (*(("tensor.cuh",) * self.tensor), "gating.cuh", "product.cuh", "factors.cuh", "contraction.cu")
 
     @property
     def values(self) -> dict[str, Any]:
         """What it is compiled with."""
         return {
             "SCALAR": self.scalar, "ROWS": self.rows, "COLUMNS": self.columns, "VECTOR_A": self.vector_a,
-            "VECTOR_B": self.vector_b, "TENSOR": int(self.tensor),
+            "VECTOR_B": self.vector_b, "TENSOR": int(self.tensor), "RESIDENT": self.resident,
         }  # fmt: skip
 
 
@@ -66,9 +79,18 @@ def choose_variant(dtype: str, ins: int, outs: int, tensor: bool) -> Variant:
     )  # fmt: skip
 
 
-def choose_splits(blocks: int, slabs: int, multiprocessors: int) -> int:
-    """Blocks that share one sum, so that every multiprocessor has work and no block too little."""
-    return max(1, min(SHARE * multiprocessors // blocks, slabs // LEAST_SLABS))
+def choose_splits(blocks: int, slabs: int, places: int) -> int:
+    """Blocks that share one sum, where a device holds `places` blocks at a time: those of the shortest time.
+
+    Blocks run in ⌈blocks s / places⌉ rounds, each as long as its ⌈slabs / s⌉ slabs and what a block costs besides.
+    """
+
+    def time(splits: int) -> int:
+        besides = LEAST_SLABS if splits == 1 else 2 * LEAST_SLABS  # parts are written, and added up
+        return -(-blocks * splits // places) * (-(-slabs // splits) + besides)
+
+    most = min(slabs // LEAST_SLABS, places // blocks)
+    return min(range(1, max(1, most) + 1), key=time)
 
 
 def count_probes(pairs: tuple[tuple[Array, Array], ...], sizes: tuple[int, int]) -> tuple[int, bool]:
@@ -120,17 +142,27 @@ class Kernels:
         self.sweeps = Sweeps(cupy, dtype, self._modules)
 
     def contract(
-        self, name: str, shape: tuple[int, ...], columns: int, *pairs: tuple[Array, Array], tensor: bool
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        columns: int,
+        *pairs: tuple[Array, Array],
+        tensor: bool,
+        mask: Array | None = None,
+        on: Array | None = None,
     ) -> Array:
         """`convolve` or `convolve_gradient` of one or two pairs -> ([K,] rows, columns); `tensor`: in TF32.
 
         shape  (m, H, W, A, kernel) of the images, the first of every pair; arrays of 5 axes have a probe axis.
+        mask   frozen gates of `convolve`, as many as there are rows and columns: where they are off the result is 0.
+        on     written over by z > 0, which are the gates then. One of both at most; without probes.
         """
         m, height, width, ins, kernel = shape
         more = -ins % (4 if self._dtype == "float32" else 2)
         if kernel > 1 and ins > 1 and more:  # loads of 16 bytes are worth a channel or two of zeros
             padded = tuple(self._with_zeros(name, pair, shape, more) for pair in pairs)
-            made = self.contract(name, (*shape[:3], ins + more, kernel), columns, *padded, tensor=tensor)
+            wide = (*shape[:3], ins + more, kernel)
+            made = self.contract(name, wide, columns, *padded, tensor=tensor, mask=mask, on=on)
             return made if name == "convolve" else self._without(made, kernel, ins, more)
         sites, taps = m * height * width, kernel * kernel * ins
         rows, depth = (sites, taps) if name == "convolve" else (taps, sites)
@@ -139,9 +171,8 @@ class Kernels:
         check_counted(shape, columns, probes, variant.columns)
         across = (-(-rows // variant.rows), -(-columns // variant.columns))
         slabs = len(pairs) * -(-depth // variant.slab)
-        splits = min(
-            choose_splits(across[0] * across[1] * probes, slabs, self._modules.multiprocessors), BLOCKS // probes
-        )
+        splits = min(choose_splits(math.prod(across) * probes, slabs, self._places(variant)), BLOCKS // probes)
+        gates = [NONE if g is None else self.sweeps.aligned(g) for g in (mask, on)]
         out = self._cupy.empty((splits, probes, rows, columns), self._dtype)
         arrays, steps = [], []
         for a, b in (pairs * 2)[:2]:  # a second pair that is not there is never read
@@ -150,9 +181,15 @@ class Kernels:
             steps += [np.int64(x.size // probes if x.ndim in (3, 5) and x.shape[0] == probes else 0) for x in (a, b)]
         sizes = [np.int32(n) for n in (len(pairs), m, height, width, ins, columns, kernel, splits)]
         function = self._modules.get(variant.names, **variant.values).get_function(name)
-        function((*across, probes * splits), (variant.threads,), (*arrays, out, *steps, *sizes))
-        whole = self.sweeps.add_parts(out) if splits > 1 else out[0]
+        given = (gates if splits == 1 else [NONE, NONE]) if name == "convolve" else []
+        function((*across, probes * splits), (variant.threads,), (*arrays, out, *steps, *sizes, *given))
+        whole = self.sweeps.add_parts(out, *gates) if splits > 1 else out[0]
         return whole if has_probes else whole[0]
+
+    def _places(self, variant: Variant) -> int:
+        """Blocks of a contraction that the device holds at a time."""
+        room = self._modules.shared_bytes // (variant.shared_bytes + RESERVED)
+        return self._modules.multiprocessors * max(1, min(variant.resident, room))
 
     def _with_zeros(
         self, name: str, pair: tuple[Array, Array], shape: tuple[int, ...], more: int

@@ -30,6 +30,11 @@ class Modules:
     def multiprocessors(self) -> int:
         return int(self._cupy.cuda.Device().attributes["MultiProcessorCount"])
 
+    @cached_property
+    def shared_bytes(self) -> int:
+        """Shared memory of a multiprocessor."""
+        return int(self._cupy.cuda.Device().attributes["MaxSharedMemoryPerMultiprocessor"])
+
     def get(self, names: tuple[str, ...], **values: Any) -> Any:
         key = (names, *values.items())
         if key not in self._made:

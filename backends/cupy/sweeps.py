@@ -21,6 +21,7 @@ BLOCKS_PER_MULTIPROCESSOR = 8  # they walk over what is left
 BLOCKS = 65_535  # along the second and third side of a grid
 PARTS = 256  # blocks of an inner product: a number of its own, so that sums do not depend on the device
 PLACES = 2**31 - 1  # within an image, or a row of an array
+NONE = np.int64(0)  # a pointer to nothing
 AXES = 4  # of arrays that `copy_strided` knows
 LOSSES = ("hinge", "perceptron", "logistic", "squared", "squared_hinge")  # in the order of `loss_value` in arrays.cu
 
@@ -57,7 +58,7 @@ class Sweeps:
     @cached_property
     def module(self) -> Any:
         scalar = "float" if self._dtype == "float32" else "double"
-        return self._modules.get(("gates.cu", "arrays.cu"), SCALAR=scalar, THREADS=THREADS)
+        return self._modules.get(("gating.cuh", "gates.cu", "arrays.cu"), SCALAR=scalar, THREADS=THREADS)
 
     def over(self, name: str, count: int, *arguments: Any) -> None:
         """A kernel over `count` places."""
@@ -113,10 +114,20 @@ class Sweeps:
         self.over_rows("take_rows", rows.size, width, x, rows, out, *sizes)
         return out
 
-    def add_parts(self, parts: Array) -> Array:
-        """The sum over the first axis, in order."""
+    def aligned(self, mask: Array) -> Array:
+        """A mask as kernels read it: C-ordered, on a boundary of 4 bytes."""
+        mask = self._cupy.ascontiguousarray(mask)
+        return mask if mask.data.ptr % 4 == 0 else self.copy(mask)
+
+    def add_parts(self, parts: Array, mask: Any = NONE, on: Any = NONE) -> Array:
+        """The sum over the first axis, in order, (parts, K, rows, columns) -> (K, rows, columns), behind gates or not.
+
+        mask, on  see `Kernels.contract`.
+        """
         out = self._cupy.empty(parts.shape[1:], self._dtype)
-        self.over("add_parts", out.size, parts, out, np.int64(out.size), np.int32(parts.shape[0]))
+        each = math.prod(out.shape[1:])
+        sizes = np.int64(out.shape[0]), np.uint32(each), np.int32(parts.shape[0])
+        self.over_rows("add_parts", out.shape[0], each, parts, out, mask, on, *sizes)
         return out
 
     def descend(self, w: Array, v: Array, g: Array, *numbers: float) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ import pytest
 
 from backends import Backend, BackendUnavailableError, get_backend, reference
 from backends.cupy.backend import CupyBackend
-from backends.cupy.kernels import Variant, check_counted, choose_splits, choose_variant
+from backends.cupy.kernels import Kernels, Variant, check_counted, choose_splits, choose_variant
 from simulator import (
     Ensemble,
     HessianOperator,
@@ -44,8 +44,10 @@ from validation import predict_spectrum
 FEW = {
     "float64": [(5, 7, 5, 3, 4, 3), (2, 3, 5, 8, 34, 3)],
     "float32": [(3, 1, 2, 6, 130, 3)],
-    "float32-tf32": [(3, 2, 2, 3, 4, 5), (2, 8, 6, 32, 80, 3), (1, 7, 3, 20, 41, 1)],
-}
+    "float32-tf32": [
+        (3, 2, 2, 3, 4, 5), (2, 8, 6, 32, 80, 3), (1, 7, 3, 20, 41, 1), (1, 3, 2, 1, 130, 3), (1, 3, 2, 34, 132, 3),
+    ],
+}  # fmt: skip
 
 
 def compare_convolutions(chosen: Device, shape: tuple[int, ...], probes: list[tuple[int, int]]) -> None:
@@ -81,6 +83,16 @@ def test_convolutions_of_the_whole_table(emulated: Device, shape: tuple[int, ...
 def test_pairs_and_probes(emulated: Device, probes: list[tuple[int, int]]) -> None:
     compare_convolutions(emulated, (3, 5, 4, 4, 12, 3), probes)
     compare_convolutions(emulated, (2, 3, 2, 3, 2, 1), probes)
+
+
+@pytest.mark.parametrize("splits", [1, 2, 3, 5], ids=str)
+def test_two_pairs_are_one_sum_however_it_is_split(
+    emulated: Device, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pair begins inside a block's share, at its beginning, or beyond it."""
+    monkeypatch.setattr("backends.cupy.kernels.choose_splits", lambda *_, **__: splits)
+    compare_convolutions(emulated, (2, 3, 5, 4, 6, 3), [(0, 0), (1, 0)])
+    compare_convolutions(emulated, (1, 4, 5, 20, 18, 3), [(0, 1), (0, 0)])
 
 
 def test_a_probe_axis_of_one_is_shared(everywhere: Device) -> None:
@@ -182,6 +194,55 @@ def test_gates_are_never_decided_in_tf32(everywhere: Device, pools: tuple[int, .
     ):
         assert np.array_equal(ops.to_numpy(made), expected)
         assert np.array_equal(ops.to_numpy(mask), on)
+
+
+@pytest.mark.parametrize("splits", [1, 3], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 3, 3, 17, 3), (1, 3, 4, 8, 132, 3), (4, 3, 2, 20, 6, 5), (2, 3, 3, 1, 4, 1)], ids=str
+)
+def test_gates_where_a_convolution_is_written(
+    everywhere: Device, shape: tuple[int, ...], splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small integers, which every precision multiplies exactly: zeros close their gate, masks are shared by probes."""
+    monkeypatch.setattr("backends.cupy.kernels.choose_splits", lambda *_, **__: splits)
+    ops, rng = everywhere[0], np.random.default_rng(shape)
+    monkeypatch.setattr(ops, "apply_gates", None)  # nothing is gated in a pass of its own
+    monkeypatch.setattr(ops, "spread_gates", None)
+    monkeypatch.setattr(ops, "gate", None)
+    m, height, width, a, b, k = shape
+    x, w, d = (
+        rng.integers(-1, 2, s).astype(float) for s in ((m, height, width, a), (k, k, a, b), (m, height, width, b))
+    )
+    z = reference.convolve(xp, (x, w))
+    assert (z == 0).any()
+    made, on = ops.convolve_and_gate(ops.asarray(x), ops.asarray(w), ())
+    assert on.dtype == bool
+    assert np.array_equal(ops.to_numpy(on), z > 0)
+    assert np.array_equal(ops.to_numpy(made), np.where(z > 0, z, 0.0))
+    masks = [ops.asarray(np.concatenate([~mask, mask]), "bool")[m:] for mask in (z > 0, x > 0)]
+    turned, more = rng.integers(-1, 2, (3, *x.shape)).astype(float), rng.integers(-1, 2, (3, *d.shape)).astype(float)
+    put = [ops.asarray(v) for v in (x, w, turned, d, more)]
+    down = ops.to_numpy(ops.convolve_gated(masks[0], 1, (put[2], put[1]), (put[0], put[1])))
+    assert np.array_equal(down, np.where(z > 0, reference.convolve(xp, (turned, w), (x, w)), 0.0))
+    up = ops.to_numpy(ops.convolve_adjoint_gated(masks[1], 1, (put[4], put[1]), (put[3], put[1])))
+    assert np.array_equal(up, np.where(x > 0, reference.convolve_adjoint(xp, (more, w), (d, w)), 0.0))
+
+
+def test_signals_too_small_close_their_gate_where_they_are_written(host: EmulatedBackend) -> None:
+    """In float32 alone, whose smallest numbers CuPy's compiler makes 0; NaN closes it in both."""
+    x, w = np.array([1e-20, 1e-20, 0.0, np.nan]).reshape(4, 1, 1, 1), np.full((1, 1, 1, 1), 1e-20)
+    for ops, expected in ((host, [True, True, False, False]), (EmulatedBackend("float32"), [False] * 4)):
+        made, on = ops.convolve_and_gate(ops.asarray(x), ops.asarray(w), ())
+        assert np.array_equal(ops.to_numpy(on).ravel(), expected)
+        assert np.array_equal(ops.to_numpy(made).ravel() > 0, expected)
+
+
+def test_masks_of_other_shapes_are_the_reference(host: EmulatedBackend) -> None:
+    x, w, mask = drawn((2, 3, 4, 4)), drawn((3, 3, 4, 5)), drawn((2, 3, 4, 1)) > 0
+    with pytest.raises(ValueError, match=r"."):
+        host.convolve_gated(host.asarray(mask[:1, :2], "bool"), 1, (host.asarray(x), host.asarray(w)))
+    found = host.to_numpy(host.convolve_gated(host.asarray(mask, "bool"), 1, (host.asarray(x), host.asarray(w))))
+    assert_close(found, np.where(mask, reference.convolve(xp, (x, w)), 0.0), 1e-11)
 
 
 @pytest.mark.parametrize(("shape", "pools"), GATES, ids=str)
@@ -456,10 +517,10 @@ def test_out_of_memory_names_a_batch_size_that_fits(monkeypatch: pytest.MonkeyPa
     network, weights, x, y = IMAGES[0].problem
     x, y = np.concatenate([x] * 50), np.concatenate([y] * 50)
 
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise MemoryError("out of memory allocating 512 bytes")
 
-    monkeypatch.setattr(ops, "convolve", full)
+    monkeypatch.setattr(ops._kernels, "contract", full)
     c, v = np.ones(300), np.ones((network.n_weights, 3))
     operator = HessianOperator(network, weights, x, y, c=c, backend=ops, batch_size=200)
     calls: list[Any] = [
@@ -489,9 +550,28 @@ def test_plans() -> None:
     assert choose_variant("float32", 64, 64, True) == Variant("float", 128, 64, 4, 4, True)
     assert choose_variant("float64", 6, 129, True) == Variant("double", 128, 128, 2, 1, False)
     assert [choose_variant("float32", 4, n, False).threads for n in (16, 32, 64, 512)] == [128, 128, 256, 256]
-    assert choose_splits(blocks=1024, slabs=36, multiprocessors=132) == 1
-    assert choose_splits(blocks=16, slabs=288, multiprocessors=132) == 16
-    assert choose_splits(blocks=1, slabs=2, multiprocessors=132) == 1
+    assert choose_splits(blocks=1024, slabs=36, places=264) == 1
+    assert choose_splits(blocks=16, slabs=288, places=264) == 16
+    assert choose_splits(blocks=1, slabs=2, places=264) == 1
+    assert choose_splits(blocks=16, slabs=288, places=528) == 32  # twice as many blocks fit
+    assert choose_splits(blocks=132, slabs=36, places=264) == 2
+    assert choose_splits(blocks=132, slabs=8, places=264) == 1  # 4 slabs less, and as many to write and add up parts
+    assert choose_splits(blocks=88, slabs=200, places=264) == 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "outs", "tensor", "shared", "places"),
+    [
+        ("float32", 128, True, 228, 2), ("float32", 64, True, 228, 2), ("float32", 32, True, 228, 4),
+        ("float32", 16, True, 228, 4), ("float32", 16, True, 100, 2), ("float64", 128, False, 228, 1),
+        ("float64", 16, False, 228, 2), ("float64", 128, False, 32, 1),
+    ],
+)  # fmt: skip
+def test_blocks_that_a_multiprocessor_holds(dtype: str, outs: int, tensor: bool, shared: int, places: int) -> None:
+    """By registers, which the launch bounds see to, and by shared memory in KiB."""
+    kernels = Kernels(FakeCupy(), dtype)
+    kernels._modules.shared_bytes = shared << 10
+    assert kernels._places(choose_variant(dtype, 4, outs, tensor)) == 3 * places
 
 
 def test_results_are_refused_beyond_what_is_counted() -> None:

@@ -19,8 +19,8 @@ from backends.cupy.sweeps import THREADS
 
 Compile = Callable[[str, str], str]  # (text, architecture) -> what the compiler said
 TEXTS = {
-    "sweeps": source("gates.cu", "arrays.cu", SCALAR="float", THREADS=THREADS),
-    "sweeps, float64": source("gates.cu", "arrays.cu", SCALAR="double", THREADS=THREADS),
+    "sweeps": source("gating.cuh", "gates.cu", "arrays.cu", SCALAR="float", THREADS=THREADS),
+    "sweeps, float64": source("gating.cuh", "gates.cu", "arrays.cu", SCALAR="double", THREADS=THREADS),
     "enumeration": source("enumeration.cu", THREADS=THREADS),
 }
 FLUSH = "-ftz=true"  # what CuPy adds, and NVRTC alone knows:
@@ -31,6 +31,9 @@ VARIANTS = [
     Variant("float", 256, 16, 4, 4, True),
     Variant("float", 256, 16, 1, 4, True),
     Variant("double", 128, 32, 2, 1, False),
+    Variant("float", 128, 128, 4, 4, True),
+    Variant("float", 128, 128, 1, 1, True),
+    Variant("double", 256, 16, 1, 1, False),
 ]
 
 
@@ -101,15 +104,16 @@ def test_older_devices() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is not on the PATH: registers were not counted")
-@pytest.mark.parametrize("variant", VARIANTS[:3], ids=str)
+@pytest.mark.parametrize("variant", [*VARIANTS[:3], VARIANTS[5]], ids=str)
 def test_no_registers_are_spilled(variant: Variant) -> None:
     """Sums stay in registers, and two blocks of 256 threads share a multiprocessor: 128 registers each.
 
-    nvcc 13.0 puts ten addresses of the products without tensor cores aside, once in 1024 multiply-adds of a thread.
+    nvcc 13.0 puts ten addresses of the products without tensor cores aside, once in 1024 multiply-adds of a thread, and
+    nvcc 13.5 one of gradients of the widest tile on tensor cores.
     """
     said = with_nvcc(contraction(variant), "sm_90")
     spilled = [int(number) for number in re.findall(r"(\d+) bytes spill stores", said)]
     registers = [int(number) for number in re.findall(r"Used (\d+) registers", said)]
     assert len(spilled) == len(registers) == 2
-    assert max(spilled) <= (0 if variant.tensor else 40)
+    assert max(spilled) <= (0 if variant.tensor and variant.columns < 128 else 40)
     assert max(registers) <= 128

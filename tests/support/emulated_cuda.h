@@ -125,7 +125,7 @@ inline float round_to_tf32(float value) {
 }
 
 // mma.sync.m16n8k8 of a warp: every lane lays down its fragments, all wait, each computes its own sums.
-inline void multiply_tf32(float (&sum)[4], const float (&left)[4], const float (&right)[2]) {
+inline void multiply_tf32(float* sum, const float* left, const float* right) {
     const unsigned thread = threadIdx.x, warp = thread / 32 * 32, group = thread % 32 / 4, lane = thread % 4;
     for (int e = 0; e < 4; ++e) emulated::deposit[thread][e] = left[e];
     for (int e = 0; e < 2; ++e) emulated::deposit[thread][4 + e] = right[e];

@@ -31,6 +31,7 @@ from backends.cupy.modules import source
 HEADER = Path(__file__).with_name("emulated_cuda.h")
 COMPILER = shutil.which("g++") or shutil.which("c++")
 MOST_JOINED = 8  # small arrays that CuPy joins without a table of pointers
+ATTRIBUTES = {"MultiProcessorCount": 3, "MaxSharedMemoryPerMultiprocessor": 228 << 10}
 STRIDED = ("copy_strided",)  # kernels that are told the strides of their arrays
 NO_COMPILER = "no C++ compiler is on the PATH: CUDA kernels were not executed on the host"
 
@@ -231,7 +232,7 @@ class FakeCupy:
         self.events: list[str] = []
         stream = Stream(self.events)
         self.cuda = types.SimpleNamespace(
-            Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 3}, compute_capability="90"),
+            Device=lambda: types.SimpleNamespace(attributes=ATTRIBUTES, compute_capability="90"),
             runtime=types.SimpleNamespace(memGetInfo=lambda: (memory // 2, memory)),
             MemoryPool=lambda: types.SimpleNamespace(malloc=None),
             Stream=lambda non_blocking: Stream(self.events),

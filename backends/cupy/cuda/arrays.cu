@@ -1,5 +1,5 @@
 // What CuPy would compile a kernel for at run time, each for half a second to ten: the step of gradient descent, sums,
-// copies between strided arrays, rows of an array, comparisons, and the loss of a batch. Compiled behind gates.cu, with
+// copies between strided arrays, rows of an array, comparisons, and the loss of a batch. Compiled behind gating.cuh and gates.cu, with
 // THREADS, those of the kernels that add up in shared memory. Sums are added in one order: they repeat bit for bit.
 
 #define WALK(i, count) \
@@ -16,13 +16,22 @@ extern "C" __global__ void descend(
     }
 }
 
-// out = the sum of `parts` arrays of `count` numbers that stand one behind the other.
-extern "C" __global__ void add_parts(const scalar* in, scalar* out, long long count, int parts) {
-    WALK(i, count) {
-        scalar sum = in[i];
-        for (int part = 1; part < parts; ++part) sum += in[part * count + i];
-        out[i] = sum;
-    }
+// out = the sum of `parts` arrays of `rows` times `each` numbers that stand one behind the other, in order; gates of
+// `each` numbers, shared by the rows, are applied behind it.
+extern "C" __global__ void add_parts(
+    const scalar* in, scalar* out, const bool* mask, bool* on, long long rows, unsigned each, int parts) {
+    for (long long row = blockIdx.y; row < rows; row += gridDim.y)
+        for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < each; i += gridDim.x * blockDim.x) {
+            Vector<1> sum = {{in[row * each + i]}};
+            for (int part = 1; part < parts; ++part) sum.v[0] += in[(part * rows + row) * each + i];
+            if (mask) {
+                Frozen{mask}.write(out + row * each, i, sum);
+            } else if (on) {
+                Opened{on}.write(out + row * each, i, sum);
+            } else {
+                Plain{}.write(out + row * each, i, sum);
+            }
+        }
 }
 
 // Numbers of an array of four axes to their places in another: any views, turned and transposed ones too.

@@ -3,18 +3,9 @@
 // Images are channels last. A thread takes one window of one channel, or of as many neighbouring channels as 16 bytes
 // hold (`wide`); the ragged edge behind the last whole window belongs to windows that are cut short, in which no gate
 // is on. Images lie along the second side of the grid, so that places within one are counted in 32 bits, and few
-// divisions are made. Compiled with SCALAR: float or double.
-//
-// CuPy compiles with -ftz=true: in float a signal below the smallest normal number counts as 0, which closes its gate.
-
-typedef SCALAR scalar;
+// divisions are made. Compiled behind gating.cuh.
 
 constexpr int WIDE = 16 / sizeof(scalar);
-
-template <class T, int V>
-struct alignas(V * sizeof(T)) Pack {
-    T v[V];
-};
 
 struct Window {
     int y, x, channel;  // of the window, and its first channel
@@ -44,13 +35,13 @@ __device__ __forceinline__ void gate_images(const scalar* z, scalar* x, bool* ma
         for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
             const Window w = window_of<V>(i, columns, images.channels);
             const bool whole = w.y < pooled.height && w.x < pooled.width;
-            Pack<scalar, V> best;
+            Vector<V> best;
             int first[V];
             for (int e = 0; e < V; ++e) best.v[e] = 0, first[e] = -1;
             for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
                 for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
                     const int place = images.place(v, u, w.channel);
-                    const auto value = *reinterpret_cast<const Pack<scalar, V>*>(own + place);
+                    const auto value = *reinterpret_cast<const Vector<V>*>(own + place);
                     for (int e = 0; e < V; ++e)
                         if (whole && value.v[e] > best.v[e]) {
                             best.v[e] = value.v[e];
@@ -60,12 +51,12 @@ __device__ __forceinline__ void gate_images(const scalar* z, scalar* x, bool* ma
             for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
                 for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
                     const int place = images.place(v, u, w.channel);
-                    Pack<bool, V> on;
+                    Vector<V, bool> on;
                     for (int e = 0; e < V; ++e) on.v[e] = first[e] == place;
-                    *reinterpret_cast<Pack<bool, V>*>(own_mask + place) = on;
+                    *reinterpret_cast<Vector<V, bool>*>(own_mask + place) = on;
                 }
             if (whole)
-                *reinterpret_cast<Pack<scalar, V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = best;
+                *reinterpret_cast<Vector<V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = best;
         }
     }
 }
@@ -80,17 +71,17 @@ __device__ __forceinline__ void apply_images(
         const scalar* own = z + image * images.size();
         for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
             const Window w = window_of<V>(i, pooled.width, images.channels);
-            Pack<scalar, V> sum;
+            Vector<V> sum;
             for (int e = 0; e < V; ++e) sum.v[e] = 0;
             for (int v = w.y * s; v < w.y * s + s; ++v)
                 for (int u = w.x * s; u < w.x * s + s; ++u) {
                     const int place = images.place(v, u, w.channel);
-                    const auto on = *reinterpret_cast<const Pack<bool, V>*>(own_mask + place);
-                    const auto value = *reinterpret_cast<const Pack<scalar, V>*>(own + place);
+                    const auto on = *reinterpret_cast<const Vector<V, bool>*>(own_mask + place);
+                    const auto value = *reinterpret_cast<const Vector<V>*>(own + place);
                     for (int e = 0; e < V; ++e)
                         if (on.v[e]) sum.v[e] += value.v[e];
                 }
-            *reinterpret_cast<Pack<scalar, V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = sum;
+            *reinterpret_cast<Vector<V>*>(x + image * pooled.size() + pooled.place(w.y, w.x, w.channel)) = sum;
         }
     }
 }
@@ -107,18 +98,18 @@ __device__ __forceinline__ void spread_images(
         for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
             const Window w = window_of<V>(i, columns, images.channels);
             const bool whole = w.y < pooled.height && w.x < pooled.width;  // a ragged edge is in no window
-            Pack<scalar, V> given;
+            Vector<V> given;
             for (int e = 0; e < V; ++e) given.v[e] = 0;
             if (whole)
-                given = *reinterpret_cast<const Pack<scalar, V>*>(
+                given = *reinterpret_cast<const Vector<V>*>(
                     d + image * pooled.size() + pooled.place(w.y, w.x, w.channel));
             for (int v = w.y * s; v < min(w.y * s + s, images.height); ++v)
                 for (int u = w.x * s; u < min(w.x * s + s, images.width); ++u) {
                     const int place = images.place(v, u, w.channel);
-                    const auto on = *reinterpret_cast<const Pack<bool, V>*>(own_mask + place);
-                    Pack<scalar, V> made;
+                    const auto on = *reinterpret_cast<const Vector<V, bool>*>(own_mask + place);
+                    Vector<V> made;
                     for (int e = 0; e < V; ++e) made.v[e] = whole && on.v[e] ? given.v[e] : scalar(0);
-                    *reinterpret_cast<Pack<scalar, V>*>(own + place) = made;
+                    *reinterpret_cast<Vector<V>*>(own + place) = made;
                 }
         }
     }

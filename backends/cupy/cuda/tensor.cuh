@@ -13,7 +13,7 @@ __device__ __forceinline__ float round_to_tf32(float value) {
     return __uint_as_float(bits);
 }
 
-__device__ __forceinline__ void multiply_tf32(float (&sum)[4], const float (&left)[4], const float (&right)[2]) {
+__device__ __forceinline__ void multiply_tf32(float* sum, const float* left, const float* right) {
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
