@@ -21,6 +21,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .claims import judge
 from .summary import summarise
@@ -81,11 +82,6 @@ class TemperatureOptions(CellOptions):
             raise OptionError(f"--e-step posterior: --loss {self.loss} is not a likelihood, use --loss logistic")
 
     @property
-    def cell_options(self) -> Record:
-        """What decides the content of a cell."""
-        return self.kept(CellOptions)
-
-    @property
     def names(self) -> list[str]:
         """The cells in the order of the report."""
         return list(self.tasks)
@@ -101,6 +97,10 @@ class TemperatureReport(FinishedRun):
 
     KIND = "temperature"
     PICTURE = ("temperature", "spectra, risk, order parameter and predictions against the temperature of the gates")
+
+    def answer(self) -> str:
+        """How far heating takes the spectrum, and how well it is predicted at every temperature."""
+        return answer(self.data)
 
 
 TEMPERATURE = Experiment("temperature", TemperatureReport)

@@ -8,7 +8,6 @@ from validation.report.markup import (
     Section,
     captioned,
     figures_section,
-    judged,
     note,
     page,
     prose,
@@ -17,8 +16,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
+
+from .answer import answer
 
 CAPTION = (
     "A network with its gates drawn at a temperature T, P(h = 1) = σ(z/T). Heated: trained with ReLU gates, and its "
@@ -60,7 +63,7 @@ def text_table(data: Report) -> str:
         cells = (seen["risk"], seen["rms_of_the_mean"], seen["from_relu"], seen["predictions"]["RE"]["l1"])
         texts = (f"{written(cell):>{width}}" for cell, width in zip(cells, (15, 19, 15, 15), strict=True))
         lines.append(f"{row['temperature']:>5g}  " + "  ".join(texts))
-    return "\n".join([*lines, "", outcome(data["checks"])])
+    return "\n".join([answered(answer(data)), "", *lines, "", outcome(data["checks"])])
 
 
 def summary(data: Report) -> str:
@@ -87,11 +90,12 @@ def caption(data: Report) -> str:
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are pictures by name."""
     shown = [captioned(name, caption(data), picture) for name, picture in figures.items()]
+    every = table(map(prose, HEAD), rows(data), "numbers", "Temperatures")
     parts = [
-        figures_section(shown, data, "The temperature of the gates"),
+        Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(summary(data)))]),
+        figures_section([], data),
         judged(data["checks"]),
-        Section("Every temperature", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Temperatures")]),
-        Section("The run", [note(sentence(summary(data)))]),
+        Section("Every temperature", [note(_NOTE), every], folded=True),
         Section("Left out", [note(sentence("; ".join(data["diverged"])))]) if data["diverged"] else None,
         settings(data),
     ]

@@ -15,6 +15,7 @@ from simulator.streams import Streams
 from validation.data import load_dataset
 from validation.errors import OptionError
 from validation.measurements.stochastic import Temperature
+from validation.temperature.answer import answer
 from validation.temperature.cell import CellOptions, _measured, cell_name, measure_cell
 from validation.temperature.claims import judge
 from validation.temperature.job import TemperatureOptions, TemperatureReport, temperature
@@ -50,7 +51,7 @@ def test_a_run_has_a_row_for_every_temperature_and_is_resumed(finished: Temperat
 
 def test_the_page_and_the_terminal_say_what_was_found(finished: TemperatureReport) -> None:
     text = text_table(finished.data)
-    assert max(map(len, text.partition("\n\n")[0].splitlines())) <= 80
+    assert max(map(len, text.split("\n\n")[1].splitlines())) <= 80
     assert "exact facts: holds: 4" in text
     html = render(finished.data, {})
     for words in ("random weights", "trained at T", "temperature.limit", "Draws that count"):
@@ -91,6 +92,22 @@ def test_the_measured_spectrum_is_that_of_the_mean_over_a_set() -> None:
     exact = hessian_scale(drawn, 16, 40, 0)
     assert exact.of_a_set.value == pytest.approx(np.sqrt(np.mean(squares)), rel=0.05)
     assert record["relu"]["risk"] == evaluate(network, weights, data.x, data.y, "hinge", ops).risk
+
+
+def test_the_answer_is_made_from_the_numbers(finished: TemperatureReport) -> None:
+    data = copy.deepcopy(finished.data)
+    assert finished.answer() in render(data, {}).replace("&#39;", "'")
+    for row in data["rows"]:
+        for kind in ("heated", "trained"):
+            if row[kind]:
+                row[kind]["predictions"]["RE"]["l1"] = {"value": 0.01 + row["temperature"], "standard_error": 0.002}
+    data["rows"][1]["heated"]["from_relu"] = {"value": 0.25, "standard_error": 0.03}
+    assert answer(data) == (
+        "Drawing the gates moves the spectrum of a trained network by L1 0.250 ± 0.030 at T = 0.5; RE predicts it at "
+        "every temperature to L1 0.5100 ± 0.0020 (the largest, at T = 0.5)"
+    )
+    data["rows"] = data["rows"][:1]
+    assert answer(data).startswith("No spectrum at a temperature above 0")
 
 
 def cells_of(finished: TemperatureReport) -> list[Record]:
