@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from simulator import AvgPool, Conv, Dense, MaxPool, Network, sequential
-from support.oracle import Oracle, Step
+from support.oracles.network import Oracle, Step
 
 Array = np.ndarray[Any, Any]
 LOSSES = ("hinge", "perceptron", "logistic", "squared", "squared_hinge")
@@ -33,7 +33,7 @@ def he_weights(network: Network, seed: int) -> list[Array]:
 
 @dataclass(frozen=True)
 class Case:
-    """A network by its steps (see `oracle.Step`) and a number of random examples."""
+    """A network by its steps (see `oracles.network.Step`) and a number of random examples."""
 
     name: str
     input_shape: tuple[int, ...]

@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose
 
 from simulator import HessianOperator, Network, mlp, sequential, train
 from simulator.network.layers import Conv, Dense, MaxPool
-from support import linearised_oracle as oracle
 from support.cases import DENSE, IMAGES, Array, Case, any_case
+from support.oracles import linearised as oracle
 from support.spectra import even_moments, l1_error, small_digits, transform
 from theory import ConvergenceError, linearised_law, population_signals
 from theory.arrays import HOST

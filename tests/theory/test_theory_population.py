@@ -16,8 +16,8 @@ from scipy.integrate import quad
 from backends import get_backend
 from simulator import HessianOperator, mlp
 from simulator.passes.propagation import backpropagate, propagate
-from support import linearised_oracle as oracle
 from support.cases import Array, assert_close
+from support.oracles import linearised as oracle
 from support.spectra import l1_error, small_digits
 from theory import (
     correlation_map,

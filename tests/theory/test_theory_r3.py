@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from simulator import Conv, Dense, HessianOperator, MaxPool, mlp, sequential
 from support.cases import Array, he_weights
-from support.linearised_oracle import arc_cosine_kernels
+from support.oracles.linearised import arc_cosine_kernels
 from support.spectra import l1_error, small_digits
 from theory import ConvergenceError, arc_cosine_law, entry_covariance, solve_matrix_dyson
 from validation import predict_spectrum

@@ -32,7 +32,7 @@ from simulator import (
 from simulator.circuits import values as subject
 from simulator.enumeration.gates import layer_matrices
 from support.cases import BACKENDS, DENSE, IMAGES, Case, any_case, assert_close
-from support.path_oracle import count_from_below, walk
+from support.oracles.paths import count_from_below, walk
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,7 @@ from simulator import AvgPool, Conv, Dense, MaxPool, enumerate_circuits, mlp, ou
 from simulator.circuits.magnitudes import last_neuron_sums
 from simulator.network.network import Network
 from support.cases import BACKENDS, CASES, DENSE, IMAGES, Case, any_case, assert_close
-from support.path_oracle import count_from_below
+from support.oracles.paths import count_from_below
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]

@@ -31,7 +31,7 @@ from simulator import (
 from simulator.circuits import sampling as subject
 from simulator.circuits.paths import AXES, axis_walk, stages
 from support.cases import Case, any_case, assert_close
-from support.path_oracle import walk
+from support.oracles.paths import walk
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]

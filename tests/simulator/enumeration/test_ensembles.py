@@ -27,7 +27,7 @@ from simulator import (
 )
 from simulator.enumeration.sign_passes import pattern_hessian
 from support.cases import BACKENDS, assert_close
-from support.oracle import Oracle
+from support.oracles.network import Oracle
 from support.strict_namespace import strict
 from theory import mirror_distance
 

@@ -28,8 +28,8 @@ from simulator import (
     train,
     vgg12,
 )
-from support import oracle
 from support.cases import CASES, DENSE, IMAGES, VGG12, Array, Case, any_case, assert_close
+from support.oracles import network as oracle
 
 
 @given(any_case)

@@ -12,8 +12,8 @@ import pytest
 
 from backends import get_backend
 from simulator import Epoch, TrainingDivergedError, mlp, risk, train, train_epochs
-from support import oracle
 from support.cases import DENSE, IMAGES, LOSSES, Array, Case, assert_close
+from support.oracles import network as oracle
 
 TRAINED = [DENSE[2], DENSE[4], IMAGES[1], IMAGES[5]]
 SETTINGS: dict[str, Any] = {"epochs": 6, "batch_size": 4, "learning_rate": 0.003, "momentum": 0.9, "seed": 5}

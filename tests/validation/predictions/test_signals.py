@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from simulator import HessianOperator
-from support import linearised_oracle as oracle
 from support.cases import DENSE, SMALL, Array, Case, any_case, assert_close
+from support.oracles import linearised as oracle
 from theory.arrays import HOST
 from theory.linearised.sites import SiteMaps
 from theory.signals import OFF, LayerSignals, gather_columns, scatter_columns

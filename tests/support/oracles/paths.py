@@ -1,7 +1,7 @@
 """Circuits a second time, by a walk through the layers in plain Python: the oracle of paths, circuits and counts.
 
 Written from the definitions alone, sharing nothing with the package: one neuron after another, one edge after another,
-through the same list of steps that `oracle.Oracle` reads. Sites outside the image and ragged edges end a walk.
+through the same list of steps that `oracles.network.Oracle` reads. Sites outside the image and ragged edges end a walk.
 """
 
 from __future__ import annotations

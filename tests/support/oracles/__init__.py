@@ -1,0 +1,1 @@
+"""What tests compare with: the same quantities by their definitions, one index at a time."""
