@@ -151,11 +151,30 @@ def log_joint(ops: Backend, passed: Walk, y: Array, temperature: float) -> Array
     return log_law(ops, passed, temperature) + log_label(ops, passed.output, y)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What the rows count, (m,) each: in the term of the label, and in those of the laws of the decisions."""
+
+    label: Array
+    laws: Array
+
+
 def descend(
-    network: Network, weights: Sequence[Array], ops: Backend, passed: Walk, y: Array, temperature: float
+    network: Network,
+    weights: Sequence[Array],
+    ops: Backend,
+    passed: Walk,
+    y: Array,
+    temperature: float,
+    shares: Shares | None = None,
 ) -> Iterator[tuple[int | Law | Means, Array]]:
-    """(step, ∂ log µ(y, d|x) / ∂(what it hands on)) of every step, last to first, all decisions held fixed."""
+    """(step, ∂ log µ(y, d|x) / ∂(what it hands on)) of every step, last to first, all decisions held fixed.
+
+    With `shares` the derivative of share_label · log µ(y|x, d) + share_laws · log µ(d|x).
+    """
     slope = (y * (1 - ops.xp.tanh(y * passed.output / 2)) / 2)[:, None]
+    if shares is not None:
+        slope = shares.label[:, None] * slope
     stage = len(passed.laws)
     for step in reversed(list(steps(network))):
         yield step, slope
@@ -166,8 +185,10 @@ def descend(
         else:
             stage -= 1
             f, d = passed.signals[stage], passed.decisions[stage]
-            own = ops.xp.astype(d, f.dtype) - step.means(ops, f, temperature)
-            slope = own / temperature + masked(ops, d, step.to_sites(ops, slope, f))
+            own = (ops.xp.astype(d, f.dtype) - step.means(ops, f, temperature)) / temperature
+            if shares is not None:
+                own = ops.xp.reshape(shares.laws, (-1, *(1,) * (f.ndim - 1))) * own
+            slope = own + masked(ops, d, step.to_sites(ops, slope, f))
 
 
 def slopes(
@@ -193,15 +214,14 @@ def joint_gradient(
     passed: Walk,
     y: Array,
     temperature: float,
-    share: Array,
+    shares: Shares,
 ) -> list[Array]:
-    """Σ_i share_i ∇ log µ(y_i, d_i|x_i) for every layer of weights, decisions fixed: the terms of their laws included.
+    """Σ_i ∇[share_label log µ(y_i|x_i, d_i) + share_laws log µ(d_i|x_i)], decisions fixed; an array for each layer.
 
-    With draws of the posterior in place of the examples this is Fisher's ∇ Σ_i log µ(y_i|x_i).
+    With draws of the posterior in place of the examples, and equal shares, this is Fisher's ∇ Σ_i log µ(y_i|x_i).
     """
     found: list[Array] = []
-    for step, slope in descend(network, weights, ops, passed, y, temperature):
+    for step, slope in descend(network, weights, ops, passed, y, temperature, shares):
         if isinstance(step, int):
-            weighted = ops.xp.reshape(share, (-1, *(1,) * (slope.ndim - 1))) * slope
-            found.insert(0, linear_gradient(ops, network.layers[step], (passed.inputs[step], weighted)))
+            found.insert(0, linear_gradient(ops, network.layers[step], (passed.inputs[step], slope)))
     return found

@@ -26,6 +26,7 @@ from simulator import (
 )
 from simulator.passes.laws import Choices
 from simulator.stochastic.posterior import posterior_gradient
+from simulator.thermal.walk import Shares, drawn, joint_gradient, walk
 from simulator.training.descent import _exact_gradient
 from simulator.training.e_step import expect
 
@@ -136,6 +137,26 @@ def test_the_posterior_e_step_tends_to_the_exact_one() -> None:
     positive = exact_marginal(NETWORK, weights, x, 0.6, OPS)
     truth = -np.sum(np.log(np.where(y > 0, positive, 1 - positive)))
     assert abs(np.mean(losses) - truth) < 0.02 * truth
+
+
+def test_the_laws_of_the_gates_add_little_noise_at_low_temperature() -> None:
+    """With equal shares for both terms the mean is the same and the noise a hundred times as large."""
+    weights, x, y = case()
+    temperature, samples, rows = 0.05, 8, np.repeat(np.arange(6)[None], 8, axis=0).ravel()
+
+    def gradient(rng: np.random.Generator, control: bool) -> Array:
+        passed = walk(NETWORK, weights, x[rows], OPS, drawn(OPS, temperature, rng))
+        law = 1.0 / (1.0 + np.exp(-y[rows] * passed.output)).reshape(samples, 6)
+        share = (law / law.sum(axis=0)).ravel()
+        shares = Shares(share, share - 1.0 / samples if control else share)
+        return NETWORK.flatten(joint_gradient(NETWORK, weights, OPS, passed, y[rows], temperature, shares))
+
+    found = {c: [gradient(rng, c) for rng in np.random.default_rng(1).spawn(400)] for c in (True, False)}
+    noise = {c: np.sum(np.var(values, axis=0, ddof=1)) for c, values in found.items()}
+    assert noise[True] < 0.02 * noise[False]
+    apart = np.mean(found[True], axis=0) - np.mean(found[False], axis=0)
+    error = np.std(np.subtract(found[True], found[False]), axis=0, ddof=1) / np.sqrt(400)
+    assert np.linalg.norm(apart) < 2.0 * np.linalg.norm(error)
 
 
 def test_training_by_the_posterior_raises_the_likelihood_as_the_exact_e_step_does() -> None:
