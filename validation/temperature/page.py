@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from validation.report.markup import (
     Section,
@@ -33,24 +33,32 @@ CAPTION = (
     "Right: the temperatures T_l of the layers in the paper's convention W = Ŵ/T, trained at T. Means over {networks} "
     "with standard errors. T = 0 stands at the left edge."
 )
-HEAD = ("T", "network", "risk", "accuracy", "log µ(y|x)", "draws that count", "||E ∇R||²", "rms of a set",
-        "rms of the mean", "L1 to ReLU", "L1 of RE", "L1 of RK")  # fmt: skip
+OUTPUTS = ("T", "network", "risk", "accuracy", "log µ(y|x)", "draws that count", "||E ∇R||²")
+SPECTRA = ("T", "network", "rms of a set", "rms of the mean", "L1 to ReLU", "L1 of RE", "L1 of RK")
 NAMES = {"start": "random weights", "heated": "heated", "trained": "trained at T"}
 
 
-def rows(data: Report) -> list[list[str]]:
-    """The table: a row for every temperature and kind of network."""
-    found = []
+def outputs(data: Report) -> list[list[str]]:
+    """The first table: a row for every temperature and kind of network."""
+    keys = ("risk", "accuracy", "log_likelihood", "effective_samples", "order_parameter")
+    return [[*place, *(written(seen[key]) for key in keys)] for place, seen in _seen(data)]
+
+
+def spectra(data: Report) -> list[list[str]]:
+    """The second table: their Hessians, in the same rows."""
+    keys = ("rms_of_a_set", "rms_of_the_mean", "from_relu")
+    return [
+        [*place, *(written(seen[key]) for key in keys), *(written(seen["predictions"][r]["l1"]) for r in ("RE", "RK"))]
+        for place, seen in _seen(data)
+    ]
+
+
+def _seen(data: Report) -> Iterator[tuple[tuple[str, str], Report]]:
+    """((T, kind in words), means) of every temperature and kind of network."""
     for row in data["rows"]:
         for kind, words in NAMES.items():
-            seen = row[kind]
-            if seen is None:
-                continue
-            keys = ("risk", "accuracy", "log_likelihood", "effective_samples", "order_parameter", "rms_of_a_set",
-                    "rms_of_the_mean", "from_relu")  # fmt: skip
-            rungs = (written(seen["predictions"][rung]["l1"]) for rung in ("RE", "RK"))
-            found.append([f"{row['temperature']:g}", words, *(written(seen[key]) for key in keys), *rungs])
-    return found
+            if row[kind] is not None:
+                yield (f"{row['temperature']:g}", words), row[kind]
 
 
 def text_table(data: Report) -> str:
@@ -90,12 +98,15 @@ def caption(data: Report) -> str:
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are pictures by name."""
     shown = [captioned(name, caption(data), picture) for name, picture in figures.items()]
-    every = table(map(prose, HEAD), rows(data), "numbers", "Temperatures")
+    tables = (
+        table(map(prose, OUTPUTS), outputs(data), "numbers", "Outputs and gradient"),
+        table(map(prose, SPECTRA), spectra(data), "numbers", "Hessian"),
+    )
     parts = [
         Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(summary(data)))]),
         figures_section([], data),
         judged(data["checks"]),
-        Section("Every temperature", [note(_NOTE), every], folded=True),
+        Section("Every temperature", [note(_NOTE), *tables], folded=True),
         Section("Left out", [note(sentence("; ".join(data["diverged"])))]) if data["diverged"] else None,
         settings(data),
     ]

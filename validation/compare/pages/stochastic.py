@@ -6,8 +6,8 @@ from validation.report.markup import Section, note, number, prose, sentence, tab
 from validation.report.source import Report
 from validation.statistics.estimate import written
 
-HEAD = ("epoch", "risk", "of ReLU gates", "accuracy", "by µ(y|x)", "log µ(y|x)", "draws that count",
-        "||E ∇R||²", "of ReLU gates", "rms of a set", "rms of the mean")  # fmt: skip
+OUTPUTS = ("epoch", "risk", "of ReLU gates", "accuracy", "by µ(y|x)", "log µ(y|x)", "draws that count")
+SLOPES = ("epoch", "||E ∇R||²", "of ReLU gates", "E||∇R − E ∇R||²", "rms of a set", "rms of the mean")
 LAWS = {
     "forward": "the forward law µ(h|x) of the gates",
     "posterior": "the posterior µ(h|x,y) of the gates, by importance sampling,",
@@ -31,19 +31,31 @@ def stochastic_section(data: Report) -> Section | None:
         "µ(y|x): the accuracy of the mean over draws. Alignment and circuits are of ReLU gates, and are not measured. "
         f"Temperatures of the layers in the paper's convention W = Ŵ/T: {layers}."
     )
-    shown = table(map(prose, HEAD), map(_row, epochs), "numbers", "Averages over drawn gates")
-    return Section("Gates at a temperature", [note(sentence(words)), shown], folded=True)
+    tables = (
+        table(map(prose, OUTPUTS), map(_outputs, epochs), "numbers", "Averages over drawn gates"),
+        table(map(prose, SLOPES), map(_slopes, epochs), "numbers", "Gradient and Hessian of drawn gates"),
+    )
+    return Section("Gates at a temperature", [note(sentence(words)), *tables], folded=True)
 
 
-def _row(epoch: Report) -> list[str]:
+def _outputs(epoch: Report) -> list[str]:
     seen = epoch["stochastic"]
-    relu, scale = seen["relu"], seen.get("scale")
-    scales = ("–", "–") if scale is None else (written(scale["of_a_set"]), written(scale["of_the_mean"]))
     return [
-        number(epoch["epoch"]), written(seen["risk"]), number(relu["risk"]), written(seen["accuracy"]),
+        number(epoch["epoch"]), written(seen["risk"]), number(seen["relu"]["risk"]), written(seen["accuracy"]),
         number(seen["marginal_accuracy"]), written(seen["log_likelihood"]), number(seen["effective_samples"]),
-        written(seen["order_parameter"]), number(relu["order_parameter"]), *scales,
     ]  # fmt: skip
+
+
+def _slopes(epoch: Report) -> list[str]:
+    seen = epoch["stochastic"]
+    scale = seen.get("scale")
+    scales = ("–", "–") if scale is None else (written(scale["of_a_set"]), written(scale["of_the_mean"]))
+    squares = (
+        written(seen["order_parameter"]),
+        number(seen["relu"]["order_parameter"]),
+        number(seen["gradient_noise"]),
+    )
+    return [number(epoch["epoch"]), *squares, *scales]
 
 
 def _layers(seen: Report) -> str:
