@@ -23,3 +23,10 @@ def device(request: pytest.FixtureRequest) -> Device:
 
 EMULATED = [pytest.param(("emulated", *kind), id=f"emulated-{kind[0]}{'-tf32' * kind[1]}") for kind in KINDS]
 CUDA = [pytest.param(("cuda", *kind), id=f"cuda-{kind[0]}{'-tf32' * kind[1]}", marks=pytest.mark.gpu) for kind in KINDS]
+
+
+def emulated() -> Backend:
+    """The emulated device in float64; the test is skipped where there is no compiler."""
+    if not COMPILER:
+        pytest.skip(NO_COMPILER)
+    return EmulatedBackend("float64", False)

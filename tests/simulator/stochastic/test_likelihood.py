@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from simulator.stochastic.posterior import posterior_gradient
 from simulator.thermal.walk import Shares, drawn, joint_gradient, walk
 from simulator.training.descent import _exact_gradient
 from simulator.training.e_step import expect
+from support.devices import emulated
+from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]
 OPS = get_backend("numpy")
@@ -137,6 +140,22 @@ def test_the_posterior_e_step_tends_to_the_exact_one() -> None:
     positive = exact_marginal(NETWORK, weights, x, 0.6, OPS)
     truth = -np.sum(np.log(np.where(y > 0, positive, 1 - positive)))
     assert abs(np.mean(losses) - truth) < 0.02 * truth
+
+
+@pytest.mark.parametrize("make", [lambda: get_backend("numba"), strict, emulated], ids=["numba", "strict", "emulated"])
+def test_backends_agree_on_the_posterior_gradient(make: Callable[[], Any]) -> None:
+    network = sequential((6, 5, 2), [Conv(3), MaxPool(2), Dense(3), Dense(1)])
+    rng = np.random.default_rng(0)
+    weights, x, y = network.init(1), rng.standard_normal((4, 6, 5, 2)), np.array([1.0, -1.0, 1.0, 1.0])
+
+    def made(ops: Any) -> list[Array]:
+        w, rows, labels = [ops.asarray(a) for a in weights], ops.asarray(x), ops.asarray(y)
+        batch = posterior_gradient(network, w, rows, labels, 0.5, 5, ops, np.random.default_rng(3))
+        counts = [np.asarray(float(a)) for a in (batch.loss, batch.correct, batch.active)]
+        return [*(ops.to_numpy(g) for g in batch.gradient), *counts]
+
+    for one, other in zip(made(OPS), made(make()), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 def test_the_laws_of_the_gates_add_little_noise_at_low_temperature() -> None:

@@ -31,7 +31,7 @@ from simulator.ensembles.fields import FieldFreeze
 from simulator.hessian.frozen import NetworkFreeze
 from simulator.passes.losses import get_loss
 from simulator.stochastic.average import gram_of, squared_mean
-from support.emulated_cuda import COMPILER, NO_COMPILER, EmulatedBackend
+from support.devices import emulated
 from support.strict_namespace import strict
 
 Array = np.ndarray[Any, Any]
@@ -206,12 +206,6 @@ def test_the_gauss_newton_part_and_the_residual_make_the_whole() -> None:
     np.testing.assert_allclose(whole["full"], whole["residual"] + whole["gauss_newton"], atol=1e-12)
     assert np.linalg.eigvalsh(whole["gauss_newton"]).min() > -1e-12
     assert min(np.abs(a).max() for a in whole.values()) > 1e-3
-
-
-def emulated() -> Any:
-    if not COMPILER:
-        pytest.skip(NO_COMPILER)
-    return EmulatedBackend("float64", False)
 
 
 @pytest.mark.parametrize("make", [lambda: get_backend("numba"), strict, emulated], ids=["numba", "strict", "emulated"])
