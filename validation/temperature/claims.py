@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from validation.statistics.claim import Claim
 from validation.statistics.decide import Held, all_of, at_least, at_most, l1_at_most
-from validation.statistics.estimate import combined, estimate, plus_minus
+from validation.statistics.estimate import Mean, combined, estimate, plus_minus
 
 from .summary import KINDS, Cell, Record
 
@@ -40,12 +40,20 @@ def _limit(hot: Sequence[Record]) -> Claim:
     if row is None:
         return Claim("temperature.limit", "sec. II B, (7)", text, None, f"L1 ≤ {NEAR:g}", None)
     found = row["heated"]["from_relu"]
-    error = combined(found["standard_error"], (row["heated"]["l1_standard_error"] or {}).get("value"))
+    error = _error(found, row["heated"]["l1_standard_error"])
     said = {"value": found["value"], "standard_error": error}
     return Claim(
         "temperature.limit", "sec. II B, (7)", text, f"L1 {plus_minus(said)} at temperature {row['temperature']:g}",
         f"L1 ≤ {NEAR:g} at the lowest temperature", l1_at_most(found["value"], NEAR, error),
     )  # fmt: skip
+
+
+def _error(distance: Mean, own: Mean | None) -> float | None:
+    """The scatter of a distance over networks with the error of a measurement; of a single network the latter alone."""
+    if distance["networks"] == 1:
+        known: float | None = distance["standard_error"]
+        return known
+    return combined(distance["standard_error"], None if own is None else own["value"])
 
 
 def _smaller(hot: Sequence[Record]) -> Claim:
@@ -65,8 +73,7 @@ def _predicted(rung: str, rows: Sequence[Record]) -> Claim:
     for row in rows:
         made = (row["trained"] or row["heated"] or {"predictions": {}})["predictions"].get(rung)
         if made and made["l1"]:
-            own = (made["l1_standard_error"] or {}).get("value")
-            seen.append((row["temperature"], made["l1"], combined(made["l1"]["standard_error"] or 0.0, own)))
+            seen.append((row["temperature"], made["l1"], _error(made["l1"], made["l1_standard_error"])))
     worst = max(seen, key=lambda one: one[1]["value"], default=None)
     return Claim(
         f"temperature.prediction.{rung}", "sec. II E", f"{rung} predicts the spectrum at every temperature",
