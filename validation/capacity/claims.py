@@ -14,6 +14,7 @@ from .summary import of_capacity, weighted
 from .training import SMOOTH
 
 Record = dict[str, Any]
+Log = tuple[float, float | None, int]  # a logarithm, its error, the depth of its network
 SOURCE = "global minima: capacity exceeds complexity"
 THEORY = "hinge jamming"
 PROPORTIONAL = 0.1  # how far an exponent may be from 1
@@ -168,25 +169,40 @@ def _bound(rows: Sequence[Record]) -> Claim:
 
 
 def _predicted(name: str, what: str, key: str, rows: Sequence[Record]) -> Claim:
-    known = [r for r in rows if r[key] is not None]
-    logs = [(_log_ratio(r["edge"], r[key]), r["depth"]) for r in known]
     return _close(
-        name, THEORY, f"random labels, predicted before training: the edge is at {what}",
-        [(log - math.log(2.0), error, depth) for (log, error), depth in logs],
+        name, THEORY, f"random labels, predicted before training: the edge is at {what}", _doubled(rows, key)
     )  # fmt: skip
 
 
-def _close(name: str, source: str, text: str, logs: Sequence[tuple[float, float | None, int]]) -> Claim:
-    """Whether ratios are within a quarter of 1, their mean at every depth."""
-    decided: list[Held] = []
-    said = []
+def _doubled(rows: Sequence[Record], key: str) -> list[Log]:
+    """The edges over twice a number of the forecast, as logarithms."""
+    logs = [(_log_ratio(r["edge"], r[key]), r["depth"]) for r in rows if r[key] is not None]
+    return [(log - math.log(2.0), error, depth) for (log, error), depth in logs]
+
+
+def depth_ratios(rows: Sequence[Record], key: str) -> dict[int, Record]:
+    """The edge over twice a number of the forecast, such as "counting": means over widths with errors, by depth."""
+    return {depth: _as_factor(mean) for depth, mean in _by_depth(_doubled(rows, key)).items()}
+
+
+def _by_depth(logs: Sequence[Log]) -> dict[int, Record]:
+    """Means of logarithms whose errors are known."""
+    found = {}
     for depth in sorted({d for _, _, d in logs}):
         here = [(v, e) for v, e, d in logs if d == depth and e is not None]
         if here:
-            mean = weighted([v for v, _ in here], [e for _, e in here])
-            value, error = mean["value"], mean["standard_error"]
-            decided.append(all_of([at_least(value, -QUARTER, error), at_most(value, QUARTER, error)]))
-            said.append(f"depth {depth}: {_factor(value, error)}")
+            found[depth] = weighted([v for v, _ in here], [e for _, e in here])
+    return found
+
+
+def _close(name: str, source: str, text: str, logs: Sequence[Log]) -> Claim:
+    """Whether ratios are within a quarter of 1, their mean at every depth."""
+    decided: list[Held] = []
+    said = []
+    for depth, mean in _by_depth(logs).items():
+        value, error = mean["value"], mean["standard_error"]
+        decided.append(all_of([at_least(value, -QUARTER, error), at_most(value, QUARTER, error)]))
+        said.append(f"depth {depth}: {_factor(value, error)}")
     return Claim(
         name, source, text, f"ratio {'; '.join(said)}" if said else None, "within a quarter of 1 at every depth",
         all_of(decided),
@@ -219,9 +235,13 @@ def _log_ratio(edge: Record, other: Record) -> tuple[float, float | None]:
 
 
 def _factor(log: float, error: float | None) -> str:
+    return plus_minus(_as_factor({"value": log, "standard_error": error}))
+
+
+def _as_factor(log: Record) -> Record:
     """e^log with its error."""
-    value = math.exp(log)
-    return plus_minus({"value": value, "standard_error": None if error is None else value * error})
+    value, error = math.exp(log["value"]), log["standard_error"]
+    return {"value": value, "standard_error": None if error is None else value * error}
 
 
 def _signed(mean: Record) -> str:

@@ -20,6 +20,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import CellOptions, Record, cell_name, examples_of, measure_cell
 from .claims import check_all
 from .summary import rows_of, scaling_of
@@ -108,6 +109,10 @@ class CapacityReport(FinishedRun):
 
     KIND = "capacity"
     PICTURE = ("capacity", "the edge of capacity over weights, predicted and measured")
+
+    def answer(self) -> str:
+        """How the edge of capacity grows with the weights, and whether it was predicted."""
+        return answer(self.data)
 
 
 CAPACITY = Experiment("capacity", CapacityReport)

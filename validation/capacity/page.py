@@ -16,10 +16,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
 
+from .answer import answer
 from .summary import of_capacity
 
 CAPTIONS = {
@@ -77,11 +79,13 @@ SCALING_HEAD = ("loss", "labels", "depth", "widths", "P*/N", "exponent of P*", "
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the table, and the verdicts."""
+    """What the terminal shows: the answer, the table, and the verdicts."""
     body = rows(data)
     wide = [max(len(r[i]) for r in (HEAD, *body)) for i in range(len(HEAD))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, wide, strict=True)) for r in (HEAD, *body)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])])
+    return "\n".join(
+        [answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])]
+    )
 
 
 def caption(name: str, data: Report) -> str:
@@ -95,13 +99,22 @@ def caption(name: str, data: Report) -> str:
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, caption(name, data), picture) for name, picture in figures.items()}
+    every = table(map(prose, HEAD), rows(data), "numbers", "The table")
+    scaling = table(SCALING_HEAD, scaling_rows(data), "numbers", "Scaling")
     parts = [
-        Section("", [note(sentence(summary(data)), "lead")]),
-        figures_section(shown, data, "The edge"),
+        Section(
+            "",
+            [
+                *beginning(answer(data), failed(data["checks"])),
+                shown.pop("capacity", ""),
+                note(sentence(summary(data))),
+            ],
+        ),
         judged(data["checks"]),
-        Section("The table", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "The table")]),
-        Section("Scaling", [note(_SCALING), table(SCALING_HEAD, scaling_rows(data), "numbers", "Scaling")]),
+        figures_section(list(shown.values()), data),
+        Section("The table", [note(_NOTE), every], folded=True),
+        Section("Scaling", [note(_SCALING), scaling], folded=True),
         _left_out(data),
         settings(data),
     ]

@@ -18,6 +18,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .claims import judge
 from .summary import rows_of
@@ -84,6 +85,10 @@ class ChaosReport(FinishedRun):
 
     KIND = "chaos"
     PICTURE = ("chaos", "correlation maps, and the plane of gain and stretch")
+
+    def answer(self) -> str:
+        """Where networks are plastic, and what their χ is."""
+        return answer(self.data)
 
 
 CHAOS = Experiment("chaos", ChaosReport)

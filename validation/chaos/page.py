@@ -16,10 +16,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
 
+from .answer import answer
 from .summary import chi_of
 
 CAPTION = (
@@ -59,21 +61,23 @@ def _told(value: bool | None) -> str:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the table, and the verdicts."""
+    """What the terminal shows: the answer, the table, and the verdicts."""
     body = rows(data)
     widths = [max(len(r[i]) for r in (HEAD, *body)) for i in range(len(HEAD))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, widths, strict=True)) for r in (HEAD, *body)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])])
+    return "\n".join(
+        [answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])]
+    )
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
     shown = [captioned(name, CAPTION, picture) for name, picture in figures.items()]
     parts = [
-        Section("", [note(sentence(_summary(data)), "lead")]),
-        figures_section(shown, data, "Maps and the plane"),
+        Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(_summary(data)))]),
         judged(data["checks"]),
-        Section("The table", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Gains")]),
+        figures_section([], data),
+        Section("The table", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Gains")], folded=True),
         settings(data),
     ]
     return page("The edge of chaos", f"Umwelt {data['version']}", parts)

@@ -24,6 +24,7 @@ from validation.report.finished import FinishedRun
 from validation.run.cells import CellStore
 from validation.run.console import Stage, say
 
+from .answer import answer
 from .cell import Array, CellOptions, Record, cell_name, measure_cell
 from .claims import claims_of
 from .summary import summarise
@@ -103,7 +104,11 @@ class GatesReport(FinishedRun):
     """A finished run: ``data`` is the content of gates.json, ``path`` the folder it stands in."""
 
     KIND = "gates"
-    PICTURE = ("free_energy", "energy, entropy and free energy of the gates through training")
+    PICTURE = ("most_probable", "how often the ReLU gates are the most probable ones, through training")
+
+    def answer(self) -> str:
+        """How often the ReLU gates are the most probable ones, and at how many temperatures the free energy falls."""
+        return answer(self.data)
 
 
 GATES = Experiment("gates", GatesReport)

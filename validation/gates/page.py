@@ -17,9 +17,12 @@ from validation.report.markup import (
 )
 from validation.report.notes import theory_section
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import plus_minus
+
+from .answer import answer
 
 CAPTIONS = {
     "most_probable": (
@@ -76,17 +79,24 @@ def _written(estimate: Mapping[str, Any] | None) -> str:
 
 
 def text_table(data: Report) -> str:
-    """The verdicts for the terminal."""
-    return outcome(data["checks"])
+    """What the terminal shows: the answer and the verdicts."""
+    return f"{answered(answer(data))}\n\n{outcome(data['checks'])}"
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
     """The whole report as one page that refers to nothing outside itself; `figures` are PNG bytes by name."""
-    shown = [captioned(name, caption(name, data), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, caption(name, data), picture) for name, picture in figures.items()}
     parts = [
-        Section("", [note(sentence(_summary(data)), "lead")]),
-        figures_section(shown, data),
+        Section(
+            "",
+            [
+                *beginning(answer(data), failed(data["checks"])),
+                shown.pop("most_probable", ""),
+                note(sentence(_summary(data))),
+            ],
+        ),
         judged(data["checks"], _VERDICTS),
+        figures_section(list(shown.values()), data),
         _tables(data),
         theory_section(data["checks"]),
         settings(data),

@@ -16,6 +16,7 @@ from validation.report.finished import FinishedRun
 from validation.run.command import Clock
 from validation.run.plain_options import WholeOptions
 
+from .answer import answer
 from .cases import QUICK, Record, Sizes, learned_digits, planted_worlds
 from .claims import check_all
 
@@ -25,6 +26,10 @@ class MaxentReport(FinishedRun):
 
     KIND = "maxent"
     PICTURE = ("maxent", "what the chain form loses, and the network learned scale by scale beside trained ones")
+
+    def answer(self) -> str:
+        """What the hierarchical form loses, and how well the stack predicts the label."""
+        return answer(self.data)
 
 
 MAXENT = Experiment("maxent", MaxentReport)

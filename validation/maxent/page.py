@@ -16,9 +16,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
+
+from .answer import answer
 
 CAPTION = (
     "From couplings to a network. Left: planted laws of three scales; what the chain (4) loses as a random tensor is "
@@ -55,13 +58,13 @@ def network_rows(data: Report) -> list[list[str]]:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the scales, and the verdicts."""
+    """What the terminal shows: the answer, the scales, and the verdicts."""
     lines = [
         f"scale {k}, {events}: {couplings} couplings, {weights} weights; entropy {alone} independent, {chain} chain, "
         f"{full} unfactored"
         for k, events, couplings, weights, alone, chain, full, *_ in scale_rows(data)
     ]
-    return "\n".join([*lines, "", outcome(data["checks"])])
+    return "\n".join([answered(answer(data)), "", *lines, "", outcome(data["checks"])])
 
 
 def summary(data: Report) -> str:
@@ -80,11 +83,11 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     scales = table(map(prose, SCALES), scale_rows(data), "numbers", "The scales of the digits")
     networks = table(map(prose, NETWORKS), network_rows(data), "numbers", "The label of new digits")
     parts = [
-        Section("", [note(sentence(summary(data)), "lead")]),
-        figures_section(shown, data, "From couplings to a network"),
+        Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(summary(data)))]),
         judged(data["checks"]),
-        Section("The scales of the digits", [note(_NOTE), scales]),
-        Section("The label", [networks]),
+        figures_section([], data),
+        Section("The scales of the digits", [note(_NOTE), scales], folded=True),
+        Section("The label", [networks], folded=True),
         settings(data),
     ]
     return page("From couplings to a network", f"Umwelt {data['version']}", parts)

@@ -63,20 +63,19 @@ def _decided(value: Record | None, how: Callable[[float, float, float | None], A
     return held
 
 
-def _told(value: Record | None, change: Callable[[float], float] | None = None) -> str:
-    """A mean ± its error; as a factor where the mean is of log2."""
-    if value is None:
-        return "–"
-    if change is None:
-        return plus_minus(value)
-    middle = change(value["value"])
-    error = value["standard_error"]
-    shown = {"value": middle, "standard_error": None if error is None else middle * math.log(2.0) * error}
-    return plus_minus(shown)
+def _told(value: Record | None) -> str:
+    """A mean ± its error."""
+    return "–" if value is None else plus_minus(value)
 
 
-def _factor(value: Record | None) -> str:
-    return _told(value, lambda x: 2.0**x)
+def as_factor(log2: Record) -> Record:
+    """2^mean, with its error, of a mean of log2."""
+    middle, error = 2.0 ** log2["value"], log2["standard_error"]
+    return log2 | {"value": middle, "standard_error": None if error is None else middle * math.log(2.0) * error}
+
+
+def _factor(log2: Record | None) -> str:
+    return _told(None if log2 is None else as_factor(log2))
 
 
 def _per_width(
@@ -134,8 +133,8 @@ def _jump(cells: Cells) -> Claim:
     )  # fmt: skip
 
 
-def _class(cells: Cells) -> Claim:
-    """In the first round, where the class is new."""
+def class_ratio(cells: Cells) -> Record | None:
+    """log2 of the jump of the risk for a new class over that for known ones, in the first round; a mean over seeds."""
 
     def value(seen: list[Record]) -> float | None:
         ratios = []
@@ -145,7 +144,11 @@ def _class(cells: Cells) -> Claim:
                 ratios.append(math.log2(first[0] / first[1]))
         return float(np.mean(ratios)) if ratios else None
 
-    found = by_seed(cells, value)
+    return by_seed(cells, value)
+
+
+def _class(cells: Cells) -> Claim:
+    found = class_ratio(cells)
     return Claim(
         "novel.class", "abstract, sec. II E 2", "examples of a new class perturb more than those of known classes",
         f"jump of the risk {_factor(found)} times as high" if found else None,
@@ -233,8 +236,15 @@ def _circuits(cells: Cells) -> Claim:
 # Wear and size
 
 
-def _wear(cells: Cells, most: int) -> Claim:
-    """The last round beside that of a network that learned the same examples at once, both from rest."""
+def wear_ratio(cells: Cells, most: int) -> Record | None:
+    """log2 of the updates to risk 0 in the last round over those of a network that learned the same examples at once.
+
+    Both from rest, at most `most` updates; a mean over seeds.
+    """
+    return by_seed(cells, _worn(most))
+
+
+def _worn(most: int) -> Callable[[list[Record]], float | None]:
 
     def value(seen: list[Record]) -> float | None:
         logs = []
@@ -246,11 +256,15 @@ def _wear(cells: Cells, most: int) -> Claim:
                     logs += [math.log2(pair[0] / pair[1])] if pair[0] and pair[1] else []
         return float(np.mean(logs)) if logs else None
 
-    found = by_seed(largest(cells), value) if cells else None
+    return value
+
+
+def _wear(cells: Cells, most: int) -> Claim:
+    found = wear_ratio(largest(cells), most) if cells else None
     return Claim(
         "novel.wear", "sec. II F 5 c, sec. III c", "earlier perturbations do not wear a large network's plasticity out",
         f"updates to risk 0 in the last round over those of a network that was never perturbed: {_factor(found)} at "
-        f"width {max(widths_of(cells)):g}{_per_width(cells, value, _factor)}" if found else None,
+        f"width {max(widths_of(cells)):g}{_per_width(cells, _worn(most), _factor)}" if found else None,
         f"≤ {FACTOR:g} at the largest width", _decided(found, at_most, math.log2(FACTOR)),
     )  # fmt: skip
 

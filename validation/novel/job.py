@@ -15,6 +15,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import Record, measure_cell, network_text, portions_of
 from .claims import judge
 from .options import NovelOptions
@@ -26,6 +27,10 @@ class NovelReport(FinishedRun):
 
     KIND = "novel"
     PICTURE = ("novel", "risk, order parameter, spectrum and circuits as novel examples are shown")
+
+    def answer(self) -> str:
+        """How many rounds of novel examples are absorbed, and whether earlier rounds wear the network out."""
+        return answer(self.data)
 
 
 SHOWINGS = Experiment("novel", NovelReport)

@@ -16,10 +16,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
 
+from .answer import answer
 from .cell import CONTROL
 from .summary import OUTCOMES
 
@@ -63,11 +65,13 @@ def rows(data: Report) -> list[list[str]]:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the table, with fewer columns, and the verdicts."""
+    """What the terminal shows: the answer, the table, with fewer columns, and the verdicts."""
     body = [[row[i] for i in SHORT] for row in (list(HEAD), *rows(data))]
     widths = [max(len(row[i]) for row in body) for i in range(len(SHORT))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in body]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])])
+    return "\n".join(
+        [answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])]
+    )
 
 
 def shown_cell(data: Report) -> Report | None:
@@ -82,13 +86,16 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     options, cell = data["options"], shown_cell(data)
     words = {k: options[k] for k in ("novel", "updates", "batch")}
     words |= {"width": cell["width"], "seed": cell["seed"]} if cell else {"width": 0, "seed": 0}
-    shown = [captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()]
+    shown = {name: captioned(name, CAPTIONS[name].format(**words), picture) for name, picture in figures.items()}
     everything = table(map(prose, HEAD), rows(data), "numbers", "The table")
     parts = [
-        Section("", [note(sentence(summary(data)), "lead")]),
-        figures_section(shown, data),
+        Section(
+            "",
+            [*beginning(answer(data), failed(data["checks"])), shown.pop("novel", ""), note(sentence(summary(data)))],
+        ),
         judged(data["checks"], _VERDICTS),
-        Section("The table", [note(_NOTE), everything]),
+        figures_section(list(shown.values()), data),
+        Section("The table", [note(_NOTE), everything], folded=True),
         _left_out(data),
         settings(data),
     ]

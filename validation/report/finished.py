@@ -52,12 +52,12 @@ class FinishedRun:
         return failed(self.data.get("checks", ()))
 
     def answer(self) -> str:
-        """What came out, in one sentence without its stop; empty for a command that has none."""
-        return ""
+        """What came out, in one sentence without its stop."""
+        raise NotImplementedError
 
     def headline(self) -> list[str]:
         """The answer and what was looked at; the verdicts where there are any."""
-        data, lines = self.data, [f"{answer}."] if (answer := self.answer()) else []
+        data, lines = self.data, [f"{self.answer()}."]
         if "backend" in data:
             seed = f", seed {data['seed']}" if "seed" in data else ""
             lines.append(f"{data.get('kind', self.KIND)} on {data['backend']['name']}{seed}")

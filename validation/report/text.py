@@ -50,6 +50,11 @@ def verdicts_in_words(claims: Claims) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in Counter(c["verdict"] for c in claims).items())
 
 
+def verdict_of(claims: Claims, name: str) -> str:
+    """The verdict of the claim `name`; "not applicable" where no such claim was made."""
+    return next((str(c["verdict"]) for c in claims if c["id"] == name), "not applicable")
+
+
 def tally(claims: Iterable[Mapping[str, Any]]) -> str:
     """How many claims have each verdict, in words."""
     return ", ".join(f"{verdict}: {count}" for verdict, count in Counter(c["verdict"] for c in claims).items())

@@ -20,6 +20,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import CellOptions, Record, cell_name, measure_cell
 from .summary import summary
 
@@ -89,6 +90,10 @@ class ScalesReport(FinishedRun):
 
     KIND = "scales"
     PICTURE = ("scales", "laws of sizes at every scale, distances between them, and effective factors")
+
+    def answer(self) -> str:
+        """How far the laws of the scales are apart, and whether they stay."""
+        return answer(self.data)
 
 
 SCALES_RUN = Experiment("scales", ScalesReport)

@@ -17,9 +17,12 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 from validation.statistics.estimate import written
+
+from .answer import answer
 
 CAPTION = (
     "The laws of sizes at every scale. Left: where Σ|v| comes from, the law of ln|v| weighted by |v|, its median "
@@ -45,13 +48,13 @@ def rows(data: Report) -> list[list[str]]:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the effective factors of every scale, and the verdicts."""
+    """What the terminal shows: the answer, the effective factors of every scale, and the verdicts."""
     width = max(map(len, SCALES.values()))
     lines = [f"{'Gaussian factors at epoch':<{width}}  " + "  ".join(f"{e['epoch']:>12}" for e in data["epochs"])]
     for name, words in SCALES.items():
         numbers = "  ".join(f"{written(e['scales'][name]['factors']):>12}" for e in data["epochs"])
         lines.append(f"{words:<{width}}  {numbers}")
-    return "\n".join([*lines, "", outcome(data["checks"])])
+    return "\n".join([answered(answer(data)), "", *lines, "", outcome(data["checks"])])
 
 
 def summary(data: Report) -> str:
@@ -72,11 +75,12 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     seeds = len(data["cells"])
     words = {"networks": f"{seeds} networks" if seeds > 1 else "one network"}
     shown = [captioned(name, CAPTION.format(**words), picture) for name, picture in figures.items()]
+    every = table(map(prose, HEAD), rows(data), "numbers", "Every scale")
     parts = [
-        Section("", [note(sentence(summary(data)), "lead")]),
-        figures_section(shown, data, "The scales"),
+        Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(summary(data)))]),
         judged(data["checks"]),
-        Section("Every scale", [note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Every scale")]),
+        figures_section([], data),
+        Section("Every scale", [note(_NOTE), every], folded=True),
         Section("Left out", [note(sentence(data["diverged"]))]) if data["diverged"] else None,
         settings(data),
     ]

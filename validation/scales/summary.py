@@ -110,16 +110,37 @@ def _excess(distance: Mean | None, null: float | None, names: Sequence[str], epo
     return at_most(distance["value"], (null or 0.0) + TOLERANCE, error)
 
 
+def _apart(epochs: Sequence[Record]) -> list[tuple[Record, Record, float | None]]:
+    """(epoch, its row of two scales, their null) of every distance that is known."""
+    return [(e, row, _pair_null(e, row["between"])) for e in epochs for row in e["distances"] if row["distance"]]
+
+
+def furthest(epochs: Sequence[Record]) -> tuple[Record, Record, float | None] | None:
+    """The epoch and the row of the two scales furthest apart beyond what two networks differ by, and that null."""
+    return max(_apart(epochs), key=lambda r: float(r[1]["distance"]["value"] - (r[2] or 0.0)), default=None)
+
+
+def _through_training(found: Mapping[str, Any]) -> list[tuple[str, Mean, float]]:
+    """(scale, its W1 from the first record to the last, the largest null of the scale) where it is known."""
+    nulls = {name: max((e["null"][name] or 0.0 for e in found["epochs"]), default=0.0) for name in SCALES}
+    return [(name, mean, nulls[name]) for name, mean in found["through_training"].items() if mean is not None]
+
+
+def moved(found: Mapping[str, Any]) -> tuple[str, Mean, float] | None:
+    """The scale whose law training moves furthest beyond what two networks differ by, its W1, and that null."""
+    return max(_through_training(found), key=lambda r: float(r[1]["value"] - r[2]), default=None)
+
+
 def _alike(epochs: Sequence[Record]) -> Claim:
-    rows = [(e, row, _pair_null(e, row["between"])) for e in epochs for row in e["distances"] if row["distance"]]
+    rows, most = _apart(epochs), furthest(epochs)
     measured = None
-    if rows:
-        epoch, row, null = max(rows, key=lambda r: r[1]["distance"]["value"])
+    if most is not None:
+        epoch, row, null = most
         first, second = row["between"]
         numbers = [float(mean["value"]) for e in epochs for name in SCALES if (mean := e["scales"][name]["factors"])]
         measured = (
-            f"W1 up to {written(row['distance'])} nats, between {SCALES[first]} and {SCALES[second]} at epoch "
-            f"{epoch['epoch']}, where two networks differ by {'–' if null is None else format(null, '.2g')}; "
+            f"largest excess: W1 {written(row['distance'])} nats, between {SCALES[first]} and {SCALES[second]} at "
+            f"epoch {epoch['epoch']}, where two networks differ by {'–' if null is None else format(null, '.2g')}; "
             f"{min(numbers):.1f} to {max(numbers):.1f} Gaussian factors{_steps(epochs)}"
         )
     return Claim(
@@ -155,16 +176,14 @@ def _symmetric(signed: Mapping[str, Mean | None]) -> Claim:
 
 
 def _stable(found: Record) -> Claim:
-    rows = [(name, d) for name, d in found["through_training"].items() if d is not None]
-    nulls = {name: max((e["null"][name] or 0.0 for e in found["epochs"]), default=0.0) for name in SCALES}
-    measured = None
-    if rows:
-        name, mean = max(rows, key=lambda r: r[1]["value"])
-        measured = f"W1 up to {written(mean)} nats, {SCALES[name]}; two networks differ by up to {nulls[name]:.2g}"
+    measured, most = None, moved(found)
+    if most is not None:
+        name, mean, null = most
+        measured = f"largest excess: W1 {written(mean)} nats, {SCALES[name]}; two networks differ by up to {null:.2g}"
     return Claim(
         "scales.stable", "Section III, figs. 4a, 6a, 8a", "the law of every scale stays the same through training",
         measured, f"first to last record ≤ {TOLERANCE} nats more than two networks",
-        all_of(_excess(d, nulls[name], [name], found["epochs"]) for name, d in rows),
+        all_of(_excess(d, null, [name], found["epochs"]) for name, d, null in _through_training(found)),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from validation.measurements.stationary import FLAT, KINK, ZERO, ZERO_RISK
 from validation.statistics.claim import Claim
 from validation.statistics.decide import Held, at_most
-from validation.statistics.estimate import combined, estimate, plus_minus
+from validation.statistics.estimate import Mean, combined, estimate, plus_minus
 
 from .cell import Record
 from .summary import SADDLES, fall, found, found_in, middle, nearest
@@ -88,8 +88,11 @@ def _saddles(loss: str, cells: Sequence[Record]) -> Claim:
     )  # fmt: skip
 
 
-def _index(loss: str, cells: Sequence[Record]) -> Claim:
-    """Means over networks, so that their scatter is the error; the doubt in counting eigenvalues is added."""
+def index_of(cells: Sequence[Record]) -> Mean | None:
+    """The share of negative eigenvalues at saddles of one loss: the mean over networks, with their scatter as error.
+
+    The doubt in counting eigenvalues is added to the error. None where no saddle has an index.
+    """
     means, doubts = [], []
     for cell in cells:
         points = [s for s in found_in(cell, SADDLES) if s["index"] is not None]
@@ -97,13 +100,16 @@ def _index(loss: str, cells: Sequence[Record]) -> Claim:
             means.append(float(np.mean([s["index"] for s in points])))
             doubts += [s["index_error"] for s in points]
     mean = estimate(means)
-    held: Held = None
-    measured = None
-    if mean is not None:
-        known = [d for d in doubts if d is not None]
-        error = combined(mean["standard_error"], float(np.mean(known)) if known else 0.0)
-        held = at_most(abs(mean["value"] - 0.5), HALF, error)
-        measured = plus_minus({"value": mean["value"], "standard_error": error})
+    if mean is None:
+        return None
+    known = [d for d in doubts if d is not None]
+    return mean | {"standard_error": combined(mean["standard_error"], float(np.mean(known)) if known else 0.0)}
+
+
+def _index(loss: str, cells: Sequence[Record]) -> Claim:
+    mean = index_of(cells)
+    held: Held = None if mean is None else at_most(abs(mean["value"] - 0.5), HALF, mean["standard_error"])
+    measured = None if mean is None else plus_minus(mean)
     return Claim(
         f"stationary.index.{loss}", "fig. 8a, sec. III",
         f"{loss}: at saddles half of the eigenvalues that are not 0 are negative", measured, f"0.5 ± {HALF:g}", held,

@@ -18,6 +18,7 @@ from validation.report.experiment import Experiment
 from validation.report.finished import FinishedRun
 from validation.run.cluster import check_cluster
 
+from .answer import answer
 from .cell import LOSSES, CellOptions, Record, cell_name, measure_cell
 from .claims import judge
 from .summary import table_of
@@ -79,6 +80,10 @@ class StationaryReport(FinishedRun):
 
     KIND = "stationary"
     PICTURE = ("stationary", "what searches for stationary points came to, against the risk")
+
+    def answer(self) -> str:
+        """How many of the stationary points found are saddles, and their index."""
+        return answer(self.data)
 
 
 STATIONARY = Experiment("stationary", StationaryReport)

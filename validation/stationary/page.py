@@ -16,9 +16,11 @@ from validation.report.markup import (
     table,
 )
 from validation.report.source import Report
-from validation.report.text import outcome
-from validation.report.verdicts import judged
+from validation.report.text import answered, outcome
+from validation.report.verdicts import beginning, judged
+from validation.statistics.claim import failed
 
+from .answer import answer
 from .summary import ENDS
 
 CAPTION = (
@@ -55,11 +57,13 @@ def _number(value: float | None) -> str:
 
 
 def text_table(data: Report) -> str:
-    """What the terminal shows: the table, and the verdicts."""
+    """What the terminal shows: the answer, the table, and the verdicts."""
     body = rows(data)
     widths = [max(len(r[i]) for r in (HEAD, *body)) for i in range(len(HEAD))]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(r, widths, strict=True)) for r in (HEAD, *body)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])])
+    return "\n".join(
+        [answered(answer(data)), "", lines[0], "-" * len(lines[0]), *lines[1:], "", outcome(data["checks"])]
+    )
 
 
 def render(data: Report, figures: Mapping[str, bytes]) -> str:
@@ -67,13 +71,13 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
     shown = [captioned(name, CAPTION, picture) for name, picture in figures.items()]
     head = ("loss", "seed", "epoch", "risk", "index", "found")
     parts = [
-        Section("", [note(sentence(_summary(data)), "lead")]),
-        figures_section(shown, data, "The searches"),
+        Section("", [*beginning(answer(data), failed(data["checks"])), *shown, note(sentence(_summary(data)))]),
         judged(data["checks"]),
+        figures_section([], data),
         Section("The tables", [
             note(_NOTE), table(map(prose, HEAD), rows(data), "numbers", "Networks"),
             table(head, stages(data), "numbers", "Where searches began"),
-        ]),
+        ], folded=True),
         settings(data),
     ]  # fmt: skip
     return page("Stationary points", f"Umwelt {data['version']}", parts)
