@@ -9,7 +9,7 @@ from validation.measurements.stationary import FOUND_KINDS, ZERO_RISK
 from validation.report.text import verdicts_in_words
 from validation.statistics.estimate import written
 
-from .claims import index_of
+from .claims import mean_index
 from .summary import SADDLES
 
 Record = Mapping[str, Any]
@@ -33,7 +33,7 @@ def answer(data: Record) -> str:
 def _index(cells: Cells, claims: Sequence[Record]) -> str:
     """The share of negative eigenvalues at saddles of every loss, and the verdicts on one half."""
     losses = dict.fromkeys(cell["loss"] for cell in cells)
-    means = {loss: index_of([cell for cell in cells if cell["loss"] == loss]) for loss in losses}
+    means = {loss: mean_index([cell for cell in cells if cell["loss"] == loss]) for loss in losses}
     told = ", ".join(f"{written(mean)} ({loss})" for loss, mean in means.items() if mean is not None)
     verdicts = verdicts_in_words([c for c in claims if c["id"].startswith("stationary.index.")])
     return f"a share of {told} of their eigenvalues other than 0 is negative (one half: {verdicts})" if told else ""
