@@ -33,6 +33,7 @@ from support.places import ROOT
 from umwelt_dnn.__main__ import commands
 from validation.data import Dataset, load_dataset
 from validation.report.experiment import Experiment
+from validation.report.finished import FinishedRun
 
 DESCRIPTIONS = {"AvgPool", "Conv", "Dense", "MaxPool", "Network"}  # short or in full, as they can be typed again
 CASE = DENSE[3]
@@ -177,5 +178,6 @@ def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> 
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")
     drawn = (ROOT / "validation" / command / "figures.py").read_text()
     assert f'"{kind.PICTURE[0]}"' in drawn
+    assert kind.answer is not FinishedRun.answer
     (made,) = (value for value in vars(job).values() if isinstance(value, Experiment))
     assert (made.program, made.run) == (f"validation.{command}", kind)
