@@ -25,7 +25,11 @@ def answer(data: Record) -> str:
         searches = sum(row["searches"] for row in rows)
         return f"None of {searches:,} searches found a stationary point of risk > 0"
     others = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count and kind not in SADDLES)
-    told = f"{saddles} of {whole} stationary points of risk > 0 are saddle points{f' ({others})' if others else ''}"
+    verdicts = verdicts_in_words([c for c in data["checks"] if c["id"].startswith("stationary.saddles.")])
+    told = (
+        f"{saddles} of {whole} stationary points of risk > 0 are saddle points{f', beside {others}' if others else ''}"
+    )
+    told += f" (all: {verdicts})"
     index = _index(data["cells"], data["checks"])
     return f"{told}; {index}" if index else told
 

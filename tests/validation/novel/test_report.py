@@ -265,9 +265,9 @@ def test_the_answer_is_made_from_the_numbers() -> None:
     report = report_of(grid())
     text = answer(report)
     assert text == (
-        "32 of 32 rounds of novel examples end at risk 0 (all in a large network: supported); a new class raises the "
-        "risk 8 ± 0 times as far as a known one (supported); earlier rounds multiply the updates to risk 0 by 1 ± 0 "
-        "(no wear: supported)"
+        "32 of 32 rounds of novel examples with errors return to risk 0 (all in a large network: supported); a new "
+        "class raises the risk 8 ± 0 times as far as a known one (supported); earlier rounds multiply the updates to "
+        "risk 0 by 1 ± 0 (no wear: supported)"
     )
     page = render(report, {"novel": b"png", "novel_rounds": b"png"})
     places = [text, 'id="novel"', "came to risk 0 in their first", "Verdicts</h2>", 'id="novel_rounds"']
@@ -275,7 +275,9 @@ def test_the_answer_is_made_from_the_numbers() -> None:
     assert " ".join(text_table(report).split()).startswith(f"{text}.")
     assert f"{text}." in repr(NovelReport(report, Path("run")))
     lost = answer(report_of(grid(last=None)))
-    assert lost.startswith("16 of 32 rounds of novel examples end at risk 0 (all in a large network: not supported); ")
+    assert lost.startswith(
+        "16 of 32 rounds of novel examples with errors return to risk 0 (all in a large network: not"
+    )
     less = answer(report_of(grid(new=0.02)))
     assert "; a new class raises the risk 0.4 ± " in less
     assert " times as far as a known one (not supported); " in less

@@ -190,8 +190,8 @@ def test_the_answer_is_made_from_the_numbers(cells: list[Record]) -> None:
         [planted(("saddle", 0.5), ("saddle at a kink", 0.5)), planted(("saddle", 0.502), ("risk 0", None))]
     )
     text = (
-        "3 of 3 stationary points of risk > 0 are saddle points; a share of 0.5010 ± 0.0010 (hinge) of their "
-        "eigenvalues other than 0 is negative (one half: 1 supported)"
+        "3 of 3 stationary points of risk > 0 are saddle points (all: 1 supported); a share of 0.5010 ± 0.0010 "
+        "(hinge) of their eigenvalues other than 0 is negative (one half: 1 supported)"
     )
     assert answer(data) == text
     page = render(data, {"stationary": b"png"}).replace("&gt;", ">")
@@ -199,12 +199,14 @@ def test_the_answer_is_made_from_the_numbers(cells: list[Record]) -> None:
     assert " ".join(text_table(data).split()).startswith(f"{text}.")
     assert f"{text}." in repr(StationaryReport(data, Path("run")))
     wrong = answer(report_of([planted(("saddle", 0.8), ("flat", None)), planted(("saddle", 0.81), ("minimum", 0.0))]))
-    assert wrong.startswith("2 of 4 stationary points of risk > 0 are saddle points (1 flat, 1 minimum); ")
+    assert wrong.startswith(
+        "2 of 4 stationary points of risk > 0 are saddle points, beside 1 flat, 1 minimum (all: 1 not "
+    )
     assert "0.8050 ± 0.0050 (hinge)" in wrong
     assert wrong.endswith("(one half: 1 not supported)")
     assert answer(report_of([planted(("saddle", 0.5))])).endswith("(one half: 1 not resolved)")
     assert answer(report_of([planted(("flat", None))])) == (
-        "0 of 1 stationary points of risk > 0 are saddle points (1 flat)"
+        "0 of 1 stationary points of risk > 0 are saddle points, beside 1 flat (all: 1 not supported)"
     )
     assert answer(report_of([planted(("kink", None), ("risk 0", None))])) == (
         "None of 2 searches found a stationary point of risk > 0"
