@@ -33,6 +33,7 @@ from support.places import ROOT
 from umwelt_dnn.__main__ import commands
 from validation.data import Dataset, load_dataset
 from validation.report.experiment import Experiment
+from validation.report.finished import FinishedRun
 
 DESCRIPTIONS = {"AvgPool", "Conv", "Dense", "MaxPool", "Network"}  # short or in full, as they can be typed again
 CASE = DENSE[3]
@@ -144,7 +145,7 @@ def test_matplotlib_comes_with_the_first_plot() -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
-def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
+def test_reports_of_the_other_commands_are_as_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A headline, how many checks have each verdict, the page; in a notebook the same above a figure of the run."""
     from validation.bounds.job import BoundsReport
     from validation.capacity.job import CapacityReport
@@ -159,11 +160,12 @@ def test_reports_of_the_other_commands_are_as_short(tmp_path: Path) -> None:
     data["cells"] = [{"records": [{"exact": {"S2": {"value": 1.0, "tolerance": 0.0}}}]}] * 10_000
     (tmp_path / "figures").mkdir()
     for kind in (BoundsReport, CapacityReport, ExactReport, LadderReport, NovelReport, PhaseReport):
+        monkeypatch.setattr(kind, "answer", lambda _: "So it is")
         report = kind(data, tmp_path)
         lines = [line.strip() for line in repr(report).splitlines()]
         assert lines == [
-            f"{kind.__name__}(", "made up on numpy, seed 3", "cells: 10000", "checks: holds: 900, not supported: 1",
-            "EXACT FACTS FAILED: S2", f"page: {report.page}", ")",
+            f"{kind.__name__}(", "So it is.", "made up on numpy, seed 3", "cells: 10000",
+            "checks: holds: 900, not supported: 1", "EXACT FACTS FAILED: S2", f"page: {report.page}", ")",
         ]  # fmt: skip
         assert "<img" not in report._repr_html_()
         (tmp_path / "figures" / f"{kind.PICTURE[0]}.png").write_bytes(b"\x89PNG")
@@ -176,5 +178,6 @@ def test_the_picture_of_a_report_is_one_that_its_command_draws(command: str) -> 
     (kind,) = (k for n, k in vars(job).items() if n.endswith("Report") and n != "FinishedRun")
     drawn = (ROOT / "validation" / command / "figures.py").read_text()
     assert f'"{kind.PICTURE[0]}"' in drawn
+    assert kind.answer is not FinishedRun.answer
     (made,) = (value for value in vars(job).values() if isinstance(value, Experiment))
     assert (made.program, made.run) == (f"validation.{command}", kind)

@@ -18,9 +18,9 @@ Cells = Sequence[dict[str, Any]]
 def answer(data: Record) -> str:
     """One sentence, without its stop: where networks are plastic, and χ before training and at its end."""
     rows, cells, claims = data["rows"], data["cells"], data["checks"]
-    gains = [row["gain"] for row in rows]
-    plastic = ", ".join(f"{gain:g}" for gain in phase(rows))
-    where = f"at gains {plastic}" if plastic else "at no gain"
+    gains, found = [row["gain"] for row in rows], phase(rows)
+    plastic = ", ".join(f"{gain:g}" for gain in found)
+    where = f"at gain{'s' * (len(found) > 1)} {plastic}" if found else "at no gain"
     return (
         f"Networks are plastic {where} of {gains[0]:g} to {gains[-1]:g} (around the edge of chaos: "
         f"{verdict_of(claims, 'chaos.plasticity')}); {_start(cells, claims)}; {_end(cells, claims)}"
@@ -40,4 +40,6 @@ def _end(cells: Cells, claims: Sequence[Record]) -> str:
     fall = falls_of(cells)
     if fall is None:
         return "no network reached risk 0 from another gain than 1"
-    return f"in training to risk 0 |ln χ| falls by {written(fall)} ({verdict_of(claims, 'chaos.drawn')})"
+    return (
+        f"in training to risk 0 from other gains |ln χ| falls by {written(fall)} ({verdict_of(claims, 'chaos.drawn')})"
+    )

@@ -22,8 +22,8 @@ def answer(data: Record) -> str:
         return "No round of novel examples with errors began at risk 0, so that nothing could be judged"
     absorbed = sum(shown["outcome"] == "zero" for shown in rounds)
     told = [
-        f"{absorbed:,} of {len(rounds):,} rounds of novel examples end at risk 0 (all in a large network: "
-        f"{verdict_of(claims, 'novel.absorbed')})"
+        f"{absorbed:,} of {len(rounds):,} rounds of novel examples with errors return to risk 0 (all in a large "
+        f"network: {verdict_of(claims, 'novel.absorbed')})"
     ]
     new, worn = class_ratio(cells), wear_ratio(largest(cells), data["options"]["updates"])
     if new is not None:

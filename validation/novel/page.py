@@ -103,7 +103,7 @@ def render(data: Report, figures: Mapping[str, bytes]) -> str:
 
 
 _VERDICTS = (
-    "An exact fact that fails is a bug. All other claims are decided by two standard errors over seeds, and are not "
+    "All other claims are decided by two standard errors over seeds, and are not "
     "resolved with fewer than three seeds. They are about rounds before which the risk was exactly 0."
 )
 _NOTE = (

@@ -9,7 +9,7 @@ from validation.measurements.stationary import FOUND_KINDS, ZERO_RISK
 from validation.report.text import verdicts_in_words
 from validation.statistics.estimate import written
 
-from .claims import index_of
+from .claims import mean_index
 from .summary import SADDLES
 
 Record = Mapping[str, Any]
@@ -25,7 +25,11 @@ def answer(data: Record) -> str:
         searches = sum(row["searches"] for row in rows)
         return f"None of {searches:,} searches found a stationary point of risk > 0"
     others = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count and kind not in SADDLES)
-    told = f"{saddles} of {whole} stationary points of risk > 0 are saddle points{f' ({others})' if others else ''}"
+    verdicts = verdicts_in_words([c for c in data["checks"] if c["id"].startswith("stationary.saddles.")])
+    told = (
+        f"{saddles} of {whole} stationary points of risk > 0 are saddle points{f', beside {others}' if others else ''}"
+    )
+    told += f" (all: {verdicts})"
     index = _index(data["cells"], data["checks"])
     return f"{told}; {index}" if index else told
 
@@ -33,7 +37,7 @@ def answer(data: Record) -> str:
 def _index(cells: Cells, claims: Sequence[Record]) -> str:
     """The share of negative eigenvalues at saddles of every loss, and the verdicts on one half."""
     losses = dict.fromkeys(cell["loss"] for cell in cells)
-    means = {loss: index_of([cell for cell in cells if cell["loss"] == loss]) for loss in losses}
+    means = {loss: mean_index([cell for cell in cells if cell["loss"] == loss]) for loss in losses}
     told = ", ".join(f"{written(mean)} ({loss})" for loss, mean in means.items() if mean is not None)
     verdicts = verdicts_in_words([c for c in claims if c["id"].startswith("stationary.index.")])
     return f"a share of {told} of their eigenvalues other than 0 is negative (one half: {verdicts})" if told else ""

@@ -88,7 +88,7 @@ def _saddles(loss: str, cells: Sequence[Record]) -> Claim:
     )  # fmt: skip
 
 
-def index_of(cells: Sequence[Record]) -> Mean | None:
+def mean_index(cells: Sequence[Record]) -> Mean | None:
     """The share of negative eigenvalues at saddles of one loss: the mean over networks, with their scatter as error.
 
     The doubt in counting eigenvalues is added to the error. None where no saddle has an index.
@@ -107,7 +107,7 @@ def index_of(cells: Sequence[Record]) -> Mean | None:
 
 
 def _index(loss: str, cells: Sequence[Record]) -> Claim:
-    mean = index_of(cells)
+    mean = mean_index(cells)
     held: Held = None if mean is None else at_most(abs(mean["value"] - 0.5), HALF, mean["standard_error"])
     measured = None if mean is None else plus_minus(mean)
     return Claim(

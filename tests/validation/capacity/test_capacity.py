@@ -21,16 +21,18 @@ from support.bad_input import check_refused
 from theory import inertia
 from validation.capacity import cell as capacity_cell
 from validation.capacity.__main__ import main
+from validation.capacity.answer import answer
 from validation.capacity.cell import CellOptions, Record, measure_cell, search
 from validation.capacity.claims import check_all
 from validation.capacity.figures import FIGURES
 from validation.capacity.forecast import forecast
-from validation.capacity.job import CapacityOptions
+from validation.capacity.job import CapacityOptions, CapacityReport
 from validation.capacity.page import render, rows, scaling_rows, text_table
 from validation.capacity.summary import of_capacity, rows_of, scaling_of
 from validation.capacity.training import LOSSES, SMOOTH, Schedule, rescaled, train_once
 from validation.run.cells import CellStore
 from validation.run.plain_options import OptionError
+from validation.statistics.estimate import written
 
 NUMPY = get_backend("numpy", "float64")
 SCHEDULE = Schedule(400, 800, 8, 0.05, 0.9)
@@ -328,6 +330,34 @@ def report_of(cells: list[Record]) -> Record:
         "backend": {"name": "numpy", "dtype": "float64"}, "options": CapacityOptions().completed().kept(),
         "rows": found, "scaling": scaling, "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
+
+
+def test_the_answer_is_made_from_the_numbers() -> None:
+    """Edges as claimed, edges that are not, too few widths, no edge at all: each changes the sentence."""
+    report = report_of(planted())
+    (scaling,) = (s for s in report["scaling"] if (s["loss"], s["labels"]) == (SMOOTH, "random"))
+    text = answer(report)
+    beta = written(scaling["exponent"])
+    assert text.startswith(
+        f"The edge of random labels grows as N^β, β = {beta} at depth 2 (β = 1: supported); at depth 2"
+    )
+    assert "times twice the rank of fresh gradients (predicted: supported); more examples fit with true" in text
+    assert text.endswith("true labels: supported")
+    assert "it is 0.9923 ± 0.0085 times twice" in text  # 1.8 N over twice 0.9 N
+    page = render(report, dict.fromkeys(FIGURES, b"png"))
+    places = ["The edge of random labels grows", 'id="capacity"', "Perceptrons on", "Verdicts</h2>", 'id="constraints"']
+    assert [page.index(place) for place in places] == sorted(page.index(place) for place in places)
+    assert " ".join(text_table(report).split()).startswith(f"{text}.")
+    assert f"{text}." in repr(CapacityReport(report, Path("run")))
+    wrong = answer(report_of(planted(0.5, 1.6)))
+    assert "(β = 1: not supported)" in wrong
+    assert "(predicted: not supported)" in wrong
+    one = [c for c in planted() if c["width"] == 8 and c["labels"] == "random"]
+    assert answer(report_of(one)).startswith("How the edge of random labels grows is not known; at depth 2 it is ")
+    unranked = [c | {"forecast": c["forecast"] | {"counting": None}} for c in one]
+    assert "; no rank of fresh gradients is known to predict it; " in answer(report_of(unranked))
+    lone = answer(report_of([made("random", 2, 8, 0, 600.0)]))
+    assert lone == "No edge of capacity of random labels is known; more examples fit with true labels: not applicable"
 
 
 def test_the_page_its_tables_and_figures() -> None:

@@ -18,10 +18,12 @@ from simulator import mlp
 from support.bad_input import check_refused
 from theory import correlation_map
 from validation.chaos.__main__ import main
+from validation.chaos.answer import answer
 from validation.chaos.cell import CellOptions, measure_cell, recorded, scaled_weights
 from validation.chaos.claims import judge
 from validation.chaos.figures import chaos as draw
-from validation.chaos.page import render, rows
+from validation.chaos.job import ChaosReport
+from validation.chaos.page import render, rows, text_table
 from validation.chaos.summary import chi_of, phase, rows_of
 from validation.measurements.chaos import correlations_record, line_slope, map_record
 
@@ -144,13 +146,44 @@ def test_rows_and_the_phase() -> None:
     assert rows_of([made(1.0, 0, "zero") | {"records": [], "outcome": "diverged"}])[0]["chi_end"] is None
 
 
-def test_the_page_and_the_figure() -> None:
-    cells = [made(g, s, "zero", (g**2, math.sqrt(g))) for g in (0.5, 1.0, 2.0) for s in range(2)]
-    data = {
+def report_of(cells: list[Record]) -> Record:
+    return {
         "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "float64"}, "environment": {},
         "options": SMALL, "rows": rows_of(cells), "cells": cells, "seconds": {"total": 1.0, "cells_cpu": 2.0},
         "checks": [c.record() for c in judge(cells, rows_of(cells))],
     }  # fmt: skip
+
+
+def test_the_answer_is_made_from_the_numbers() -> None:
+    """A phase around gain 1, one that is nowhere, networks without a record: each changes the sentence."""
+    jitter = (0.99, 1.0, 1.01)
+    places = ((0.2, "above", 0.1), (0.5, "zero", 0.8), (1.0, "zero", 1.0), (5.0, "flat", 9.0))
+    data = report_of([made(g, s, o, (g**2 * j, b)) for g, o, b in places for s, j in enumerate(jitter)])
+    text = answer(data)
+    assert text.startswith("Networks are plastic at gains 0.5, 1 of 0.2 to 5 (around the edge of chaos: supported); ")
+    assert (
+        "(χ = gain²: supported); in training to risk 0 from other gains |ln χ| falls by 1.1632 ± 0.0058 (supported)"
+        in text
+    )
+    page = render(data, {"chaos": b"png"})
+    assert page.index("Networks are plastic at") < page.index('id="chaos"') < page.index("Verdicts")
+    assert " ".join(text_table(data).split()).startswith(f"{text}.")
+    assert f"{text}." in repr(ChaosReport(data, Path("run")))
+    wrong = answer(report_of([made(g, s, "flat", (9.0 * j, 9.0)) for g in (1.0, 5.0) for s, j in enumerate(jitter)]))
+    assert wrong.startswith("Networks are plastic at no gain of 1 to 5 (around the edge of chaos: not supported); ")
+    assert "furthest from 0 at gain 1, 2.1972 ± 0.0058 (χ = gain²: not supported); no network reached risk 0" in wrong
+    single = answer(report_of([made(0.5, 0, "zero", (0.25, 2.0)), made(2.0, 0, "flat")]))
+    assert (
+        "(χ = gain²: not resolved); in training to risk 0 from other gains |ln χ| falls by 0.693 (not resolved)"
+        in single
+    )
+    lost = answer(report_of([made(1.0, 0) | {"records": [], "outcome": "diverged"}]))
+    assert "; χ before training is not known; no network reached risk 0 from another gain than 1" in lost
+
+
+def test_the_page_and_the_figure() -> None:
+    cells = [made(g, s, "zero", (g**2, math.sqrt(g))) for g in (0.5, 1.0, 2.0) for s in range(2)]
+    data = report_of(cells)
     page = render(data, {"chaos": b"png"})
     for text in ("The edge of chaos", "chaos.stretch", "Plastic at 0.5, 1, 2"):
         assert text in page

@@ -19,12 +19,13 @@ from validation.data import load_dataset
 from validation.errors import OptionError, StorageError
 from validation.gates import job as gates_job
 from validation.gates.__main__ import main
+from validation.gates.answer import answer
 from validation.gates.cell import CellOptions, Record, measure_cell
 from validation.gates.chain import chain_error
 from validation.gates.claims import claims_of
 from validation.gates.figures import FIGURES, series
 from validation.gates.job import GatesOptions, gates
-from validation.gates.page import render, rows
+from validation.gates.page import render, rows, text_table
 from validation.gates.summary import difference, share, summarise
 from validation.report.experiment import Experiment
 from validation.run.cells import CellStore
@@ -222,6 +223,37 @@ def test_its_page_and_figures_show_the_numbers(run: gates_job.GatesReport) -> No
     assert {str(link)[1:] for link in links} <= names
     assert "gates.most_probable.T0.3.exact" in page.text
     assert len(rows(run.data["networks"]["network"])) == 4
+
+
+def test_the_answer_is_made_from_the_numbers(run: gates_job.GatesReport) -> None:
+    """Shares of the last epoch, and at how many temperatures a falling free energy is supported."""
+    data = copy.deepcopy(run.data)
+    for role, key, shares in (("small", "most_probable", (0.975, 0.31)), ("network", "refuted", (0.05, 0.9))):
+        entries = data["networks"][role]["epochs"][-1]["temperatures"]
+        for entry, value in zip(entries, shares, strict=True):
+            entry[key] = {"value": value, "standard_error": 0.025}
+    for claim in data["checks"]:
+        if claim["id"].startswith("gates.free_energy."):
+            claim["verdict"] = "supported" if claim["id"].endswith(".exact") else "not resolved"
+    text = (
+        "At epoch 2 the ReLU gates are the most probable ones for 0.975 ± 0.025 (T = 0.3) and 0.310 ± 0.025 (T = 2) of "
+        "the examples in mlp:4x3; a search refutes this for 0.050 ± 0.025 (T = 0.3) and 0.900 ± 0.025 (T = 2) in "
+        "mlp:6x5"
+    )
+    fallen = "; training is seen to lower the free energy at 2 of 2 temperatures in the first and at 0 in the second"
+    assert answer(data) == text + fallen
+    page = render(data, dict.fromkeys(FIGURES, b"png"))
+    places = [text, 'id="most_probable"', "Two networks, ", "Verdicts</h2>", 'id="free_energy"']
+    assert [page.index(place) for place in places] == sorted(page.index(place) for place in places)
+    assert " ".join(text_table(data).split()).startswith(f"{text}{fallen}.")
+    assert f"{run.answer()}." in repr(run)
+    for claim in data["checks"]:
+        if claim["id"].startswith("gates.free_energy."):
+            claim["verdict"] = "not supported" if claim["id"].endswith(".exact") else "supported"
+    assert answer(data).endswith("at 0 of 2 temperatures in the first and at 2 in the second")
+    for claim in data["checks"]:
+        claim["verdict"] = "not applicable"  # a single record
+    assert answer(data) == text
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ import pytest
 from simulator import expand_multipliers
 from support.places import ROOT
 from validation.maxent import job
+from validation.maxent.answer import answer
 from validation.maxent.cases import Sizes, digit_events, every_event, planted_worlds
 from validation.maxent.claims import check_all
 from validation.maxent.job import MaxentReport, maxent
-from validation.maxent.page import network_rows, render, scale_rows
+from validation.maxent.page import network_rows, render, scale_rows, text_table
 
 TINY = Sizes(worlds=1, epochs=2, starts=2)
 
@@ -92,6 +93,36 @@ def test_claims_follow_their_errors(finished: MaxentReport) -> None:
     digits["likelihood_gain"] = {"value": -0.5, "standard_error": 0.1}
     verdicts = {c.id: c.verdict for c in check_all(finished.data["planted"], digits)}
     assert (verdicts["maxent.stack"], verdicts["maxent.modified"]) == ("not resolved", "not supported")
+
+
+def test_the_answer_is_made_from_the_numbers(finished: MaxentReport) -> None:
+    data = deepcopy(finished.data)
+    digits = data["digits"]
+    for scale, share in zip(digits["scales"][1:], (0.82, 0.05), strict=True):
+        scale["share"] = {"value": share, "standard_error": 0.023}
+    digits |= {"accuracy_gap": {"value": 0.074, "standard_error": 0.023},
+               "likelihood_gain": {"value": 0.235, "standard_error": 0.037}}  # fmt: skip
+    data["checks"] = [c.record() for c in check_all(data["planted"], digits)]
+    text = (
+        "The hierarchical form loses 0.820 ± 0.023 (loop, stem, bow) and 0.050 ± 0.023 (odd) of what couplings say of "
+        "the digits (it keeps this: not supported); its accuracy is below that of back-propagation by 0.074 ± 0.023 "
+        "(as good: not supported); modified for the label it gains 0.235 ± 0.037 nats an example (supported)"
+    )
+    assert answer(data) == text
+    page = render(data, {"maxent": b"png"})
+    assert page.index(text) < page.index('id="maxent"') < page.index("Verdicts")
+    assert " ".join(text_table(data).split()).startswith(f"{text}.")
+    assert finished.answer() in repr(finished)
+    digits["scales"][1]["share"]["value"] = 0.03
+    digits |= {"accuracy_gap": {"value": 0.01, "standard_error": 0.02},
+               "likelihood_gain": {"value": -0.5, "standard_error": 0.1}}  # fmt: skip
+    data["checks"] = [c.record() for c in check_all(data["planted"], digits)]
+    said = answer(data)
+    assert "0.030 ± 0.023 (loop, stem, bow)" in said
+    assert "(it keeps this: supported)" in said
+    assert "by 0.010 ± 0.020 (as good: not resolved)" in said
+    assert said.endswith("gains −0.50 ± 0.10 nats an example (not supported)")
+    assert "(as good: not applicable)" in answer(data | {"checks": []})
 
 
 def test_bad_usage_is_one_line(tmp_path: Path) -> None:

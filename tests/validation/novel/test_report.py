@@ -18,6 +18,7 @@ from support.places import ROOT
 from validation.errors import OptionError, StorageError
 from validation.novel import job
 from validation.novel.__main__ import main, parser
+from validation.novel.answer import answer
 from validation.novel.cell import Record, measure_cell
 from validation.novel.claims import judge
 from validation.novel.figures import FIGURES, offsets
@@ -257,6 +258,32 @@ def report_of(cells: list[Record]) -> Record:
         "table": table(cells, MOST), "checks": [c.record() for c in judge(cells, MOST, 64, "float64")], "cells": cells,
         "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
+
+
+def test_the_answer_is_made_from_the_numbers() -> None:
+    """Rounds that are not absorbed, a new class that perturbs less, wear, too few seeds, no round: other sentences."""
+    report = report_of(grid())
+    text = answer(report)
+    assert text == (
+        "32 of 32 rounds of novel examples with errors return to risk 0 (all in a large network: supported); a new "
+        "class raises the risk 8 ± 0 times as far as a known one (supported); earlier rounds multiply the updates to "
+        "risk 0 by 1 ± 0 (no wear: supported)"
+    )
+    page = render(report, {"novel": b"png", "novel_rounds": b"png"})
+    places = [text, 'id="novel"', "came to risk 0 in their first", "Verdicts</h2>", 'id="novel_rounds"']
+    assert [page.index(place) for place in places] == sorted(page.index(place) for place in places)
+    assert " ".join(text_table(report).split()).startswith(f"{text}.")
+    assert f"{text}." in repr(NovelReport(report, Path("run")))
+    lost = answer(report_of(grid(last=None)))
+    assert lost.startswith(
+        "16 of 32 rounds of novel examples with errors return to risk 0 (all in a large network: not"
+    )
+    less = answer(report_of(grid(new=0.02)))
+    assert "; a new class raises the risk 0.4 ± " in less
+    assert " times as far as a known one (not supported); " in less
+    assert answer(report_of(grid(twin=10))).endswith("risk 0 by 10 ± 0 (no wear: not supported)")
+    assert "(all in a large network: not resolved)" in answer(report_of([made(8.0, seed) for seed in (0, 1)]))
+    assert answer(report_of([made(8.0, 0, outcome="above")])).startswith("No round of novel examples with errors began")
 
 
 def test_the_page_and_its_table() -> None:

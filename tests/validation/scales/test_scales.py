@@ -16,6 +16,7 @@ from simulator.hessian.entry_pairs import sample_pairs
 from validation.errors import OptionError
 from validation.measurements import scales as module
 from validation.measurements.scales import SCALES, measure_scales
+from validation.scales.answer import answer
 from validation.scales.cell import network_words
 from validation.scales.job import ScalesReport, scales
 from validation.scales.page import render, text_table
@@ -132,6 +133,34 @@ def test_claims_decide_planted_laws() -> None:
     assert one["scales.alike"] == "not resolved"  # no error from a single network
 
 
+def test_the_answer_is_made_from_the_numbers() -> None:
+    """Laws alike, one that training moves, one whose chance is as large, a single network: the sentence changes."""
+    alike = dict.fromkeys(SCALES, product_law(2))
+    other = alike | {"eigenvalues": product_law(6)}
+    same = answer(summary([cell(s, alike, alike) for s in range(3)]))
+    assert "are 0 ± 0 nats apart at epoch 0 (one law: supported); training moves the law of circuits by 0 ± 0" in same
+    assert same.endswith("(the same law: supported); symmetry about 0 is supported")
+    moved = answer(summary([cell(s, alike, other) for s in range(3)]))
+    far = size_distance(product_law(2), product_law(6))
+    assert moved == (
+        f"The laws of circuits and of eigenvalues of the Hessian are {far:.3g} ± 0 nats apart at epoch 5 (one law: not "
+        f"supported); training moves the law of eigenvalues of the Hessian by {far:.3g} ± 0 nats (the same law: not "
+        "supported); symmetry about 0 is supported"
+    )
+    near, wide = (
+        summary([cell(s, alike, alike | {"eigenvalues": product_law(k)}) for s, k in enumerate(counts)])
+        for counts in ((5, 7), (6, 24))
+    )
+    null = near["epochs"][1]["null"]["eigenvalues"]
+    assert f" nats apart at epoch 5, {null:.2g} by chance (one law: " in answer(near)
+    assert "eigenvalues" not in answer(wide)  # networks differ by more than scales do
+    assert "(one law: not resolved)" in answer(summary([cell(0, alike, alike)]))
+    nothing: dict[str, Any] = dict.fromkeys(SCALES)
+    bare = summary([cell(0, alike, alike)])
+    bare |= {"epochs": [e | {"distances": []} for e in bare["epochs"]], "through_training": nothing}
+    assert answer(bare) == "No laws of two scales could be compared"
+
+
 @pytest.mark.usefixtures("alone", "plain")
 def test_a_run_its_files_and_more_seeds(tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -143,6 +172,10 @@ def test_a_run_its_files_and_more_seeds(tmp_path: Path) -> None:
     assert data["cells"][0]["network"] == "64-6-5-1"
     assert "checks: " in repr(run)
     assert "Gaussian factors at epoch" in text_table(data)
+    assert f"{run.answer()}." in repr(run)
+    assert " ".join(text_table(data).split()).startswith(f"{run.answer()}.")
+    begun = render(data, {"scales": b"png"})
+    assert begun.index(run.answer()) < begun.index('id="scales"') < begun.index("Verdicts")
     again = scales(**SMALL, seeds=(1, 2), out=out, resume=True)
     assert again.data["cells"][0] == data["cells"][1]
     page = render(again.data, {"scales": b"png"})

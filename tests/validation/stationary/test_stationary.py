@@ -19,10 +19,12 @@ from support.bad_input import check_refused
 from validation.measurements import stationary as measured
 from validation.measurements.stationary import classify, escape, euler_error, index_of
 from validation.stationary.__main__ import main
+from validation.stationary.answer import answer
 from validation.stationary.cell import CellOptions, measure_cell, recorded_epochs
 from validation.stationary.claims import judge
 from validation.stationary.figures import stationary as draw
-from validation.stationary.page import render, rows, stages
+from validation.stationary.job import StationaryReport
+from validation.stationary.page import render, rows, stages, text_table
 from validation.stationary.summary import fall, table_of
 from validation.statistics.claim import failed
 
@@ -165,12 +167,54 @@ def test_verdicts_follow_the_points() -> None:
     assert one["stationary.index.hinge"] == "not resolved"  # no scatter of networks, no error
 
 
-def test_the_page_the_tables_and_the_figure(cells: list[Record]) -> None:
-    data = {
+def report_of(cells: list[Record]) -> Record:
+    return {
         "version": "0", "dataset": "digits", "backend": {"name": "numpy", "dtype": "float64"}, "environment": {},
         "options": SMALL | {"tolerance": 1e-8}, "table": table_of(cells), "cells": cells,
         "checks": [c.record() for c in judge(cells, 1e-8, 2)], "seconds": {"total": 1.0, "cells_cpu": 2.0},
     }  # fmt: skip
+
+
+def test_the_answer_is_made_from_the_numbers(cells: list[Record]) -> None:
+    """Points that are no saddles, indices that are no half, searches that find nothing: each changes the sentence."""
+    first = next(s for s in cells[0]["searches"])
+
+    def planted(*points: tuple[str, float | None]) -> Record:
+        one = [
+            first | {"kind": kind, "index": index, "index_error": 0.0, "shortest": 1.0, "again": False}
+            for kind, index in points
+        ]
+        return cells[0] | {"searches": one}
+
+    data = report_of(
+        [planted(("saddle", 0.5), ("saddle at a kink", 0.5)), planted(("saddle", 0.502), ("risk 0", None))]
+    )
+    text = (
+        "3 of 3 stationary points of risk > 0 are saddle points (all: 1 supported); a share of 0.5010 ± 0.0010 "
+        "(hinge) of their eigenvalues other than 0 is negative (one half: 1 supported)"
+    )
+    assert answer(data) == text
+    page = render(data, {"stationary": b"png"}).replace("&gt;", ">")
+    assert page.index(text) < page.index('id="stationary"') < page.index("Verdicts")
+    assert " ".join(text_table(data).split()).startswith(f"{text}.")
+    assert f"{text}." in repr(StationaryReport(data, Path("run")))
+    wrong = answer(report_of([planted(("saddle", 0.8), ("flat", None)), planted(("saddle", 0.81), ("minimum", 0.0))]))
+    assert wrong.startswith(
+        "2 of 4 stationary points of risk > 0 are saddle points, beside 1 flat, 1 minimum (all: 1 not "
+    )
+    assert "0.8050 ± 0.0050 (hinge)" in wrong
+    assert wrong.endswith("(one half: 1 not supported)")
+    assert answer(report_of([planted(("saddle", 0.5))])).endswith("(one half: 1 not resolved)")
+    assert answer(report_of([planted(("flat", None))])) == (
+        "0 of 1 stationary points of risk > 0 are saddle points, beside 1 flat (all: 1 not supported)"
+    )
+    assert answer(report_of([planted(("kink", None), ("risk 0", None))])) == (
+        "None of 2 searches found a stationary point of risk > 0"
+    )
+
+
+def test_the_page_the_tables_and_the_figure(cells: list[Record]) -> None:
+    data = report_of(cells)
     page = render(data, {"stationary": b"png"})
     for text in ("Stationary points", "stationary.euler", "saddle at a kink", "Where searches began"):
         assert text in page
