@@ -160,7 +160,7 @@ def _svg(fig: Figure) -> bytes:
     stream = io.BytesIO()
     fig.set_dpi(RC["figure.dpi"])  # of the pixels that stay pixels
     FigureCanvasSVG(fig).print_svg(stream, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), stream.getvalue())
+    return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(?<=\.\d\d)\d+", b"", path[0]), stream.getvalue())
 
 
 def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:
