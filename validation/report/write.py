@@ -39,7 +39,7 @@ def finish(
     report = folder / f"{name}.json"
     data["figures_missing"] = {}
     _time(data, clock)
-    write_json(report, data, indent=None)  # safe before figures are drawn; laid out for readers with them
+    write_json(report, data)
     pictures, missing = draw(figures, data)
     if clock is not None:
         clock.lap("figures")
