@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from simulator import Conv, Dense, MaxPool, Network, mlp, sequential
 from theory.arrays import inverse, solve
 from theory.linearised import law
+from theory.linearised.factors import Factors
 from theory.linearised.law import estimate_seconds, law_of
 from theory.linearised.sweep import LinearisedEquation
 from theory.signals import NetworkSignals
@@ -86,6 +87,28 @@ def test_where_single_precision_fails_double_precision_starts_again(
 
     monkeypatch.setattr(equation.single, "sweep", failing)
     assert_allclose(law_of(equation, z, 1e-9).g, right, rtol=1e-7)
+
+
+@pytest.mark.parametrize("cut", [0.0, 1e-3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_precisions_share_their_factors(name: str, cut: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made once, and are what single precision would make of its own signals, to the last digit."""
+    made: list[Factors] = []
+    original = Factors.of
+
+    def counted(signals: NetworkSignals, at: float) -> Factors:
+        made.append(original(signals, at))
+        return made[-1]
+
+    monkeypatch.setattr(Factors, "of", counted)
+    equation = LinearisedEquation(signals_of(NETWORKS[name]), "mean_field", cut)
+    single = equation.single
+    assert single.factors is equation.factors
+    assert len(made) == 1
+    again = LinearisedEquation(equation.signals, "mean_field", cut, precision="float32")
+    assert len(made) == 2
+    z = equation.own_rms * POINTS
+    assert_array_equal(single.sweep(z, single.start(z))[0], again.sweep(z, again.start(z))[0])
 
 
 @pytest.mark.parametrize("closure", ["mean_field", "cavity"])

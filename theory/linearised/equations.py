@@ -140,12 +140,19 @@ class FirstLayer:
 
     On a basis V of fewer columns than F has, with Y_b = F_b^T V, B = V β V^T and G_b = Y_b^T Y_b, the smaller system
     K_b = -(z + β G_b)^{-1} says the same: V^T U V = Y^T P Y = G K and tr P = tr K - (p - r)/z.
+
+    inputs  `independent_columns` of the layer's own
     """
 
     def __init__(
-        self, library: ArrayLibrary, layer: LayerSignals, errors: Real, basis: TopBasis | None, precision: str
+        self,
+        library: ArrayLibrary,
+        layer: LayerSignals,
+        inputs: Real,
+        errors: Real,
+        basis: TopBasis | None,
+        precision: str,
     ) -> None:
-        inputs = independent_columns(layer.inputs)
         self.library, self.xp = library, library.xp
         self.idle = layer.inputs.shape[1] - inputs.shape[1]  # directions of these weights that no input reaches
         gated = on_above(layer, inputs)

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.arrays import HOST, Array, ArrayLibrary, identity
-from theory.signals import Complex, NetworkSignals, Real
+from theory.signals import Complex, NetworkSignals
 from theory.solvers.fixed_point import FixedPoint, solve_fixed_point
 
 from .equations import CLOSURES, Field, FirstLayer, Response, TopBasis, TopLayer, minus_inverse
-from .inner_layer import InnerLayer, forward_kernels, leading_directions
+from .factors import Factors
+from .inner_layer import InnerLayer
 from .sites import SiteMaps
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
@@ -68,6 +69,7 @@ class LinearisedEquation:
     cut        inner layers keep those directions of their forward kernels that exceed this share of the largest; 0: all
     library    where the equation is swept: its operands are moved there once, states stay there
     precision  of the operands and states: "float64" or "float32"
+    factors    those of another equation of the same normalised signals and cut
     """
 
     def __init__(
@@ -77,22 +79,25 @@ class LinearisedEquation:
         cut: float = 0.0,
         library: ArrayLibrary = HOST,
         precision: str = "float64",
+        factors: Factors | None = None,
     ) -> None:
         _check(signals, closure, cut)
         signals, self.unit = signals.normalised()
         self.signals, self.closure, self.library, self.xp = signals, closure, library, library.xp
         self.cut, self.precision = cut, precision
+        self.factors = Factors.of(signals, cut) if factors is None else factors
         layers = signals.layers
         self.depth = len(layers) + 1
         self.basis = TopBasis.of(signals, library, precision) if self.depth > 2 else None
         below = layers[-2].n_pooled if self.depth > 2 else 0
         self.top = TopLayer(library, layers[-1], below, signals.top, precision)
         self.first = FirstLayer(
-            library, layers[0], _errors(signals, 1), self.basis if self.depth == 3 else None, precision
-        )
+            library, layers[0], self.factors.inputs, _errors(signals, 1),
+            self.basis if self.depth == 3 else None, precision,
+        )  # fmt: skip
         one = closure == "mean_field"
         self.inner = []
-        for i, kept in zip(range(1, self.depth - 2), _directions(signals, cut), strict=True):
+        for i, kept in zip(range(1, self.depth - 2), self.factors.directions, strict=True):
             basis, errors = self.basis if i == self.depth - 3 else None, _errors(signals, i + 1)
             self.inner.append(
                 InnerLayer(library, layers[i], layers[i - 1].n_pooled, errors, basis, kept, one, precision)
@@ -105,7 +110,7 @@ class LinearisedEquation:
     @cached_property
     def single(self) -> LinearisedEquation:
         """The same equation in single precision: half the time and memory of a sweep."""
-        return LinearisedEquation(self.signals, self.closure, self.cut, self.library, "float32")
+        return LinearisedEquation(self.signals, self.closure, self.cut, self.library, "float32", self.factors)
 
     def doubled(self, state: Array, z: Complex) -> Array:
         """States of `single` in this precision; where they are of no use, those of `start`."""
@@ -335,14 +340,6 @@ class LinearisedEquation:
             found, traces = self.solve(point, state, tolerance if stage == 0 else ROUGH, max_iterations)
             state, spent = found.value, spent + found.iterations
         return FixedPoint(state, found.residual, spent, found.converged), traces
-
-
-def _directions(signals: NetworkSignals, cut: float) -> list[Real | None]:
-    """What each layer 2..L-2 keeps of A."""
-    count = len(signals.layers) - 2
-    if cut == 0.0 or count <= 0:
-        return [None] * max(count, 0)
-    return [leading_directions(kernel, cut) for kernel in forward_kernels(signals)[1:]]
 
 
 def _check(signals: NetworkSignals, closure: str, cut: float) -> None:

@@ -192,7 +192,7 @@ def _record(bench: Bench, run: RunDirectory, report: dict[str, Any], state: Chec
     kind, made = ("epochs", _measured(bench, run, state)) if silent is None else ("silent", silent)
     report[kind] = sorted([*report[kind], made], key=itemgetter("epoch"))
     _judge(report)
-    write_json(run.report_path, report)
+    write_json(run.report_path, report, indent=None)
     run.forget_record(state.epoch)
     (_say if silent is None else _say_silent)(made)
 

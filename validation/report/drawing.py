@@ -34,6 +34,7 @@ Series = tuple[Array, Array, dict[str, Any]]  # x, y and the style of the line
 
 WIDTH, INK = 8.4, "#1b1b1b"  # inches: one column of the page
 DPI = 160
+SPAN = 1e3  # three decades or more have labels enough without ticks between them
 TRAIN, TEST, ORDER = "#0072B2", "#D55E00", "#009E73"
 RUNG_STYLES = {name: rung.style for name, rung in RUNGS.items()}
 UNKNOWN_RUNG = ("#777777", "-", "x")
@@ -83,9 +84,19 @@ def house_style(draw: Callable[[Report], Figure]) -> Draw:
 
     def drawn(report: Source) -> Figure:
         with mpl.rc_context(RC):
-            return draw(content(report))
+            fig = draw(content(report))
+            _decades_alone(fig)
+            return fig
 
     return named_after(draw, drawn)
+
+
+def _decades_alone(fig: Figure) -> None:
+    """No minor ticks on log axes that span `SPAN` or more: they have no labels, and take a sixth of a figure's time."""
+    for ax in fig.axes:
+        for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            if axis.get_scale() == "log" and high >= SPAN * low:
+                axis.set_minor_locator(NullLocator())
 
 
 def styled(draw: Callable[[Report], Figure]) -> Draw:
@@ -160,7 +171,7 @@ def _svg(fig: Figure) -> bytes:
     stream = io.BytesIO()
     fig.set_dpi(RC["figure.dpi"])  # of the pixels that stay pixels
     FigureCanvasSVG(fig).print_svg(stream, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), stream.getvalue())
+    return re.sub(rb'(?<= d=")[^"]*', lambda path: re.sub(rb"(?<=\.\d\d)\d+", b"", path[0]), stream.getvalue())
 
 
 def figure(height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:

@@ -96,6 +96,19 @@ def lines_of(ax: Axes) -> dict[str, tuple[Any, Any]]:
     return {str(line.get_label()): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines}
 
 
+@pytest.mark.parametrize(("decades", "between"), [(2, True), (5, False)])
+def test_log_axes_of_many_decades_have_ticks_at_these_alone(decades: int, between: bool) -> None:
+    def draw(_: Any) -> Figure:
+        fig, (ax,) = drawing.figure(3, 1, 1)
+        ax.set(xscale="log", yscale="log", xlim=(1, 10.0**decades), ylim=(1, 10.0**decades))
+        return fig
+
+    (ax,) = drawing.house_style(draw)({}).axes
+    for axis in (ax.xaxis, ax.yaxis):
+        assert len(axis.get_majorticklocs()) >= decades
+        assert bool(len(axis.get_minorticklocs())) is between
+
+
 @every_case
 @every_figure
 def test_every_axis_is_labelled(case: str, name: str) -> None:
