@@ -232,3 +232,9 @@ def _mean(cells: Sequence[Record], kind: str, number: Number) -> float | None:
 
 
 FIGURES: dict[str, Draw] = {"novel": novel, "novel_rounds": rounds, "novel_size": size}
+
+
+def figures_of(data: Report) -> dict[str, Draw]:
+    """The figures that have something to draw: sizes are compared where at least two came to risk 0."""
+    several = len(widths_of(rested(data["cells"]))) > 1
+    return {name: draw for name, draw in FIGURES.items() if several or name != "novel_size"}

@@ -21,7 +21,7 @@ from validation.novel.__main__ import main, parser
 from validation.novel.answer import answer
 from validation.novel.cell import Record, measure_cell
 from validation.novel.claims import judge
-from validation.novel.figures import FIGURES, offsets
+from validation.novel.figures import FIGURES, figures_of, offsets
 from validation.novel.job import NovelReport, novel
 from validation.novel.options import NovelOptions
 from validation.novel.page import render, rows, text_table
@@ -310,6 +310,8 @@ def test_figures_are_drawn_from_any_report_with_their_numbers() -> None:
     assert offsets([shown(1, 0.1, 30), shown(2, 0.1, 40)]) == [0, 30]
     with pytest.raises(ValueError, match="at least two widths"):
         FIGURES["novel_size"](report_of([made(8.0, 0)]))
+    assert set(figures_of(report_of([made(8.0, 0)]))) == set(FIGURES) - {"novel_size"}
+    assert set(figures_of(report_of([made(8.0, 0), made(16.0, 0)]))) == set(FIGURES)
 
 
 # Options and the command
