@@ -31,7 +31,8 @@ DEFAULTS = {
     "network": "auto", "weights": None, "weights_names": None, "weights_key": None,
     "examples": None, "spectrum_examples": None, "epochs": 40, "record": (0, 1, 2, 3, 5, 10, 15, 40),
     "rate_drops": (),
-    "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge", "probes": 4, "steps": 60, "eta": 0.05,
+    "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "loss": "hinge",
+    "temperature": 0.0, "e_step": "zero_temperature", "gate_draws": None, "probes": 4, "steps": 60, "eta": 0.05,
     "seed": 0, "entries": False, "entry_examples": None, "structure": False, "whole": False,
     "prediction_seconds": 120.0, "prediction_examples": None, "draws": 2,
     "out": "runs/digits", "resume": False, "stop_after": None, "quick": False, "save_seconds": 60.0, "memory": None,
@@ -65,6 +66,7 @@ def test_every_option_of_the_command_line() -> None:
         "--examples 50 "
         "--spectrum-examples 20 --epochs 9 --record 9,0,3,3 --batch-size 10 --learning-rate 0.5 --momentum 0 "
         "--rate-drops 2,5 "
+        "--temperature 0 --e-step zero_temperature "
         "--loss squared --probes 2 --steps 7 --eta 0.1 --prediction-seconds 9 --prediction-examples 8 "
         "--draws 3 --entries --entry-examples 40 --structure --whole --seed 3 --out o --resume --tf32 --stop-after 5 "
         "--save-seconds 5 --memory 8GB --quick"
@@ -75,6 +77,7 @@ def test_every_option_of_the_command_line() -> None:
         "examples": 50, "spectrum_examples": 20, "epochs": 9, "record": (0, 3, 9),
         "batch_size": 10, "rate_drops": (2, 5),
         "learning_rate": 0.5, "momentum": 0.0, "loss": "squared", "probes": 2, "steps": 7,
+        "temperature": 0.0, "e_step": "zero_temperature", "gate_draws": None,
         "eta": 0.1, "prediction_seconds": 9.0, "prediction_examples": 8, "draws": 3,
         "entries": True, "entry_examples": 40, "structure": True, "whole": True, "seed": 3,
         "out": "o", "resume": True, "quick": True, "tf32": True, "stop_after": 5.0,
@@ -84,6 +87,15 @@ def test_every_option_of_the_command_line() -> None:
     assert set(expected) == {field.name for field in fields(Options)}
     assert given == expected
     assert as_dict(Options(**given).completed()) == expected | {"memory": 8_000_000_000}
+
+
+def test_gates_at_a_temperature_have_defaults_of_their_own() -> None:
+    given = vars(parser().parse_args("--temperature 0.5 --e-step posterior --gate-draws 3 --loss logistic".split()))
+    hot = Options(**given).completed()
+    assert (hot.temperature, hot.e_step, hot.gate_draws) == (0.5, "posterior", 3)
+    plain, quick = (Options(temperature=0.5, quick=quick).completed() for quick in (False, True))
+    assert (plain.e_step, plain.gate_draws, quick.gate_draws) == ("monte_carlo", 4, 2)
+    assert hot.identity() != plain.identity() != Options().completed().identity()
 
 
 def test_quick_shortens_what_was_not_given() -> None:
@@ -366,6 +378,8 @@ USAGE: dict[str, tuple[str, str]] = {
     "too deep": ("--data {tmp}/images --network vgg12:0.1", "the network is too deep for the image"),
     "also by default": ("--data {tmp}/images", "--network 'vgg12:0.25' on inputs of shape (8, 8, 1)"),
     "loss": ("--loss mse", "--loss: loss 'mse' is unknown"),
+    "temperature": ("--temperature -1", "--temperature -1.0: expected a number >= 0"),
+    "e-step": ("--temperature 1 --e-step exact", "expected monte_carlo or posterior at --temperature 1"),
     "size": ("--batch-size 0", "--batch-size 0: expected an integer >= 1"),
     "rate": ("--learning-rate -1", "--learning-rate -1.0: expected a number > 0"),
     "steps": ("--steps 1", "--steps 1: expected an integer >= 2"),
