@@ -90,7 +90,8 @@ def test_every_option_of_the_command_line() -> None:
 
 
 def test_gates_at_a_temperature_have_defaults_of_their_own() -> None:
-    given = vars(parser().parse_args(["--temperature", "0.5", "--e-step", "posterior", "--gate-draws", "3", "--loss", "logistic"]))
+    line = "--temperature 0.5 --e-step posterior --gate-draws 3 --loss logistic"
+    given = vars(parser().parse_args(line.split()))
     hot = Options(**given).completed()
     assert (hot.temperature, hot.e_step, hot.gate_draws) == (0.5, "posterior", 3)
     plain, quick = (Options(temperature=0.5, quick=quick).completed() for quick in (False, True))
