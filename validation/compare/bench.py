@@ -48,7 +48,8 @@ class Bench:
         count = default_moment_probes(self.network.n_weights)
         moments = sum(min(count, size) for size in self.network.layer_sizes)
         spectra = 2 if self.curved else 1
-        measured = spectra * (self.options.probes * self._products_of_a_probe() + VERIFYING)
+        runs = 1 if self.temperature is None else self.options.probes  # every probe has a set of gates of its own
+        measured = spectra * (self.options.probes * self._products_of_a_probe() + runs * VERIFYING)
         return measured + moments + self.n_sampled()
 
     @property

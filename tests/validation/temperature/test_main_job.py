@@ -14,7 +14,10 @@ from simulator import StochasticNetwork, mlp
 from validation import compare, predict_spectrum
 from validation.compare.options import Options
 from validation.compare.pages.report import render_html
+from validation.compare.record import measure
+from validation.compare.single import prepare
 from validation.errors import OptionError, StoppedError
+from validation.run.stages import Stages
 
 SMALL: dict[str, Any] = {
     "data": "digits", "network": "mlp:8x6", "examples": 80, "quick": True, "epochs": 2, "record": (0, 2),
@@ -55,6 +58,13 @@ def test_a_record_has_averages_with_errors_and_predictions(report: Any) -> None:
         assert epoch["aligned"]["value"] is None
     assert report.data["epochs"][0]["predictions"]["RE"]["l1"] < 0.3
     assert "R7 predicts the training of a ReLU network" in report.data["forecast"]["left_out"]
+
+
+def test_the_products_of_a_record_are_those_that_were_announced(tmp_path: Path) -> None:
+    done: list[int] = []
+    bench, _ = prepare(Options(**SMALL, temperature=0.6, out=str(tmp_path)).completed())
+    measure(bench, bench.network.init(0), 0, Stages(), done.append)
+    assert sum(done) == bench.n_products()
 
 
 def test_the_page_says_at_which_temperature(report: Any) -> None:
