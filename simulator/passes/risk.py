@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -203,9 +203,16 @@ def gradient(
 
 
 def output_gradient(
-    network: Network, weights: Sequence[Any], x: Any, c: Any, backend: str | Backend | None = None
+    network: Network,
+    weights: Sequence[Any],
+    x: Any,
+    c: Any,
+    backend: str | Backend | None = None,
+    gates: DrawnGates | None = None,
 ) -> list[HostArray]:
     """Σ_i c_i ∇T(x_i) for c (m,), one host array per layer: ∇R for c = ∂ℓ/∂T/m.
+
+    `gates`: those that the rows x draw at a temperature, held fixed. Rows with c_i = 0 take no part.
 
     >>> import numpy as np
     >>> from simulator import mlp, output_gradient
@@ -215,13 +222,23 @@ def output_gradient(
     ops = get_backend(backend)
     w, x = check_weights(network, weights, ops), check_examples(network, x, ops.dtype)
     top = check_coefficients(c, x.shape[0], ops.dtype)
+
+    def part(rows: HostArray) -> list[Array]:
+        signals = propagate(network, w, ops.asarray(x[rows]), ops, *drawing(gates, rows))
+        errors = backpropagate(network, w, signals, ops.asarray(top[rows]), ops)
+        return assemble_gradient(network, signals, errors, ops)
+
+    return summed_gradients(network, np.flatnonzero(top), part, ops)
+
+
+def summed_gradients(
+    network: Network, rows: HostArray, part: Callable[[HostArray], list[Array]], ops: Backend
+) -> list[HostArray]:
+    """Sums of what `part` makes of these rows, a batch of them at a time; an array for each layer."""
     total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
-    with device_memory(network, ops, min(ops.batch_size, x.shape[0])), ops.computing():
-        for part in batches(x.shape[0], ops.batch_size):
-            signals = propagate(network, w, ops.asarray(x[part]), ops)
-            errors = backpropagate(network, w, signals, ops.asarray(top[part]), ops)
-            made = assemble_gradient(network, signals, errors, ops)
-            total = [a + b for a, b in zip(total, made, strict=True)]
+    with device_memory(network, ops, min(ops.batch_size, rows.size)), ops.computing():
+        for piece in batches(rows.size, ops.batch_size):
+            total = [a + b for a, b in zip(total, part(rows[piece]), strict=True)]
     return [ops.to_numpy(g) for g in total]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,15 +10,14 @@ import numpy as np
 
 from backends import Array, Backend, HostArray, get_backend
 from simulator.enumeration.gates import check_temperature, log_label
-from simulator.hessian.frozen import NetworkFreeze
 from simulator.hessian.operator import HessianOperator
 from simulator.inputs import check_count, check_examples, check_labels, check_weights
 from simulator.memory import device_memory
 from simulator.network.network import Network
 from simulator.passes.drawn import DrawnGates
 from simulator.passes.losses import get_loss
-from simulator.passes.propagation import assemble_gradient, propagate_output
-from simulator.passes.risk import batches
+from simulator.passes.propagation import propagate_output
+from simulator.passes.risk import batches, output_gradient, summed_gradients
 from simulator.streams import RowStreams, Seed, Streams
 from simulator.thermal.walk import Shares, drawn, joint_gradient, walk
 
@@ -131,7 +130,7 @@ class StochasticNetwork:
     def output_gradient(self, index: int) -> list[HostArray]:
         """∇R of set number `index` with its gates held fixed, an array for each layer: what E3 and E4 speak of."""
         c, _ = self.coefficients(index)
-        return gradient_of_rows(self.network, self._weights, self.rows, c, self.gates(index), self.backend)
+        return output_gradient(self.network, self._weights, self.rows, c, self.backend, self.gates(index))
 
     def gradient(self, index: int) -> list[HostArray]:
         """What learning descends along, from set number `index`, an array for each layer.
@@ -144,7 +143,8 @@ class StochasticNetwork:
             return self.output_gradient(index)
         ops, gates, q = self.backend, self.gates(index), self.shares(index).ravel() / len(self.x)
 
-        def part(x: Array, rows: HostArray) -> list[Array]:
+        def part(rows: HostArray) -> list[Array]:
+            x = ops.asarray(self.x[rows % len(self.x)])
             decide = drawn(ops, self.temperature, _numbers(gates, rows))
             passed = walk(self.network, self._weights, x, ops, decide)
             away = 1.0 / q.size - q[rows]
@@ -152,20 +152,7 @@ class StochasticNetwork:
             shares = Shares(label, laws)
             return joint_gradient(self.network, self._weights, ops, passed, y, self.temperature, shares)
 
-        return _summed(self.network, self.rows, np.arange(q.size), part, ops)
-
-
-def gradient_of_rows(
-    network: Network, weights: Sequence[Any], x: HostArray, c: HostArray, gates: DrawnGates | None, ops: Backend
-) -> list[HostArray]:
-    """Σ_i c_i ∇T_i over rows x (m, ...), c (m,), with the gates that they draw held fixed; an array for each layer."""
-    freeze = NetworkFreeze(network, check_weights(network, weights, ops), ops, gates)
-
-    def part(x: Array, rows: HostArray) -> list[Array]:
-        signals, errors = freeze(x, ops.asarray(c[rows]), rows)
-        return assemble_gradient(network, signals, errors, ops)
-
-    return _summed(network, x, np.flatnonzero(c), part, ops)
+        return summed_gradients(self.network, np.arange(q.size), part, ops)
 
 
 def _numbers(gates: DrawnGates, rows: HostArray) -> RowStreams:
@@ -173,15 +160,3 @@ def _numbers(gates: DrawnGates, rows: HostArray) -> RowStreams:
     if numbers is None:
         raise ValueError("temperature 0 draws nothing: use a temperature > 0")
     return numbers
-
-
-def _summed(
-    network: Network, x: HostArray, rows: HostArray, part: Callable[[Array, HostArray], list[Array]], ops: Backend
-) -> list[HostArray]:
-    """Sums of `part` (x, rows) over these rows of x, a batch at a time."""
-    total: list[Array] = [ops.zeros(shape) for shape in network.weight_shapes]
-    with device_memory(network, ops, min(ops.batch_size, len(x))), ops.computing():
-        for piece in batches(rows.size, ops.batch_size):
-            some = rows[piece]
-            total = [a + b for a, b in zip(total, part(ops.asarray(x[some]), some), strict=True)]
-    return [ops.to_numpy(g) for g in total]

@@ -226,7 +226,7 @@ def _state(
         exact = check_facts(network, weights, x, y, c, options.loss, ops, streams("facts", epoch))
     else:
         powers = signal_powers(network, weights, drawn.rows, ops, drawn.gates(0))
-        exact = facts(drawn, weights, ops, streams("facts", epoch))
+        exact = facts(drawn, weights, streams("facts", epoch))
     statistics = streams("statistics", epoch)
     return {
         "epoch": epoch,
@@ -257,7 +257,7 @@ def _whole(bench: Bench, weights: Sequence[Array], epoch: int) -> tuple[Evaluati
             whole = evaluate(bench.network, weights, data.x, data.y, options.loss, bench.backend)
         else:
             whole, seen = evaluated(drawn)
-            stochastic = described(drawn, seen, weights, data.x, data.y)
+            stochastic = described(drawn, seen, weights)
     if not whole.risk <= DIVERGED:
         raise TrainingDivergedError(epoch, options.rate(max(epoch, 1)))
     return whole, stochastic

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from backends import Backend
-from simulator import HessianOperator, Network, evaluate
+from simulator import HessianOperator, Network, evaluate, output_gradient
 from simulator.passes.drawn import DrawnGates
-from simulator.stochastic.network import gradient_of_rows
 
 Array = np.ndarray[Any, Any]
 FACT_EXAMPLES = 64
@@ -93,7 +92,7 @@ def drawn_facts(
         HessianOperator(network, weights, x, None, c=a, gates=gates, backend=backend)
         for a in (np.abs(signs) * c, signs * c)
     )
-    slopes = gradient_of_rows(network, weights, x, own.c, gates, backend)
+    slopes = output_gradient(network, weights, x, own.c, backend, gates)
     errors = _layer_probe_facts((own, mixed), rng)
     wide = ([np.asarray(a, dtype=np.float64) for a in arrays] for arrays in (weights, slopes))
     return _checked(errors | _euler_facts((own, mixed), *wide), backend)

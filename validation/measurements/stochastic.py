@@ -75,11 +75,9 @@ def evaluated(drawn: StochasticNetwork) -> tuple[Evaluation, StochasticEvaluatio
     return plain, seen
 
 
-def described(
-    drawn: StochasticNetwork, seen: StochasticEvaluation, weights: Sequence[Array], x: Array, y: Array
-) -> Record:
-    """What a record keeps of the averages, beside the ReLU network of the same weights on the same examples (x, y)."""
-    relu = evaluate(drawn.network, weights, x, y, drawn.loss, drawn.backend)
+def described(drawn: StochasticNetwork, seen: StochasticEvaluation, weights: Sequence[Array]) -> Record:
+    """What a record keeps of the averages, beside the ReLU network of the same weights on the same examples."""
+    relu = evaluate(drawn.network, weights, drawn.x, drawn.y, drawn.loss, drawn.backend)
     names = ("risk", "accuracy", "active_fraction", "log_likelihood", "order_parameter")
     return {
         "temperature": drawn.temperature,
@@ -113,12 +111,10 @@ def scale_of(drawn: StochasticNetwork, seed: np.random.Generator) -> Record:
     return {"of_a_set": asdict(scale.of_a_set), "of_the_mean": asdict(scale.of_the_mean)}
 
 
-def facts(
-    drawn: StochasticNetwork, weights: Sequence[Array], ops: Backend, rng: np.random.Generator
-) -> dict[str, FactCheck]:
+def facts(drawn: StochasticNetwork, weights: Sequence[Array], rng: np.random.Generator) -> dict[str, FactCheck]:
     """E1 to E4 for the first set of draws: they hold for any gates that are held fixed."""
     rows = Rows.of_set(drawn)
-    return drawn_facts(drawn.network, weights, rows.x, rows.c, rows.gates, ops, rng)
+    return drawn_facts(drawn.network, weights, rows.x, rows.c, rows.gates, drawn.backend, rng)
 
 
 def lanczos(drawn: StochasticNetwork, probes: int, steps: int, seed: np.random.Generator) -> EnsembleLanczos:

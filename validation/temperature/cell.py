@@ -134,11 +134,11 @@ def _measured(
     hot = Temperature(temperature, law, options.gate_draws or 1)
     drawn = hot.network(network, weights, data.x, data.y, options.loss, streams, place, ops)
     _, seen = evaluated(drawn)
-    record = described(drawn, seen, weights, data.x, data.y)
+    record = described(drawn, seen, weights)
     x, y = data.x[data.spectrum], data.y[data.spectrum]
     drawn = hot.network(network, weights, x, y, options.loss, streams, place, ops)
     rng = streams.spawn("temperature records", 5, place)
-    exact = facts(drawn, weights, ops, rng[0])
+    exact = facts(drawn, weights, rng[0])
     run = lanczos(drawn, options.probes, options.steps or 2, rng[1])
     while run.advance():
         pass
